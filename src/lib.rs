@@ -1,0 +1,26 @@
+//! keywheel changes the passwords of managed Redis instances on a schedule and never loses one.
+//!
+//! The floors, from below (a file imports only from floors below it and from its own folder; `tests/tidy.rs` keeps it so):
+//!
+//! | floor | modules | may do |
+//! |---|---|---|
+//! | 0 words | `secret name moment fault` | no I/O, no clock, no randomness |
+//! | 1 rules | `password schedule rotation sign` | pure; time and randomness come in as arguments |
+//! | 2 joints | `provider probe sink hook ledger seal` (their `mod.rs`) | small object-safe traits and plain data |
+//! | 2 tools | `clock alarm http pacer systemd` | vendor-free I/O helpers |
+//! | 3 hands | the files beside each joint | one vendor, database or destination each |
+//! | 4 driver | `driver` | wakes, claims, folds, decides, performs |
+//! | 5 edges | `config admin telemetry` | what comes in from outside |
+//! | 6 assemble | `assemble` | the one place that matches on kinds |
+//! | 7 faces | `cli` | what a person types and reads |
+
+pub mod fault;
+pub mod hook;
+pub mod moment;
+pub mod name;
+pub mod probe;
+pub mod provider;
+pub mod rotation;
+pub mod seal;
+pub mod secret;
+pub mod sink;

@@ -1,0 +1,3 @@
+//! The keywheel command.
+
+fn main() {}

@@ -1,0 +1,124 @@
+//! The joint to a cloud: one account and region, asked to change passwords and to tell what it knows.
+
+use crate::fault::Fault;
+use crate::moment::Moment;
+use crate::name::{RotationId, TaskId};
+use crate::rotation::answer::{Answer, TaskStatus};
+use crate::secret::Secret;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+/// Which credential of which instance a target names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Address {
+    /// The cloud's id of the instance, such as `crs-5a4py64p`.
+    pub instance: String,
+    /// The account on it; `root` is Tencent's default account.
+    pub account: String,
+}
+
+/// What kinds of evidence and calls a provider offers; `rotation::next` never asks for one that is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Abilities {
+    /// A task id can be asked for its status.
+    pub task_status: bool,
+    /// Tasks of an instance can be listed by time window.
+    pub task_list: bool,
+    /// The account carries a mark that changes whenever its password is changed.
+    pub change_mark: bool,
+    /// An administrator's reset exists for this account.
+    pub reset: bool,
+}
+
+/// What the cloud says about an instance before a rotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Whether a change may be asked for now.
+    pub condition: Condition,
+    /// The account's change mark (an opaque vendor text; it differs after the password changed). `None` where the cloud has none.
+    pub change_mark: Option<String>,
+    /// The instance's own password policy, where it has one.
+    pub password_policy: Option<InstancePolicy>,
+    /// The engine's family, for the vendor profile of the password.
+    pub engine: String,
+}
+
+/// Whether an instance can have its password changed now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Running, with password login.
+    Ready,
+    /// Not now; it passes by itself (a flow is running, being initialised, flushing …).
+    Busy(String),
+    /// Isolated, released, expired: a person must act.
+    Gone(String),
+    /// Logins need no password: keywheel refuses to switch authentication on.
+    PasswordFree,
+    /// An engine or account this call cannot serve.
+    Unsupported(String),
+}
+
+/// A password policy that the instance itself enforces (Tencent `DescribeInstancePasswordPolicy`). Counts are minima.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstancePolicy {
+    /// Letters of either case.
+    pub letters: u32,
+    /// Digits.
+    pub digits: u32,
+    /// Special characters.
+    pub specials: u32,
+    /// Characters in all.
+    pub length: u32,
+}
+
+/// One cloud account and region.
+///
+/// Duties: sign and send, honour the provider's quota (a FIFO turn per action), read the answer through one function, scrub vendor text.
+/// Every wait is bounded: a call returns within the provider's request timeout plus its place in the queue. A *write* (`change`, `reset`)
+/// is sent at most once per call of the method, except where the cloud certainly did not act on the first sending (unknown action name, stale
+/// signature); whatever else happens is [`Answer::Unanswered`]. Dropping a future mid-way counts as unanswered too.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Which evidence this provider offers for this address.
+    fn abilities(&self, address: &Address) -> Abilities;
+
+    /// Looks at the instance and account. Changes nothing.
+    ///
+    /// # Errors
+    /// A fault whose `retry` says whether to ask again; `NotFound`, `Denied` and the like need a person.
+    async fn inspect(&self, address: &Address) -> Result<Instance, Fault>;
+
+    /// Asks the cloud to change the password from `old` to `new`. Both are already in the ledger.
+    async fn change(&self, address: &Address, rotation: RotationId, old: &Secret, new: &Secret) -> Answer;
+
+    /// Asks the cloud to set the password to `new` whatever it is now.
+    async fn reset(&self, address: &Address, rotation: RotationId, new: &Secret) -> Answer;
+
+    /// The state of a task that an accepted change named.
+    ///
+    /// # Errors
+    /// Any fault means "no evidence this time".
+    async fn task(&self, task: TaskId) -> Result<TaskStatus, Fault>;
+
+    /// Our task, looked for among the instance's password tasks that began between the two moments; the newest if several. The provider widens the
+    /// window by the clock difference it tolerates.
+    ///
+    /// # Errors
+    /// Any fault means "no evidence this time".
+    async fn find_task(
+        &self,
+        address: &Address,
+        from: Moment,
+        to: Moment,
+    ) -> Result<Option<(TaskId, TaskStatus)>, Fault>;
+
+    /// The account's change mark now.
+    ///
+    /// # Errors
+    /// Any fault means "no evidence this time".
+    async fn change_mark(&self, address: &Address) -> Result<Option<String>, Fault>;
+
+    /// Everything that could fail, tried without changing anything: credentials, clock, each permission that can be tried by reading.
+    /// Every finding at once; empty when all is well.
+    async fn check(&self, address: &Address) -> Vec<Fault>;
+}

@@ -1,0 +1,3 @@
+//! The rotation protocol: pure rules over what happened.
+
+pub mod answer;

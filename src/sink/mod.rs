@@ -1,0 +1,62 @@
+//! The joint to a sink: a place that receives a target's password, versioned by generation.
+
+use crate::fault::Fault;
+use crate::moment::Moment;
+use crate::name::{Generation, RotationId, TargetName};
+use crate::secret::Secret;
+use async_trait::async_trait;
+
+/// What a sink receives: one generation of one target, whole.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// Whose password this is.
+    pub target: TargetName,
+    /// Which one.
+    pub generation: Generation,
+    /// The rotation that made it; `None` for an adopted password.
+    pub rotation: Option<RotationId>,
+    /// When it was proven live.
+    pub proven_at: Moment,
+    /// The account, as the cloud calls it.
+    pub account: String,
+    /// The password itself.
+    pub password: Secret,
+    /// What a client sends as the password: the same, or with the account in front where the cloud wants it so.
+    pub login_password: Secret,
+    /// Where clients connect, if the target has a login route.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// Where clients of the instance connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Whether the connection is TLS (`rediss`).
+    pub tls: bool,
+}
+
+/// A place that receives passwords.
+///
+/// Duties: when `deliver` returns `Ok`, the document survives a power cut and readers see this generation whole or the one before, never a mixture.
+/// Delivering the same generation again succeeds and changes nothing that a reader sees. A generation older than what the sink holds is refused
+/// with `Kind::SinkNewer`. Every call is bounded in time.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Proves that a write would be taken, without changing what readers see.
+    ///
+    /// # Errors
+    /// What would fail: permission, space, a folder that is not there.
+    async fn ready(&self, target: &TargetName) -> Result<(), Fault>;
+
+    /// Writes one generation.
+    ///
+    /// # Errors
+    /// `SinkUnavailable` or `SinkDenied` to be tried again; `SinkNewer` where an older generation would overwrite a newer one.
+    async fn deliver(&self, document: &Document) -> Result<(), Fault>;
+
+    /// Where it writes, in words for people.
+    fn place(&self) -> String;
+}
