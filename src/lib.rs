@@ -16,6 +16,7 @@
 
 pub mod fault;
 pub mod hook;
+pub mod ledger;
 pub mod moment;
 pub mod name;
 pub mod probe;

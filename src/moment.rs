@@ -7,7 +7,7 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A UTC instant in whole milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Moment(i64);
 
@@ -73,6 +73,17 @@ impl fmt::Display for Moment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(&self.utc().to_rfc3339_opts(SecondsFormat::Millis, true))
     }
+}
+
+/// A stretch of time in which a rotation may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Slot {
+    /// The time the schedule names.
+    pub nominal: Moment,
+    /// The nominal time plus the target's splay: not before this.
+    pub due: Moment,
+    /// Not after this.
+    pub closes: Moment,
 }
 
 /// Why a text is not a duration.

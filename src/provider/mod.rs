@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::moment::Moment;
 use crate::name::{RotationId, TaskId};
 use crate::rotation::answer::{Answer, TaskStatus};
+pub use crate::rotation::plan::Abilities;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -15,19 +16,6 @@ pub struct Address {
     pub instance: String,
     /// The account on it; `root` is Tencent's default account.
     pub account: String,
-}
-
-/// What kinds of evidence and calls a provider offers; `rotation::next` never asks for one that is absent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Abilities {
-    /// A task id can be asked for its status.
-    pub task_status: bool,
-    /// Tasks of an instance can be listed by time window.
-    pub task_list: bool,
-    /// The account carries a mark that changes whenever its password is changed.
-    pub change_mark: bool,
-    /// An administrator's reset exists for this account.
-    pub reset: bool,
 }
 
 /// What the cloud says about an instance before a rotation.

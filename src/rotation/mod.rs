@@ -1,3 +1,8 @@
-//! The rotation protocol: pure rules over what happened.
+//! The rotation protocol, pure: what happened ([`event`]), what it means ([`state`]), which moves are legal ([`apply`]), and
+//! what to do now ([`next`]). Recovery after a crash is the same fold over the same events.
 
 pub mod answer;
+pub mod event;
+pub mod plan;
+pub mod state;
+pub mod why;

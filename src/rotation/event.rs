@@ -1,0 +1,259 @@
+//! What happened to a target: the only thing the ledger remembers. Events hold no password; a new candidate's password is
+//! sealed beside its [`What::Prepared`] in the same transaction.
+
+use super::answer::{Answer, Call, Login, TaskStatus};
+use super::state::Standing;
+use crate::fault::Fault;
+use crate::moment::{Moment, Slot};
+use crate::name::{Generation, HookName, RotationId, SinkName, TaskId};
+use serde::{Deserialize, Serialize};
+
+/// The version of this vocabulary that is written. A greater one in the ledger means a newer keywheel wrote it.
+pub const VERSION: u32 = 1;
+
+/// One thing that happened, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Event {
+    /// When it happened by this machine's clock.
+    pub at: Moment,
+    /// What it was.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// The things that can happen to a target.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "event")]
+pub enum What {
+    /// The password that works today was taken in; its sealed form stands beside this event.
+    Adopted {
+        /// Its number.
+        generation: Generation,
+        /// How we know that it works.
+        proof: Proof,
+        /// Who gave it.
+        by: By,
+    },
+    /// Somebody wants a rotation now.
+    Asked {
+        /// Who.
+        by: By,
+        /// Why, in their words.
+        reason: Option<String>,
+    },
+    /// A slot went by without a rotation: its window closed first.
+    SlotPassed {
+        /// Which.
+        slot: Slot,
+    },
+    /// A rotation began; nothing has changed anywhere yet.
+    Began {
+        /// Its id.
+        rotation: RotationId,
+        /// The slot it uses up, if the schedule caused it.
+        slot: Option<Slot>,
+        /// Who or what caused it.
+        by: By,
+        /// Why, if somebody said so.
+        reason: Option<String>,
+    },
+    /// Something stands in the way before anything was changed: adoption or the preflight did not pass.
+    Blocked {
+        /// What.
+        fault: Fault,
+    },
+    /// The preflight passed: the instance runs, and every sink would take a write.
+    Ready {
+        /// The account's change mark before our first call.
+        change_mark: Option<String>,
+        /// Whether the instance refused the current password: somebody else changed it.
+        drifted: bool,
+    },
+    /// A candidate is in the ledger, sealed. `generation` is new, or the spare of an abandoned rotation.
+    Prepared {
+        /// Its number.
+        generation: Generation,
+    },
+    /// A call that may make the candidate live is about to leave.
+    Intended {
+        /// Which call.
+        call: Call,
+    },
+    /// What became of the call.
+    Answered {
+        /// As far as its answer tells.
+        answer: Answer,
+    },
+    /// The task was asked for.
+    TaskRead {
+        /// What the cloud said.
+        status: TaskStatus,
+    },
+    /// The task outlasted our patience.
+    TaskStuck,
+    /// The instance's tasks were searched for ours.
+    TaskSought {
+        /// What was found.
+        found: Option<(TaskId, TaskStatus)>,
+    },
+    /// The account's change mark was read.
+    MarkRead {
+        /// The mark now.
+        mark: Option<String>,
+    },
+    /// Logins were tried.
+    LoginTried {
+        /// With the candidate.
+        candidate: Login,
+        /// With the password before it, where that was tried too.
+        previous: Option<Login>,
+    },
+    /// A look gave no evidence.
+    LookFailed {
+        /// Why not.
+        fault: Fault,
+    },
+    /// The cloud reports success, yet logins with the candidate stayed refused for longer than nodes need to agree.
+    ProofFailed,
+    /// The candidate is live: it is now current.
+    Proven {
+        /// Its number.
+        generation: Generation,
+        /// How we know.
+        proof: Proof,
+    },
+    /// A candidate that broke a rule was dropped: it is proven not live, and no call of ours can still make it live.
+    Discarded {
+        /// Its number.
+        generation: Generation,
+        /// The refusal.
+        fault: Fault,
+    },
+    /// The rotation ends without having changed anything; an unsent candidate is kept as the spare.
+    Abandoned {
+        /// Why.
+        fault: Fault,
+    },
+    /// A sink holds this generation, durably.
+    Delivered {
+        /// Which sink.
+        sink: SinkName,
+        /// Which generation.
+        generation: Generation,
+    },
+    /// A sink did not take this generation.
+    DeliveryFailed {
+        /// Which sink.
+        sink: SinkName,
+        /// Which generation.
+        generation: Generation,
+        /// Why not.
+        fault: Fault,
+    },
+    /// A hook was told.
+    HookTold {
+        /// Which hook.
+        hook: HookName,
+    },
+    /// A hook did not succeed.
+    HookFailed {
+        /// Which hook.
+        hook: HookName,
+        /// Why not.
+        fault: Fault,
+    },
+    /// Current is proven live and delivered to every sink. Carries the whole standing, so that a fold can begin here.
+    Settled {
+        /// What is true of the target between rotations.
+        standing: Box<Standing>,
+    },
+    /// A person is needed.
+    Halted {
+        /// What happened and what to do next.
+        fault: Fault,
+    },
+    /// A person says: go on.
+    Resumed {
+        /// Who.
+        by: By,
+        /// Whether they allow an administrator's reset to the same candidate in this rotation.
+        allow_reset: bool,
+    },
+    /// A person gave the password that works; its sealed form stands beside this event. An open rotation ends.
+    Replaced {
+        /// Its number.
+        generation: Generation,
+        /// How we know that it works.
+        proof: Proof,
+        /// Who gave it.
+        by: By,
+    },
+}
+
+/// Who or what caused something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "who")]
+pub enum By {
+    /// The schedule, or keywheel's own rules.
+    Schedule,
+    /// The configuration: an `adopt` reference.
+    Configuration,
+    /// A person or program with this user id, by the command line or the control socket.
+    Operator {
+        /// The user id.
+        uid: u32,
+    },
+}
+
+/// How we know that a password is live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// A fresh login was let in.
+    Login,
+    /// No login route; the cloud's task ended in success.
+    Task,
+    /// No login route; the cloud accepted the change and names no task.
+    Acceptance,
+    /// No login route; the account's change mark moved after our unanswered call.
+    ChangeMark,
+    /// No login route; the same call again was refused because the old password is no longer right.
+    OldPasswordGone,
+    /// No login route; a person says so.
+    Stated,
+}
+
+impl What {
+    /// A short name for logs and error texts.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Adopted { .. } => "adopted",
+            Self::Asked { .. } => "asked",
+            Self::SlotPassed { .. } => "slot-passed",
+            Self::Began { .. } => "began",
+            Self::Blocked { .. } => "blocked",
+            Self::Ready { .. } => "ready",
+            Self::Prepared { .. } => "prepared",
+            Self::Intended { .. } => "intended",
+            Self::Answered { .. } => "answered",
+            Self::TaskRead { .. } => "task-read",
+            Self::TaskStuck => "task-stuck",
+            Self::TaskSought { .. } => "task-sought",
+            Self::MarkRead { .. } => "mark-read",
+            Self::LoginTried { .. } => "login-tried",
+            Self::LookFailed { .. } => "look-failed",
+            Self::ProofFailed => "proof-failed",
+            Self::Proven { .. } => "proven",
+            Self::Discarded { .. } => "discarded",
+            Self::Abandoned { .. } => "abandoned",
+            Self::Delivered { .. } => "delivered",
+            Self::DeliveryFailed { .. } => "delivery-failed",
+            Self::HookTold { .. } => "hook-told",
+            Self::HookFailed { .. } => "hook-failed",
+            Self::Settled { .. } => "settled",
+            Self::Halted { .. } => "halted",
+            Self::Resumed { .. } => "resumed",
+            Self::Replaced { .. } => "replaced",
+        }
+    }
+}

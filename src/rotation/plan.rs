@@ -1,0 +1,136 @@
+//! What is intended for a target: everything [`super::next`] needs beside the state and the time. `check`, `plan`, the status
+//! output and the driver read the same value.
+
+use crate::moment::Slot;
+use crate::name::{HookName, SinkName};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// The settings of one target that decide its moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The slot that counts: the newest one reached and not used up, else the next one to come; `None` = only when asked.
+    pub slot: Option<Slot>,
+    /// Whether a slot whose window closed while nobody was there is still used (`missed = "run"`).
+    pub run_missed: bool,
+    /// Whether a login route exists.
+    pub login: bool,
+    /// What the provider offers for this account.
+    pub abilities: Abilities,
+    /// Whether an administrator's reset may repair a lost password.
+    pub recovery: Recovery,
+    /// Where current is delivered.
+    pub sinks: Vec<SinkName>,
+    /// Who is told afterwards.
+    pub hooks: Vec<HookName>,
+    /// Patience and back-off.
+    pub limits: Limits,
+}
+
+/// What kinds of evidence and calls a provider offers; [`super::next`] never asks for one that is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Abilities {
+    /// A task id can be asked for its status.
+    pub task_status: bool,
+    /// Tasks of an instance can be listed by time window.
+    pub task_list: bool,
+    /// The account carries a mark that changes whenever its password is changed.
+    pub change_mark: bool,
+    /// An administrator's reset exists for this account.
+    pub reset: bool,
+}
+
+/// What may be done when neither the candidate nor the password before it is live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recovery {
+    /// Halt and ask a person.
+    #[default]
+    Halt,
+    /// An administrator's reset to the same candidate.
+    Reset,
+}
+
+/// How long and how often. Every wait of the protocol is one of these.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Limits {
+    /// How long a task usually takes; the first look comes then.
+    #[serde(deserialize_with = "span")]
+    pub usual_task_time: Duration,
+    /// After this a task counts as stuck.
+    #[serde(deserialize_with = "span")]
+    pub task_patience: Duration,
+    /// How long nodes may go on refusing a password that the cloud reports as set.
+    #[serde(deserialize_with = "span")]
+    pub proof_patience: Duration,
+    /// How long an unanswered call may still take effect before the same call is sent again.
+    #[serde(deserialize_with = "span")]
+    pub late_effect: Duration,
+    /// After this a lock raises an alert.
+    #[serde(deserialize_with = "span")]
+    pub lock_patience: Duration,
+    /// Calls of one rotation that count as attempts.
+    pub attempts: u32,
+    /// Candidates of one rotation that may be dropped for breaking a rule.
+    pub redraws: u32,
+    /// Rounds in a row that must agree before neither or both passwords being live is believed.
+    pub agreement: u32,
+    /// Rounds of looks before doubt ends in a halt, not counting those in which the instance was unreachable.
+    pub rounds: u32,
+    /// Times a hook is told before keywheel gives up on it.
+    pub hook_attempts: u32,
+    /// The first and the longest wait between two calls.
+    pub call_backoff: Backoff,
+    /// The first and the longest wait between two looks.
+    pub look_backoff: Backoff,
+    /// The first and the longest wait between two deliveries or notices.
+    pub outlet_backoff: Backoff,
+}
+
+/// An exponential back-off with full jitter: the n-th wait is drawn between zero and `first` × 2ⁿ, at most `longest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Backoff {
+    /// The bound of the first wait.
+    #[serde(deserialize_with = "span")]
+    pub first: Duration,
+    /// The bound of every wait.
+    #[serde(deserialize_with = "span")]
+    pub longest: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            usual_task_time: seconds(5),
+            task_patience: seconds(15 * 60),
+            proof_patience: seconds(2 * 60),
+            late_effect: seconds(60),
+            lock_patience: seconds(30 * 60),
+            attempts: 8,
+            redraws: 2,
+            agreement: 4,
+            rounds: 60,
+            hook_attempts: 8,
+            call_backoff: Backoff {
+                first: seconds(4),
+                longest: seconds(120),
+            },
+            look_backoff: Backoff {
+                first: seconds(2),
+                longest: seconds(30),
+            },
+            outlet_backoff: Backoff {
+                first: seconds(2),
+                longest: seconds(300),
+            },
+        }
+    }
+}
+
+fn span<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    crate::moment::parse_span(&text).map_err(serde::de::Error::custom)
+}

@@ -1,0 +1,364 @@
+//! What the events of a target mean.
+
+use super::answer::{Call, Refusal};
+use super::event::{By, Proof};
+use crate::fault::Fault;
+use crate::moment::{Moment, Slot};
+use crate::name::{Generation, HookName, RotationId, SinkName, TaskId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything known of a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct State {
+    /// What is true between rotations.
+    pub standing: Standing,
+    /// Somebody wants a rotation now.
+    pub asked: Option<Ask>,
+    /// What stands in the way of adoption or of the preflight.
+    pub blocked: Option<Trouble>,
+    /// The rotation under way; at most one.
+    pub open: Option<Rotation>,
+    /// A person is needed.
+    pub halt: Option<Halt>,
+}
+
+/// What is true of a target between rotations.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Standing {
+    /// The newest generation proven live.
+    pub current: Option<Current>,
+    /// The greatest number ever given to a password of this target.
+    pub newest: Generation,
+    /// A candidate that was never sent, kept for the next rotation.
+    pub spare: Option<Generation>,
+    /// Slots up to this nominal time are used up or passed.
+    pub slots_after: Moment,
+    /// When a rotation last made a generation current.
+    pub rotated_at: Option<Moment>,
+    /// How the last rotation ended, if it changed nothing.
+    pub abandoned: Option<Fault>,
+    /// What each sink holds.
+    pub sinks: BTreeMap<SinkName, Outlet>,
+}
+
+/// The generation that is live as far as we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Current {
+    /// Its number.
+    pub generation: Generation,
+    /// How it was proven.
+    pub proof: Proof,
+    /// When.
+    pub proven_at: Moment,
+    /// By which rotation; `None` when adopted or given by a person.
+    pub rotation: Option<RotationId>,
+}
+
+/// What one sink holds, or whether one hook was told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outlet {
+    /// The generation it has; `None` when it never had one.
+    pub generation: Option<Generation>,
+    /// Attempts in a row that failed.
+    pub failures: u32,
+    /// When the last attempt ended.
+    pub tried_at: Option<Moment>,
+    /// Since when it lacks the current generation.
+    pub behind_since: Option<Moment>,
+    /// Why the last attempt failed.
+    pub fault: Option<Fault>,
+}
+
+/// A wish for a rotation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ask {
+    /// Whose.
+    pub by: By,
+    /// Why, in their words.
+    pub reason: Option<String>,
+}
+
+/// Something that failed, how often in a row, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Trouble {
+    /// The last fault.
+    pub fault: Fault,
+    /// How often in a row.
+    pub times: u32,
+    /// The first time.
+    pub since: Moment,
+    /// The last time.
+    pub at: Moment,
+}
+
+/// Why a person is needed, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Halt {
+    /// What happened and what to do next.
+    pub fault: Fault,
+    /// Since when.
+    pub since: Moment,
+}
+
+/// One attempt to make the next generation current.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Rotation {
+    /// Its id.
+    pub id: RotationId,
+    /// Who or what caused it.
+    pub by: By,
+    /// When it began.
+    pub began_at: Moment,
+    /// The slot it uses up.
+    pub slot: Option<Slot>,
+    /// The generation it wants to make current.
+    pub candidate: Option<Generation>,
+    /// The account's change mark before our first call.
+    pub change_mark: Option<String>,
+    /// The instance refuses the current password.
+    pub drifted: bool,
+    /// A call of ours was accepted or went unanswered: the candidate may be live or may become so. Never unset.
+    pub exposed: bool,
+    /// When the first and the last call that may have had an effect left.
+    pub sent: Option<(Moment, Moment)>,
+    /// Calls that counted as an attempt.
+    pub attempts: u32,
+    /// Candidates dropped because they broke a rule.
+    pub redraws: u32,
+    /// A person allowed a reset in this rotation.
+    pub reset_allowed: bool,
+    /// Since when the cloud answers locked, busy or throttled without a break.
+    pub held_since: Option<Moment>,
+    /// Where it stands.
+    pub phase: Phase,
+}
+
+/// Where a rotation stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Begun; the preflight has not passed.
+    Begun,
+    /// The preflight passed; a candidate is to be prepared.
+    Ready,
+    /// The candidate is in the ledger; no call is open.
+    Prepared,
+    /// A call was intended. Without an outcome this *is* doubt.
+    Sent {
+        /// Which call.
+        call: Call,
+        /// When the intent was written.
+        at: Moment,
+    },
+    /// Every call so far was refused and certainly not applied; the same candidate is sent again later.
+    Refused {
+        /// In which way.
+        refusal: Refusal,
+        /// The last answer, how often in a row, and since when.
+        trouble: Trouble,
+    },
+    /// Accepted, and the task has not ended.
+    Running(Running),
+    /// We do not know which password is live.
+    Doubt(Doubt),
+    /// The cloud says that it is done; a login must agree.
+    Proving(Proving),
+    /// The candidate is current; sinks and hooks follow.
+    Proven {
+        /// Which hooks were told.
+        hooks: BTreeMap<HookName, Outlet>,
+    },
+}
+
+/// An accepted change whose task has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Running {
+    /// The task.
+    pub task: TaskId,
+    /// Since when it is known.
+    pub since: Moment,
+    /// When we last looked.
+    pub looked_at: Moment,
+    /// How often we looked.
+    pub looks: u32,
+    /// What the last login showed.
+    pub seen: Option<Sighting>,
+}
+
+/// The cloud reports success and logins are being tried.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Proving {
+    /// Since when.
+    pub since: Moment,
+    /// When a login was last tried.
+    pub looked_at: Moment,
+    /// How often.
+    pub looks: u32,
+    /// What the last login showed.
+    pub seen: Option<Sighting>,
+    /// Since when logins got an answer that was not a welcome; unreachable ones do not count.
+    pub refused_since: Option<Moment>,
+}
+
+/// We do not know, and look for evidence in rounds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Doubt {
+    /// What brought us here.
+    pub cause: DoubtCause,
+    /// The answer or event that did.
+    pub fault: Fault,
+    /// Since when.
+    pub since: Moment,
+    /// Which round of looks this is, from 0.
+    pub round: u32,
+    /// The next look of the round.
+    pub step: Step,
+    /// When the last look ended.
+    pub looked_at: Moment,
+    /// What the last login showed, and how often in a row.
+    pub seen: Option<(Sighting, u32)>,
+}
+
+/// What brought a rotation into doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DoubtCause {
+    /// A call went unanswered, or keywheel stopped before the answer was written.
+    Lost,
+    /// Locked, busy or throttled after an earlier call may have had an effect.
+    Held(Refusal),
+    /// The task ended in failure, which does not say that nothing changed.
+    TaskFailed,
+    /// The task did not end in time.
+    TaskStuck,
+    /// The cloud reports success but logins are refused.
+    ProofFailed,
+    /// The cloud says that the old password is wrong.
+    OldPasswordWrong,
+    /// The cloud says that the candidate breaks a rule.
+    RuleViolated,
+    /// The cloud says one or the other.
+    RuleOrOldPassword,
+    /// Refused for good after an earlier call may have had an effect.
+    Fatal,
+    /// A person said go on.
+    Resumed,
+}
+
+/// The looks of one round, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// Search the instance's tasks.
+    Tasks,
+    /// Read the account's change mark.
+    Mark,
+    /// Try to log in.
+    Login,
+    /// All looks of the round are done: conclude.
+    Conclude,
+}
+
+/// What a pair of logins, or the change mark, showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sighting {
+    /// The candidate is let in, the one before it is not (or was not tried).
+    CandidateLive,
+    /// Both are let in.
+    BothLive,
+    /// Only the one before the candidate is let in.
+    PreviousLive,
+    /// Neither is let in.
+    NeitherLive,
+    /// Nodes disagree.
+    Mixed,
+    /// The candidate was refused; the one before it was not tried.
+    CandidateRefused,
+    /// Anybody is let in.
+    PasswordFree,
+    /// No answer about passwords.
+    Unreachable,
+    /// The change mark moved (only looked at where no login route exists).
+    MarkMoved,
+}
+
+/// The state of a target in one word, as `status` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Label {
+    /// Current is proven live and every sink holds it.
+    Settled,
+    /// A rotation should have begun, or adoption is still to come.
+    Due,
+    /// A rotation is under way.
+    Rotating,
+    /// We do not know which password is live.
+    Doubt,
+    /// A sink lacks the current generation.
+    Behind,
+    /// A person is needed.
+    Halted,
+}
+
+impl Label {
+    /// The word itself.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Due => "due",
+            Self::Rotating => "rotating",
+            Self::Doubt => "doubt",
+            Self::Behind => "behind",
+            Self::Halted => "halted",
+        }
+    }
+}
+
+impl State {
+    /// The state in one word.
+    pub fn label(&self) -> Label {
+        if self.halt.is_some() {
+            return Label::Halted;
+        }
+        match self.open.as_ref().map(|open| &open.phase) {
+            Some(Phase::Sent { .. } | Phase::Doubt(_)) => Label::Doubt,
+            Some(Phase::Proven { .. }) if self.is_behind() => Label::Behind,
+            Some(
+                Phase::Begun
+                | Phase::Ready
+                | Phase::Prepared
+                | Phase::Refused { .. }
+                | Phase::Running(_)
+                | Phase::Proving(_)
+                | Phase::Proven { .. },
+            ) => Label::Rotating,
+            None if self.asked.is_some() || self.standing.current.is_none() => Label::Due,
+            None if self.is_behind() => Label::Behind,
+            None => Label::Settled,
+        }
+    }
+
+    /// Generations that may be live now: what an operator must keep until the state is settled.
+    pub fn candidates(&self) -> Vec<Generation> {
+        let current = self.standing.current.map(|current| current.generation);
+        let candidate = self
+            .open
+            .as_ref()
+            .filter(|open| open.exposed || matches!(open.phase, Phase::Sent { .. }));
+        let mut all: Vec<Generation> = current
+            .into_iter()
+            .chain(candidate.and_then(|open| open.candidate))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn is_behind(&self) -> bool {
+        self.standing
+            .sinks
+            .values()
+            .any(|outlet| outlet.behind_since.is_some() && outlet.failures > 0)
+    }
+}

@@ -1,0 +1,147 @@
+//! Why nothing happens now: the sentence that `explain`, the logs and the status output share.
+
+use crate::fault::Fault;
+use crate::moment::{Moment, show_span};
+use crate::name::{Generation, SinkName, TaskId};
+use std::fmt;
+
+/// Why a target waits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// The next slot has not come.
+    NotDue,
+    /// It has no schedule; it rotates when asked.
+    OnlyWhenAsked,
+    /// A person is needed.
+    Halted(Fault),
+    /// Today's password could not be taken in yet.
+    NotAdopted(Fault),
+    /// The preflight did not pass; nothing has changed.
+    NotReady(Fault),
+    /// Sinks do not hold the current generation yet.
+    Behind {
+        /// One of them.
+        sink: SinkName,
+        /// How many.
+        sinks: usize,
+        /// The generation they lack.
+        generation: Generation,
+        /// What the named one said last.
+        fault: Option<Fault>,
+    },
+    /// A hook is told again later.
+    HookAgain(Fault),
+    /// The cloud holds the call off; the same candidate is sent again.
+    Held {
+        /// Its last answer.
+        fault: Fault,
+        /// Since when, if it outlasted the patience for locks.
+        too_long_since: Option<Moment>,
+    },
+    /// The cloud works on it.
+    TaskRunning(TaskId),
+    /// The cloud says done, and not every node lets the new password in yet.
+    NodesDisagree,
+    /// The instance cannot be reached to prove anything.
+    Unreachable,
+    /// An unanswered call may still take effect.
+    MayStillApply {
+        /// Until when that is waited for.
+        until: Moment,
+    },
+    /// The evidence does not decide yet; the next round of looks comes.
+    LooksAgain,
+}
+
+impl Why {
+    /// Whether an operator should be alerted although keywheel goes on by itself.
+    pub const fn is_alarming(&self) -> bool {
+        match self {
+            Self::Halted(_)
+            | Self::Held {
+                too_long_since: Some(_),
+                ..
+            } => true,
+            Self::NotDue
+            | Self::OnlyWhenAsked
+            | Self::NotAdopted(_)
+            | Self::NotReady(_)
+            | Self::Behind { .. }
+            | Self::HookAgain(_)
+            | Self::Held {
+                too_long_since: None, ..
+            }
+            | Self::TaskRunning(_)
+            | Self::NodesDisagree
+            | Self::Unreachable
+            | Self::MayStillApply { .. }
+            | Self::LooksAgain => false,
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotDue => out.write_str("the next slot has not come"),
+            Self::OnlyWhenAsked => out.write_str("it has no schedule and rotates when asked"),
+            Self::Halted(fault) => write!(out, "halted: {fault}"),
+            Self::NotAdopted(fault) => write!(out, "today's password is not taken in yet: {fault}"),
+            Self::NotReady(fault) => write!(out, "nothing has changed yet, because {fault}"),
+            Self::Behind {
+                sink,
+                sinks: 1,
+                generation,
+                fault,
+            } => {
+                write!(out, "sink {sink} lacks generation {generation}")?;
+                said(out, fault.as_ref())
+            }
+            Self::Behind {
+                sink,
+                sinks,
+                generation,
+                fault,
+            } => {
+                write!(out, "{sinks} sinks lack generation {generation}, {sink} among them")?;
+                said(out, fault.as_ref())
+            }
+            Self::HookAgain(fault) => write!(out, "delivered; a hook is told again: {fault}"),
+            Self::Held {
+                fault,
+                too_long_since: None,
+            } => write!(out, "the same password is sent again later: {fault}"),
+            Self::Held {
+                fault,
+                too_long_since: Some(since),
+            } => {
+                write!(out, "held off since {since}, longer than lock-patience: {fault}")
+            }
+            Self::TaskRunning(task) => write!(out, "the cloud works on task {task}"),
+            Self::NodesDisagree => out.write_str("the cloud says done; nodes do not all let the new password in yet"),
+            Self::Unreachable => {
+                out.write_str("the instance cannot be reached, so nothing can be proven; both passwords are kept")
+            }
+            Self::MayStillApply { until } => {
+                write!(
+                    out,
+                    "an unanswered call may take effect until {until}; both passwords are kept"
+                )
+            }
+            Self::LooksAgain => out.write_str("the evidence does not decide yet; both passwords are kept"),
+        }
+    }
+}
+
+fn said(out: &mut fmt::Formatter<'_>, fault: Option<&Fault>) -> fmt::Result {
+    fault.map_or(Ok(()), |fault| write!(out, ": {fault}"))
+}
+
+/// "in 2h 5m" or "now", for a moment as seen from `now`.
+pub fn from_now(moment: Moment, now: Moment) -> String {
+    if moment <= now {
+        "now".to_owned()
+    } else {
+        format!("in {}", show_span(moment.since(now)))
+    }
+}
