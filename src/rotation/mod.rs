@@ -2,7 +2,15 @@
 //! what to do now ([`next`]). Recovery after a crash is the same fold over the same events.
 
 pub mod answer;
+mod apply;
+mod backoff;
+mod deliver;
+mod doubt;
 pub mod event;
+mod next;
 pub mod plan;
 pub mod state;
 pub mod why;
+
+pub use apply::{IllegalEvent, apply, fold};
+pub use next::{Action, next};

@@ -3,7 +3,7 @@
 use super::answer::{Call, Refusal};
 use super::event::{By, Proof};
 use crate::fault::Fault;
-use crate::moment::{Moment, Slot};
+use crate::moment::Moment;
 use crate::name::{Generation, HookName, RotationId, SinkName, TaskId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -113,8 +113,8 @@ pub struct Rotation {
     pub by: By,
     /// When it began.
     pub began_at: Moment,
-    /// The slot it uses up.
-    pub slot: Option<Slot>,
+    /// Until when it may wait for its first call; `None` when it was asked for or runs a missed slot.
+    pub closes: Option<Moment>,
     /// The generation it wants to make current.
     pub candidate: Option<Generation>,
     /// The account's change mark before our first call.
@@ -131,8 +131,8 @@ pub struct Rotation {
     pub redraws: u32,
     /// A person allowed a reset in this rotation.
     pub reset_allowed: bool,
-    /// Since when the cloud answers locked, busy or throttled without a break.
-    pub held_since: Option<Moment>,
+    /// The cloud's locked, busy or throttled answers since it last accepted a call.
+    pub held: Option<Trouble>,
     /// Where it stands.
     pub phase: Phase,
 }
@@ -157,8 +157,10 @@ pub enum Phase {
     Refused {
         /// In which way.
         refusal: Refusal,
-        /// The last answer, how often in a row, and since when.
-        trouble: Trouble,
+        /// The last answer.
+        fault: Fault,
+        /// When it came.
+        at: Moment,
     },
     /// Accepted, and the task has not ended.
     Running(Running),
@@ -191,6 +193,8 @@ pub struct Running {
 /// The cloud reports success and logins are being tried.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Proving {
+    /// Whether a task's success says so; else the cloud named no task when it accepted.
+    pub by_task: bool,
     /// Since when.
     pub since: Moment,
     /// When a login was last tried.

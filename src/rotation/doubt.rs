@@ -1,0 +1,255 @@
+//! Leaving doubt. Evidence is gathered in rounds of looks, strongest first; a round that decides nothing is followed by another
+//! one, later. The exits are: the candidate is live; it is not, so the *same* call is sent again; a reset to the same candidate;
+//! the candidate may be dropped; or a person is needed. No candidate is ever replaced while it may be live.
+//!
+//! The change mark is read only where no login route exists: a login costs no quota and says which password is live, the mark
+//! only that somebody changed something.
+
+use super::answer::{Call, Refusal};
+use super::backoff;
+use super::event::{Proof, What};
+use super::next::{Action, call, drift, held_until, is_closed, lost_candidate, may_reset, outlasted, password_free};
+use super::plan::Plan;
+use super::state::{Doubt, DoubtCause, Rotation, Sighting, State, Step};
+use super::why::Why;
+use crate::fault::{Fault, Kind};
+use crate::moment::Moment;
+
+/// Where a login route exists, the instance's tasks are searched in every n-th round only: listing costs quota.
+const TASK_SEARCH_EVERY: u32 = 4;
+
+/// What to do now in doubt.
+pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Action {
+    if let Some(look) = look(state, open, doubt, plan, doubt.round, doubt.step) {
+        let until = if doubt.step == Step::Tasks {
+            round_begins(open, doubt, plan, doubt.round)
+        } else {
+            doubt.looked_at
+        };
+        return wait_or(look, until, open, doubt, plan, now);
+    }
+    match conclude(state, open, doubt, plan, now) {
+        Conclusion::Act(action) => action,
+        Conclusion::LookAgain => {
+            let round = doubt.round.saturating_add(1);
+            let until = round_begins(open, doubt, plan, round);
+            match look(state, open, doubt, plan, round, Step::Tasks) {
+                Some(look) => wait_or(look, until, open, doubt, plan, now),
+                None => Action::Wait {
+                    until: repeat_at(open, doubt, plan),
+                    why: why(open, doubt, plan, now),
+                },
+            }
+        }
+    }
+}
+
+/// The first look of the round, from `from` on, that this target offers.
+fn look(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32, from: Step) -> Option<Action> {
+    let (candidate, current) = (open.candidate?, state.standing.current?);
+    let search = plan.abilities.task_list && (!plan.login || round.is_multiple_of(TASK_SEARCH_EVERY));
+    let by_call = !matches!(doubt.cause, DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword);
+    let sent = open.sent.filter(|_| open.exposed && search && by_call);
+    let mark = plan.abilities.change_mark && open.exposed && !plan.login && open.change_mark.is_some();
+    match (from, sent) {
+        (Step::Tasks, Some((first, _))) => Some(Action::FindTask { from: first }),
+        (Step::Tasks | Step::Mark, _) if mark => Some(Action::ReadMark),
+        (Step::Tasks | Step::Mark | Step::Login, _) if plan.login => Some(Action::TryLogin {
+            candidate,
+            previous: Some(current.generation),
+        }),
+        (Step::Tasks | Step::Mark | Step::Login | Step::Conclude, _) => None,
+    }
+}
+
+fn round_begins(open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32) -> Moment {
+    match doubt.cause {
+        DoubtCause::Held(_) if round == 0 => held_until(open, plan, &doubt.fault, doubt.since),
+        DoubtCause::Held(_)
+        | DoubtCause::Lost
+        | DoubtCause::TaskFailed
+        | DoubtCause::TaskStuck
+        | DoubtCause::ProofFailed
+        | DoubtCause::OldPasswordWrong
+        | DoubtCause::RuleViolated
+        | DoubtCause::RuleOrOldPassword
+        | DoubtCause::Fatal
+        | DoubtCause::Resumed => doubt.looked_at + backoff::wait(plan.limits.look_backoff, round, open.id.seed()),
+    }
+}
+
+fn wait_or(look: Action, until: Moment, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Action {
+    if now < until {
+        Action::Wait {
+            until,
+            why: why(open, doubt, plan, now),
+        }
+    } else {
+        look
+    }
+}
+
+enum Conclusion {
+    Act(Action),
+    LookAgain,
+}
+
+/// All looks of the round are done: what do they say?
+fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
+    let Some(candidate) = open.candidate else {
+        return Conclusion::Act(lost_candidate());
+    };
+    let proven = |proof| {
+        Conclusion::Act(Action::Record(What::Proven {
+            generation: candidate,
+            proof,
+        }))
+    };
+    let agreed = |times: u32| times >= plan.limits.agreement;
+    if doubt.round >= plan.limits.rounds && !matches!(doubt.seen, Some((Sighting::Unreachable, _))) {
+        return halt(
+            Fault::new(Kind::Unanswered, "the evidence does not decide which password is live").advise(
+                "try both: `keywheel recover TARGET --show` names them; then `--set` the one that works, or `--resume`",
+            ),
+        );
+    }
+    match doubt.seen {
+        Some((Sighting::CandidateLive, _)) if open.exposed => proven(Proof::Login),
+        Some((Sighting::BothLive, times)) if open.exposed && agreed(times) => proven(Proof::Login),
+        Some((Sighting::CandidateLive | Sighting::BothLive, times)) if agreed(times) => halt(
+            Fault::new(Kind::Bug, "the instance accepts a password that was never sent to it")
+                .advise("find out whether it checks passwords at all, then `keywheel recover TARGET --resume`"),
+        ),
+        Some((Sighting::MarkMoved, _)) => proven(Proof::ChangeMark),
+        Some((Sighting::PasswordFree, _)) => halt(password_free()),
+        Some((Sighting::NeitherLive, times)) if agreed(times) && now >= doubt.since + plan.limits.late_effect => {
+            reset_or_halt(state, open, plan)
+        }
+        Some((Sighting::PreviousLive, _)) | None => not_live(state, open, doubt, plan, now),
+        Some((
+            Sighting::CandidateLive
+            | Sighting::BothLive
+            | Sighting::NeitherLive
+            | Sighting::Mixed
+            | Sighting::CandidateRefused
+            | Sighting::Unreachable,
+            _,
+        )) => Conclusion::LookAgain,
+    }
+}
+
+/// The password before the candidate is live, or no login route exists that could tell.
+fn not_live(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
+    let Some(candidate) = open.candidate else {
+        return Conclusion::Act(lost_candidate());
+    };
+    match doubt.cause {
+        DoubtCause::Fatal => halt(doubt.fault.clone()),
+        DoubtCause::RuleOrOldPassword if !plan.login => halt(doubt.fault.clone().advise(
+            "the code may mean a broken rule or a changed password, and no login route can tell: add `login` to the target, then `keywheel recover TARGET --resume`",
+        )),
+        DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword => {
+            if open.exposed || open.redraws >= plan.limits.redraws {
+                return halt(doubt.fault.clone());
+            }
+            let fault = doubt.fault.clone();
+            Conclusion::Act(Action::Record(What::Discarded { generation: candidate, fault }))
+        }
+        DoubtCause::OldPasswordWrong if !plan.login => {
+            if open.exposed {
+                let proof = Proof::OldPasswordGone;
+                return Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
+            }
+            reset_or_halt(state, open, plan)
+        }
+        DoubtCause::Held(Refusal::Locked | Refusal::Busy | Refusal::Throttled)
+            if outlasted(open, plan, now).is_some() && (open.closes.is_none() || is_closed(open, now)) =>
+        {
+            halt(doubt.fault.clone().advise(
+                "look at the instance's tasks in the cloud console; when it is free, `keywheel recover TARGET --resume`",
+            ))
+        }
+        DoubtCause::Lost
+        | DoubtCause::Held(_)
+        | DoubtCause::TaskFailed
+        | DoubtCause::TaskStuck
+        | DoubtCause::ProofFailed
+        | DoubtCause::OldPasswordWrong
+        | DoubtCause::Resumed => call_again(state, open, doubt, plan, now),
+    }
+}
+
+/// The same call with the same candidate, once the earlier ones have had their time to take effect. Should one of them still apply
+/// later, the cloud's comparison with the old password refuses the other: both set the same candidate.
+fn call_again(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
+    if now < repeat_at(open, doubt, plan) {
+        return Conclusion::LookAgain;
+    }
+    if open.attempts >= plan.limits.attempts {
+        return halt(doubt.fault.clone());
+    }
+    let kind = if open.drifted { Call::Reset } else { Call::Modify };
+    Conclusion::Act(call(state, open, kind))
+}
+
+fn reset_or_halt(state: &State, open: &Rotation, plan: &Plan) -> Conclusion {
+    if may_reset(open, plan) && open.attempts < plan.limits.attempts {
+        return Conclusion::Act(call(state, open, Call::Reset));
+    }
+    halt(drift(open))
+}
+
+fn halt(fault: Fault) -> Conclusion {
+    Conclusion::Act(Action::Record(What::Halted { fault }))
+}
+
+/// When the same call may be sent again.
+fn repeat_at(open: &Rotation, doubt: &Doubt, plan: &Plan) -> Moment {
+    match doubt.cause {
+        DoubtCause::TaskFailed => doubt.since + backoff::wait(plan.limits.call_backoff, open.attempts, open.id.seed()),
+        DoubtCause::Held(_) => held_until(open, plan, &doubt.fault, doubt.since).max(late_until(open, plan)),
+        DoubtCause::Lost
+        | DoubtCause::TaskStuck
+        | DoubtCause::ProofFailed
+        | DoubtCause::OldPasswordWrong
+        | DoubtCause::RuleViolated
+        | DoubtCause::RuleOrOldPassword
+        | DoubtCause::Fatal
+        | DoubtCause::Resumed => late_until(open, plan),
+    }
+}
+
+/// Until when a call that left may still take effect.
+fn late_until(open: &Rotation, plan: &Plan) -> Moment {
+    open.sent
+        .map_or(open.began_at, |(_, last)| last + plan.limits.late_effect)
+}
+
+fn why(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Why {
+    let late = late_until(open, plan);
+    match (doubt.seen, doubt.cause) {
+        (Some((Sighting::Unreachable, _)), _) => Why::Unreachable,
+        (_, DoubtCause::Held(_)) => Why::Held {
+            fault: doubt.fault.clone(),
+            too_long_since: outlasted(open, plan, now),
+        },
+        (
+            _,
+            DoubtCause::Lost
+            | DoubtCause::TaskFailed
+            | DoubtCause::TaskStuck
+            | DoubtCause::ProofFailed
+            | DoubtCause::OldPasswordWrong
+            | DoubtCause::RuleViolated
+            | DoubtCause::RuleOrOldPassword
+            | DoubtCause::Fatal
+            | DoubtCause::Resumed,
+        ) => {
+            if open.exposed && now < late {
+                Why::MayStillApply { until: late }
+            } else {
+                Why::LooksAgain
+            }
+        }
+    }
+}

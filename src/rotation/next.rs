@@ -1,0 +1,441 @@
+//! The one place that decides. Given a state, a plan and the time it says what to do now, or until when to wait and why.
+
+use super::answer::{Answer, Call, Refusal};
+use super::backoff;
+use super::deliver;
+use super::doubt;
+use super::event::{By, Proof, What};
+use super::plan::{Plan, Recovery};
+use super::state::{Phase, Proving, Rotation, Running, Sighting, State, Trouble};
+use super::why::Why;
+use crate::fault::{Fault, Kind, Retry};
+use crate::moment::{Moment, Slot};
+use crate::name::{Generation, HookName, SinkName, TaskId};
+
+/// What to do now.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[must_use]
+pub enum Action {
+    /// Nothing, until then at the latest.
+    Wait {
+        /// When to ask again.
+        until: Moment,
+        /// Why.
+        why: Why,
+    },
+    /// Append this decision; it follows from what is already recorded and needs no outside effect.
+    Record(What),
+    /// Read today's password, prove it, append `adopted` (or `blocked`, or `halted`).
+    Adopt,
+    /// Append `began` with a fresh id.
+    Begin {
+        /// The slot it uses up.
+        slot: Option<Slot>,
+        /// Who or what caused it.
+        by: By,
+        /// Why, if somebody said so.
+        reason: Option<String>,
+    },
+    /// Look at the instance, the current password and every sink; append `ready` or `blocked` (or `halted`).
+    Preflight,
+    /// Draw a password (or take the spare's number) and append `prepared` with it.
+    Prepare {
+        /// The candidate's number.
+        generation: Generation,
+        /// Whether the ledger holds this generation already.
+        spare: bool,
+    },
+    /// Append `intended`, call, append `answered`.
+    Call {
+        /// Which call.
+        call: Call,
+        /// The password to set.
+        candidate: Generation,
+        /// The password that is live as far as we know.
+        previous: Generation,
+    },
+    /// Search the instance's tasks.
+    FindTask {
+        /// From when on.
+        from: Moment,
+    },
+    /// Ask for the task's status.
+    PollTask(TaskId),
+    /// Read the account's change mark.
+    ReadMark,
+    /// Log in with the candidate, and with the one before it if given.
+    TryLogin {
+        /// The candidate.
+        candidate: Generation,
+        /// The one before it.
+        previous: Option<Generation>,
+    },
+    /// Deliver current to these sinks, at the same time.
+    Deliver {
+        /// To which.
+        sinks: Vec<SinkName>,
+        /// What.
+        generation: Generation,
+    },
+    /// Tell these hooks.
+    Tell {
+        /// Which.
+        hooks: Vec<HookName>,
+        /// Of what.
+        generation: Generation,
+    },
+}
+
+/// What to do now for a target in this state.
+pub fn next(state: &State, plan: &Plan, now: Moment) -> Action {
+    if let Some(open) = state
+        .open
+        .as_ref()
+        .filter(|open| !matches!(open.phase, Phase::Proven { .. }))
+    {
+        return match &state.halt {
+            Some(halt) => Action::Wait {
+                until: Moment::NEVER,
+                why: Why::Halted(halt.fault.clone()),
+            },
+            None => advance(state, open, plan, now),
+        };
+    }
+    if let Some(deliver) = deliver::now_due(state, plan, now) {
+        return deliver;
+    }
+    if let Some(halt) = &state.halt {
+        let until = deliver::waiting(state, plan).map_or(Moment::NEVER, |(until, _)| until);
+        return Action::Wait {
+            until,
+            why: Why::Halted(halt.fault.clone()),
+        };
+    }
+    if let Some((until, why)) = deliver::waiting(state, plan) {
+        return Action::Wait { until, why };
+    }
+    match &state.open {
+        Some(open) => deliver::conclude(state, open, plan, now),
+        None => rest(state, plan, now),
+    }
+}
+
+/// No rotation is open and every sink holds current.
+fn rest(state: &State, plan: &Plan, now: Moment) -> Action {
+    if state.standing.current.is_none() {
+        return match blocked_until(state.blocked.as_ref(), plan, 0) {
+            Some((until, fault)) if now < until => Action::Wait {
+                until,
+                why: Why::NotAdopted(fault),
+            },
+            Some(_) | None => Action::Adopt,
+        };
+    }
+    let open_slot = plan
+        .slot
+        .filter(|slot| slot.due <= now && (now <= slot.closes || plan.run_missed));
+    if let Some(ask) = &state.asked {
+        return Action::Begin {
+            slot: open_slot,
+            by: ask.by.clone(),
+            reason: ask.reason.clone(),
+        };
+    }
+    match plan.slot {
+        None => Action::Wait {
+            until: Moment::NEVER,
+            why: Why::OnlyWhenAsked,
+        },
+        Some(slot) if now < slot.due => Action::Wait {
+            until: slot.due,
+            why: Why::NotDue,
+        },
+        Some(slot) if open_slot.is_some() => Action::Begin {
+            slot: Some(slot),
+            by: By::Schedule,
+            reason: None,
+        },
+        Some(slot) => Action::Record(What::SlotPassed { slot }),
+    }
+}
+
+/// A rotation is open and its candidate is not proven.
+fn advance(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
+    match &open.phase {
+        Phase::Begun => begin(state, open, plan, now),
+        Phase::Ready if open.drifted && !may_reset(open, plan) => Action::Record(What::Halted { fault: drift(open) }),
+        Phase::Ready => match state.standing.spare {
+            Some(generation) => Action::Prepare {
+                generation,
+                spare: true,
+            },
+            None => Action::Prepare {
+                generation: state.standing.newest.following(),
+                spare: false,
+            },
+        },
+        Phase::Prepared if open.drifted && !may_reset(open, plan) => {
+            Action::Record(What::Halted { fault: drift(open) })
+        }
+        Phase::Prepared => call(state, open, first_call(open)),
+        Phase::Sent { .. } => Action::Record(What::Answered {
+            answer: Answer::Unanswered {
+                fault: Fault::new(
+                    Kind::Unanswered,
+                    "keywheel stopped before the call's answer was recorded",
+                ),
+            },
+        }),
+        Phase::Refused { refusal, fault, at } => refused(state, open, plan, now, (*refusal, fault, *at)),
+        Phase::Running(running) => watch(open, running, plan, now),
+        Phase::Proving(proving) => confirm(open, proving, plan, now),
+        Phase::Doubt(doubt) => doubt::next(state, open, doubt, plan, now),
+        Phase::Proven { .. } => Action::Wait {
+            until: now,
+            why: Why::LooksAgain,
+        },
+    }
+}
+
+fn begin(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
+    let Some((until, fault)) = blocked_until(state.blocked.as_ref(), plan, open.id.seed()) else {
+        return Action::Preflight;
+    };
+    if is_closed(open, now) {
+        return Action::Record(What::Abandoned {
+            fault: fault.advise("nothing; the next slot tries again"),
+        });
+    }
+    if now < until {
+        Action::Wait {
+            until,
+            why: Why::NotReady(fault),
+        }
+    } else {
+        Action::Preflight
+    }
+}
+
+/// Refused, and certainly not applied.
+fn refused(
+    state: &State,
+    open: &Rotation,
+    plan: &Plan,
+    now: Moment,
+    (refusal, fault, at): (Refusal, &Fault, Moment),
+) -> Action {
+    let attempts_left = open.attempts < plan.limits.attempts;
+    match refusal {
+        Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::NotNow if is_closed(open, now) => {
+            let fault = fault
+                .clone()
+                .advise("nothing; the password is unchanged, and the next slot sends the same new one");
+            Action::Record(What::Abandoned { fault })
+        }
+        Refusal::Locked | Refusal::Busy | Refusal::Throttled => {
+            let too_long = outlasted(open, plan, now);
+            if too_long.is_some() && open.closes.is_none() {
+                let fault = fault
+                    .clone()
+                    .advise("ask again when the instance is free; the password is unchanged");
+                return Action::Record(What::Abandoned { fault });
+            }
+            call_again(state, open, plan, now, (fault, at))
+        }
+        Refusal::NotNow if attempts_left => call_again(state, open, plan, now, (fault, at)),
+        Refusal::NotNow
+        | Refusal::Fatal
+        | Refusal::OldPasswordWrong
+        | Refusal::RuleViolated
+        | Refusal::RuleOrOldPassword => Action::Record(What::Halted { fault: fault.clone() }),
+    }
+}
+
+fn call_again(state: &State, open: &Rotation, plan: &Plan, now: Moment, (fault, at): (&Fault, Moment)) -> Action {
+    let until = held_until(open, plan, fault, at);
+    if now < until {
+        let too_long_since = outlasted(open, plan, now);
+        return Action::Wait {
+            until,
+            why: Why::Held {
+                fault: fault.clone(),
+                too_long_since,
+            },
+        };
+    }
+    call(state, open, first_call(open))
+}
+
+/// Accepted; the task has not ended. A login costs no quota and proves more, so it goes before each poll.
+fn watch(open: &Rotation, running: &Running, plan: &Plan, now: Moment) -> Action {
+    let Some(candidate) = open.candidate else {
+        return lost_candidate();
+    };
+    if running.seen == Some(Sighting::CandidateLive) {
+        return Action::Record(What::Proven {
+            generation: candidate,
+            proof: Proof::Login,
+        });
+    }
+    if now >= running.since + plan.limits.task_patience {
+        return Action::Record(What::TaskStuck);
+    }
+    let login_next = plan.login && (running.looks.is_multiple_of(2) || !plan.abilities.task_status);
+    let until = if running.looks == 0 {
+        running.since + plan.limits.usual_task_time
+    } else if plan.login && !login_next {
+        running.looked_at
+    } else {
+        running.looked_at + backoff::wait(plan.limits.look_backoff, running.looks, open.id.seed())
+    };
+    if now < until {
+        return Action::Wait {
+            until,
+            why: Why::TaskRunning(running.task),
+        };
+    }
+    if login_next {
+        Action::TryLogin {
+            candidate,
+            previous: None,
+        }
+    } else {
+        Action::PollTask(running.task)
+    }
+}
+
+/// The cloud says that it is done. With a login route a login must agree; without one this is the proof.
+fn confirm(open: &Rotation, proving: &Proving, plan: &Plan, now: Moment) -> Action {
+    let Some(candidate) = open.candidate else {
+        return lost_candidate();
+    };
+    if !plan.login {
+        let proof = if proving.by_task {
+            Proof::Task
+        } else {
+            Proof::Acceptance
+        };
+        return Action::Record(What::Proven {
+            generation: candidate,
+            proof,
+        });
+    }
+    match proving.seen {
+        Some(Sighting::CandidateLive) => {
+            return Action::Record(What::Proven {
+                generation: candidate,
+                proof: Proof::Login,
+            });
+        }
+        Some(Sighting::PasswordFree) => return Action::Record(What::Halted { fault: password_free() }),
+        Some(
+            Sighting::BothLive
+            | Sighting::PreviousLive
+            | Sighting::NeitherLive
+            | Sighting::Mixed
+            | Sighting::CandidateRefused
+            | Sighting::Unreachable
+            | Sighting::MarkMoved,
+        )
+        | None => {}
+    }
+    if proving
+        .refused_since
+        .is_some_and(|since| now >= since + plan.limits.proof_patience)
+    {
+        return Action::Record(What::ProofFailed);
+    }
+    let until = proving.looked_at + backoff::wait(plan.limits.look_backoff, proving.looks, open.id.seed());
+    if now < until {
+        let unreachable = proving.seen == Some(Sighting::Unreachable);
+        let why = if unreachable {
+            Why::Unreachable
+        } else {
+            Why::NodesDisagree
+        };
+        return Action::Wait { until, why };
+    }
+    Action::TryLogin {
+        candidate,
+        previous: None,
+    }
+}
+
+/// The call, with the candidate and the password before it.
+pub(super) fn call(state: &State, open: &Rotation, call: Call) -> Action {
+    match (open.candidate, state.standing.current) {
+        (Some(candidate), Some(current)) => Action::Call {
+            call,
+            candidate,
+            previous: current.generation,
+        },
+        (None, _) | (_, None) => lost_candidate(),
+    }
+}
+
+fn first_call(open: &Rotation) -> Call {
+    if open.drifted { Call::Reset } else { Call::Modify }
+}
+
+/// Whether an administrator's reset is allowed and offered.
+pub(super) fn may_reset(open: &Rotation, plan: &Plan) -> bool {
+    (plan.recovery == Recovery::Reset || open.reset_allowed) && plan.abilities.reset
+}
+
+/// Whether the rotation's window has closed. A rotation that was asked for has none.
+pub(super) fn is_closed(open: &Rotation, now: Moment) -> bool {
+    open.closes.is_some_and(|closes| now > closes)
+}
+
+/// Since when the instance has been locked, busy or throttled, if that is longer than the patience for it.
+pub(super) fn outlasted(open: &Rotation, plan: &Plan, now: Moment) -> Option<Moment> {
+    open.held
+        .as_ref()
+        .map(|held| held.since)
+        .filter(|&since| now >= since + plan.limits.lock_patience)
+}
+
+/// When a call that was held off may be sent again. The cloud's own "not before" wins.
+pub(super) fn held_until(open: &Rotation, plan: &Plan, fault: &Fault, at: Moment) -> Moment {
+    let times = open.held.as_ref().map_or(open.attempts, |held| held.times);
+    at + asked_wait(fault).unwrap_or_else(|| backoff::wait(plan.limits.call_backoff, times, open.id.seed()))
+}
+
+fn asked_wait(fault: &Fault) -> Option<std::time::Duration> {
+    match fault.retry {
+        Retry::AfterMillis(millis) => Some(std::time::Duration::from_millis(millis)),
+        Retry::Never | Retry::Later => None,
+    }
+}
+
+fn blocked_until(blocked: Option<&Trouble>, plan: &Plan, seed: u64) -> Option<(Moment, Fault)> {
+    blocked.map(|trouble| {
+        let wait =
+            asked_wait(&trouble.fault).unwrap_or_else(|| backoff::wait(plan.limits.call_backoff, trouble.times, seed));
+        (trouble.at + wait, trouble.fault.clone())
+    })
+}
+
+/// The current password no longer works and no call of ours can be the reason.
+pub(super) fn drift(open: &Rotation) -> Fault {
+    let tried = if open.candidate.is_some() {
+        " and so is the new one"
+    } else {
+        ""
+    };
+    Fault::new(
+        Kind::OldPasswordWrong,
+        format!("the password in the ledger is refused{tried}: somebody else changed it"),
+    )
+}
+
+pub(super) fn password_free() -> Fault {
+    Fault::new(Kind::PasswordFree, "the instance lets anybody in without a password")
+}
+
+/// States that `apply` never makes. Halting keeps every password and asks a person.
+pub(super) fn lost_candidate() -> Action {
+    Action::Record(What::Halted {
+        fault: Fault::new(Kind::Bug, "the rotation has no candidate"),
+    })
+}
