@@ -19,6 +19,7 @@ pub mod hook;
 pub mod ledger;
 pub mod moment;
 pub mod name;
+pub mod password;
 pub mod probe;
 pub mod provider;
 pub mod rotation;
