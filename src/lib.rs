@@ -14,6 +14,11 @@
 //! | 6 assemble | `assemble` | the one place that matches on kinds |
 //! | 7 faces | `cli` | what a person types and reads |
 
+pub mod admin;
+pub mod alarm;
+pub mod chance;
+pub mod clock;
+pub mod driver;
 pub mod fault;
 pub mod hook;
 pub mod ledger;
@@ -23,6 +28,8 @@ pub mod password;
 pub mod probe;
 pub mod provider;
 pub mod rotation;
+pub mod schedule;
 pub mod seal;
 pub mod secret;
 pub mod sink;
+pub mod telemetry;

@@ -159,6 +159,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             outlet.behind_since.get_or_insert(at);
             outlet.fault = Some(fault.clone());
         }
+        What::Revealed { .. } => {}
         What::Settled { standing } => {
             if state == State::default() {
                 state.standing = (**standing).clone();
@@ -456,6 +457,8 @@ fn take_answer(open: &mut Rotation, answer: &Answer, at: Moment) {
         Answer::Unanswered { fault } => {
             open.exposed = true;
             open.attempts += 1;
+            // The call may have stood in the provider's queue: it left at the latest now.
+            open.sent = open.sent.map(|(first, _)| (first, at));
             open.phase = Phase::Doubt(doubt(DoubtCause::Lost, fault.clone(), at));
             return;
         }

@@ -179,6 +179,13 @@ pub enum What {
         /// Whether they allow an administrator's reset to the same candidate in this rotation.
         allow_reset: bool,
     },
+    /// A person was shown passwords.
+    Revealed {
+        /// Who.
+        by: By,
+        /// Which.
+        generations: Vec<Generation>,
+    },
     /// A person gave the password that works; its sealed form stands beside this event. An open rotation ends.
     Replaced {
         /// Its number.
@@ -253,6 +260,7 @@ impl What {
             Self::Settled { .. } => "settled",
             Self::Halted { .. } => "halted",
             Self::Resumed { .. } => "resumed",
+            Self::Revealed { .. } => "revealed",
             Self::Replaced { .. } => "replaced",
         }
     }

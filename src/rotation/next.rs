@@ -131,9 +131,7 @@ fn rest(state: &State, plan: &Plan, now: Moment) -> Action {
             Some(_) | None => Action::Adopt,
         };
     }
-    let open_slot = plan
-        .slot
-        .filter(|slot| slot.due <= now && (now <= slot.closes || plan.run_missed));
+    let open_slot = plan.slot.filter(|_| plan.may_start);
     if let Some(ask) = &state.asked {
         return Action::Begin {
             slot: open_slot,

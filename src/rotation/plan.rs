@@ -11,8 +11,8 @@ use std::time::Duration;
 pub struct Plan {
     /// The slot that counts: the newest one reached and not used up, else the next one to come; `None` = only when asked.
     pub slot: Option<Slot>,
-    /// Whether a slot whose window closed while nobody was there is still used (`missed = "run"`).
-    pub run_missed: bool,
+    /// Whether a rotation may start in that slot now. A slot that is reached and may not start any more has passed.
+    pub may_start: bool,
     /// Whether a login route exists.
     pub login: bool,
     /// What the provider offers for this account.

@@ -1,0 +1,154 @@
+//! The command line's side of the control socket.
+
+use super::{MESSAGE_LIMIT, Reply, Request, VERSION};
+use crate::fault::{Fault, Kind};
+use crate::name::TargetName;
+use crate::secret::Secret;
+use std::path::Path;
+use std::time::Duration;
+
+/// A command is answered when its target's turn has recorded it; a turn may first have to finish a call.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+
+/// A connection to a running daemon.
+pub struct Control {
+    client: reqwest::Client,
+}
+
+impl Control {
+    /// Connects; `None` when no daemon listens there.
+    ///
+    /// # Errors
+    /// `ControlUnreachable` when a daemon may be there but cannot be asked, such as for lack of permission.
+    pub async fn connect(path: &Path) -> Result<Option<Self>, Fault> {
+        match tokio::net::UnixStream::connect(path).await {
+            Ok(_) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => {
+                let what = format!("the control socket {} cannot be opened: {error}", path.display());
+                return Err(Fault::new(Kind::ControlUnreachable, what));
+            }
+        }
+        let client = reqwest::Client::builder()
+            .unix_socket(path)
+            .no_proxy()
+            .timeout(ANSWER_LIMIT)
+            .tls_certs_only([])
+            .build()
+            .map_err(|error| {
+                Fault::new(
+                    Kind::ControlUnreachable,
+                    format!("the control client cannot be made: {error}"),
+                )
+            })?;
+        Ok(Some(Self { client }))
+    }
+
+    /// Rotate now.
+    ///
+    /// # Errors
+    /// What the daemon answered.
+    pub async fn rotate(&self, target: &TargetName, reason: Option<String>) -> Result<String, Fault> {
+        self.ask(
+            target,
+            "rotate",
+            Request {
+                reason,
+                ..Request::default()
+            },
+        )
+        .await
+    }
+
+    /// Take in the password that works today.
+    ///
+    /// # Errors
+    /// What the daemon answered.
+    pub async fn adopt(&self, target: &TargetName, password: &Secret) -> Result<String, Fault> {
+        self.ask(target, "adopt", with_password(password)).await
+    }
+
+    /// Take this password as current.
+    ///
+    /// # Errors
+    /// What the daemon answered.
+    pub async fn replace(&self, target: &TargetName, password: &Secret) -> Result<String, Fault> {
+        self.ask(target, "replace", with_password(password)).await
+    }
+
+    /// Go on after a halt.
+    ///
+    /// # Errors
+    /// What the daemon answered.
+    pub async fn resume(&self, target: &TargetName, allow_reset: bool) -> Result<String, Fault> {
+        self.ask(
+            target,
+            "resume",
+            Request {
+                allow_reset,
+                ..Request::default()
+            },
+        )
+        .await
+    }
+
+    /// The current password, or every one that may be live.
+    ///
+    /// # Errors
+    /// What the daemon answered.
+    pub async fn reveal(&self, target: &TargetName, all: bool) -> Result<String, Fault> {
+        self.ask(
+            target,
+            "reveal",
+            Request {
+                all,
+                ..Request::default()
+            },
+        )
+        .await
+    }
+
+    async fn ask(&self, target: &TargetName, verb: &str, mut request: Request) -> Result<String, Fault> {
+        let unreachable = |what: String| Fault::new(Kind::ControlUnreachable, what);
+        let body = serde_json::to_vec(&request)
+            .map_err(|error| Fault::new(Kind::Bug, format!("the request cannot be written: {error}")))?;
+        if let Some(password) = &mut request.password {
+            zeroize::Zeroize::zeroize(password);
+        }
+        let answer = self
+            .client
+            .post(format!("http://keywheel/{VERSION}/targets/{target}/{verb}"))
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| unreachable(format!("the daemon did not answer: {}", error.without_url())))?;
+        let body = answer
+            .bytes()
+            .await
+            .map_err(|error| unreachable(format!("the daemon's answer broke off: {error}")))?;
+        if body.len() > MESSAGE_LIMIT {
+            return Err(unreachable("the daemon's answer is too long".to_owned()));
+        }
+        match serde_json::from_slice(&body) {
+            Ok(Reply::Done(done)) => Ok(done),
+            Ok(Reply::Refused(fault)) => Err(fault),
+            Err(_) => Err(unreachable(
+                "the daemon's answer is not understood; are both of one version?".to_owned(),
+            )),
+        }
+    }
+}
+
+fn with_password(password: &Secret) -> Request {
+    Request {
+        password: Some(password.expose().to_owned()),
+        ..Request::default()
+    }
+}

@@ -1,0 +1,43 @@
+//! The control socket: a Unix socket by which the command line steers a running daemon. Guarded by file mode and by the peer's user id.
+
+mod client;
+mod server;
+
+pub use client::Control;
+pub use server::serve;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest request or answer, in bytes.
+pub const MESSAGE_LIMIT: usize = 64 * 1024;
+
+/// Where the API lives; a change that breaks a client gets another number.
+const VERSION: &str = "v1";
+
+/// What a request carries beside its path. No `Debug`: it may hold a password.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Request {
+    /// Why, in the asker's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// A password, for `adopt` and `replace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<String>,
+    /// Whether a reset is allowed, for `resume`.
+    #[serde(default)]
+    pub(crate) allow_reset: bool,
+    /// Whether every password that may be live is wanted, for `reveal`.
+    #[serde(default)]
+    pub(crate) all: bool,
+}
+
+/// What a request is answered with.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reply {
+    /// It was done.
+    Done(String),
+    /// It was not.
+    Refused(crate::fault::Fault),
+}

@@ -1,0 +1,34 @@
+//! The one place that reads the machine's clock. Everything else is told the time, so that a test can tell it another.
+
+use crate::moment::Moment;
+use async_trait::async_trait;
+use std::time::Duration;
+
+/// What time it is, and how to wait.
+///
+/// Due times are wall-clock times, and only [`Clock::now`] tells whether one has come. `sleep` may end late: the timers below it do not
+/// count the time a machine was suspended, and know nothing of a clock that was set. Sleep, then compare; never sleep instead of comparing.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// The wall-clock time. It may jump in either direction.
+    fn now(&self) -> Moment;
+
+    /// Returns after about `span` of running time. Dropping the future ends the wait.
+    async fn sleep(&self, span: Duration);
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "this is the place the ban points to")]
+    fn now(&self) -> Moment {
+        chrono::Utc::now().into()
+    }
+
+    async fn sleep(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
+}

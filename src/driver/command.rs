@@ -1,0 +1,60 @@
+//! What a person may ask of a target while the daemon runs.
+
+use crate::fault::Fault;
+use crate::rotation::event::By;
+use crate::secret::Secret;
+use tokio::sync::oneshot;
+
+/// What is asked for.
+#[derive(Debug)]
+pub enum Wish {
+    /// Rotate now.
+    Rotate {
+        /// Who asks.
+        by: By,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Take in the password that works today, verified, and change nothing.
+    Adopt {
+        /// Who gives it.
+        by: By,
+        /// The password.
+        password: Secret,
+    },
+    /// Go on after a halt.
+    Resume {
+        /// Who says so.
+        by: By,
+        /// Whether an administrator's reset to the same candidate is allowed.
+        allow_reset: bool,
+    },
+    /// Take this password as current, verified; an open rotation ends.
+    Replace {
+        /// Who gives it.
+        by: By,
+        /// The password.
+        password: Secret,
+    },
+    /// Say the current password, or every one that may be live. The answer holds them.
+    Reveal {
+        /// Who asks.
+        by: By,
+        /// Every one that may be live, each with its number.
+        all: bool,
+    },
+}
+
+/// A wish on its way to its target's turn.
+#[derive(Debug)]
+pub struct Command {
+    pub(super) wish: Wish,
+    pub(super) answer: oneshot::Sender<Result<String, Fault>>,
+}
+
+impl Command {
+    pub(super) fn new(wish: Wish) -> (Self, oneshot::Receiver<Result<String, Fault>>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { wish, answer }, answered)
+    }
+}

@@ -1,0 +1,161 @@
+//! One target's record in the hands of its turn: events are applied as they happen and written before anything outside happens.
+
+use super::target::Target;
+use crate::fault::{Fault, Kind};
+use crate::ledger::{Claim, Entry, Ledger, Projection};
+use crate::moment::Moment;
+use crate::name::{Generation, RotationId};
+use crate::rotation::event::{Event, What};
+use crate::rotation::state::{Phase, State};
+use crate::rotation::{apply, fold};
+use crate::secret::Secret;
+
+/// A claim, the state its events make, and what is not written yet.
+pub(super) struct Journal<'a> {
+    target: &'a Target,
+    claim: Box<dyn Claim>,
+    state: State,
+    pending: Vec<Entry>,
+    written: Option<Projection>,
+}
+
+impl<'a> Journal<'a> {
+    /// Claims the target and folds its events; `None` while somebody else holds it.
+    pub(super) async fn open(ledger: &dyn Ledger, target: &'a Target, now: Moment) -> Result<Option<Self>, Fault> {
+        let Some(claim) = ledger.claim(&target.name, now).await? else {
+            return Ok(None);
+        };
+        let rows = ledger.recent(&target.name).await?;
+        let state = fold(rows.iter().map(|row| &row.event))
+            .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {}: {illegal}", target.name)))?;
+        Ok(Some(Self {
+            target,
+            claim,
+            state,
+            pending: Vec::new(),
+            written: None,
+        }))
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The open rotation's id.
+    pub(super) fn rotation(&self) -> Option<RotationId> {
+        self.state.open.as_ref().map(|open| open.id)
+    }
+
+    /// Something happened.
+    pub(super) fn note(&mut self, at: Moment, what: What) -> Result<(), Fault> {
+        self.note_with(at, what, None)
+    }
+
+    /// Something happened that brings a password into the ledger.
+    pub(super) fn note_with(
+        &mut self,
+        at: Moment,
+        what: What,
+        password: Option<(Generation, Secret)>,
+    ) -> Result<(), Fault> {
+        let event = Event { at, what };
+        let before = self.rotation();
+        self.state = apply(self.state.clone(), &event).map_err(|illegal| Fault::new(Kind::Bug, illegal.to_string()))?;
+        let rotation = self.rotation().or(before);
+        tell(&event.what, rotation);
+        self.pending.push(Entry {
+            event,
+            rotation,
+            password,
+        });
+        Ok(())
+    }
+
+    /// Writes what is pending: durable when this returns. After an error the journal must not be used again.
+    pub(super) async fn write(&mut self, wake_at: Moment, why: &str) -> Result<(), Fault> {
+        let projection = self.projection(wake_at, why);
+        if self.pending.is_empty() && self.written.as_ref() == Some(&projection) {
+            return Ok(());
+        }
+        self.claim.append(&self.pending, &projection).await?;
+        self.pending.clear();
+        self.written = Some(projection);
+        Ok(())
+    }
+
+    /// Forgets a `began` that could not be written because another target holds the instance, and sleeps until `wake_at`.
+    pub(super) async fn stand_back(mut self, before: State, wake_at: Moment, why: &str) -> Result<(), Fault> {
+        self.pending.clear();
+        self.state = before;
+        self.write(wake_at, why).await
+    }
+
+    /// Whether everything that happened is durable.
+    pub(super) fn is_written(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    fn projection(&self, wake_at: Moment, why: &str) -> Projection {
+        let holding = self
+            .state
+            .open
+            .as_ref()
+            .is_some_and(|open| !matches!(open.phase, Phase::Proven { .. }));
+        Projection {
+            wake_at,
+            label: self.state.label(),
+            why: why.to_owned(),
+            generation: self
+                .state
+                .standing
+                .current
+                .map(|current| current.generation)
+                .unwrap_or_default(),
+            holds: holding.then(|| self.target.instance_key.clone()),
+        }
+    }
+}
+
+/// One line per event, at the level that says who must act.
+fn tell(what: &What, rotation: Option<RotationId>) {
+    let rotation = rotation.map(|id| id.to_string()).unwrap_or_default();
+    let label = what.label();
+    match what {
+        What::Halted { fault } => tracing::error!(rotation, event = label, %fault, "halted: a person is needed"),
+        What::Blocked { fault }
+        | What::DeliveryFailed { fault, .. }
+        | What::HookFailed { fault, .. }
+        | What::Abandoned { fault }
+        | What::Discarded { fault, .. } => tracing::warn!(rotation, event = label, %fault, "it did not go as planned"),
+        What::SlotPassed { slot } => {
+            tracing::warn!(rotation, event = label, slot = %slot.nominal, "a slot passed unused")
+        }
+        What::Revealed { generations, .. } => {
+            tracing::warn!(event = label, ?generations, "a person was shown passwords")
+        }
+        What::Adopted { generation, .. } | What::Replaced { generation, .. } => {
+            tracing::info!(rotation, event = label, %generation, "a password was taken in");
+        }
+        What::Proven { generation, proof } => {
+            tracing::info!(rotation, event = label, %generation, ?proof, "the new password is proven live");
+        }
+        What::Delivered { sink, generation } => {
+            tracing::info!(rotation, event = label, %sink, %generation, "delivered");
+        }
+        What::HookTold { hook } => tracing::info!(rotation, event = label, %hook, "told"),
+        What::Began { .. } => tracing::info!(rotation, event = label, "a rotation began"),
+        What::Answered { answer } => tracing::info!(rotation, event = label, ?answer, "the call was answered"),
+        What::Settled { .. } => tracing::info!(rotation, event = label, "settled"),
+        What::Asked { .. } | What::Resumed { .. } | What::Prepared { .. } | What::Intended { .. } => {
+            tracing::info!(rotation, event = label, "recorded");
+        }
+        What::LookFailed { fault } => tracing::info!(rotation, event = label, %fault, "a look gave no evidence"),
+        What::Ready { .. }
+        | What::TaskRead { .. }
+        | What::TaskStuck
+        | What::TaskSought { .. }
+        | What::MarkRead { .. }
+        | What::LoginTried { .. }
+        | What::ProofFailed => tracing::debug!(rotation, event = label, ?what, "evidence"),
+    }
+}

@@ -1,0 +1,238 @@
+//! The driver: wakes, claims, folds, decides, performs. It has never heard of a vendor, a database or HTTP.
+//!
+//! One [`sweep`](Driver::run) asks the ledger who is due and gives each target a *turn* in a task of its own, so that a target that
+//! hangs delays no other. A turn holds the target's claim, folds its events into a state, and does what
+//! [`rotation::next`](crate::rotation::next()) says until that is to wait.
+
+mod act;
+mod command;
+mod journal;
+mod snapshot;
+mod target;
+mod turn;
+
+pub use command::{Command, Wish};
+pub use snapshot::{SinkStatus, Snapshot, age, snapshot};
+pub use target::{AdoptFrom, Hands, PlanSettings, Target};
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::fault::{Fault, Kind};
+use crate::ledger::Ledger;
+use crate::moment::Moment;
+use crate::name::TargetName;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long a turn that failed (a full disk, a defect) keeps its target off, at first and at most.
+const TURN_RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
+
+/// The fleet as configured now.
+pub type Fleet = BTreeMap<TargetName, Arc<Target>>;
+
+/// What the driver works with.
+pub struct Tools {
+    /// The record.
+    pub ledger: Arc<dyn Ledger>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Passwords and ids.
+    pub chance: Arc<dyn Chance>,
+}
+
+/// The driver of one fleet.
+pub struct Driver {
+    tools: Tools,
+    fleet: RwLock<Arc<Fleet>>,
+    turns_at_once: usize,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    commands: Mutex<HashMap<TargetName, Vec<Command>>>,
+    busy: Mutex<HashMap<TargetName, Arc<Notify>>>,
+    kept_off: Mutex<HashMap<TargetName, (Moment, u32)>>,
+    /// Targets that may be due but are not in the fleet.
+    strangers: AtomicUsize,
+}
+
+impl Driver {
+    /// A driver that gives at most `turns_at_once` targets a turn at the same time.
+    pub fn new(tools: Tools, fleet: Fleet, turns_at_once: usize, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            tools,
+            fleet: RwLock::new(Arc::new(fleet)),
+            turns_at_once: turns_at_once.max(1),
+            wake: Arc::new(Notify::new()),
+            stop,
+            commands: Mutex::default(),
+            busy: Mutex::default(),
+            kept_off: Mutex::default(),
+            strangers: AtomicUsize::new(0),
+        })
+    }
+
+    /// What wakes the driver: the alarm's jobs do nothing but notify it.
+    pub fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    /// The fleet as configured now.
+    pub fn fleet(&self) -> Arc<Fleet> {
+        Arc::clone(&self.fleet.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sweeps whenever the bell rings, until told to stop; then lets every turn finish its step and returns. `on_sweep` is called after each
+    /// sweep that reached the ledger: proof that the driver is alive.
+    ///
+    /// # Errors
+    /// When the ledger cannot enlist the fleet at the start.
+    pub async fn run(self: &Arc<Self>, mut on_sweep: impl FnMut() + Send) -> Result<(), Fault> {
+        self.enlist().await?;
+        self.sweep_until_stopped(&mut on_sweep).await;
+        Ok(())
+    }
+
+    /// The same where the fleet is only a part of `all` the configured targets: the others keep their times.
+    ///
+    /// # Errors
+    /// When the ledger cannot enlist them.
+    pub async fn run_part(self: &Arc<Self>, all: &[TargetName]) -> Result<(), Fault> {
+        self.tools.ledger.enlist(all, self.tools.clock.now()).await?;
+        self.strangers
+            .store(all.len().saturating_sub(self.fleet().len()), Ordering::Relaxed);
+        self.sweep_until_stopped(&mut || {}).await;
+        Ok(())
+    }
+
+    async fn sweep_until_stopped(self: &Arc<Self>, on_sweep: &mut (impl FnMut() + Send)) {
+        let mut turns = JoinSet::new();
+        self.wake.notify_one();
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                () = self.wake.notified() => {}
+                Some(ended) = turns.join_next(), if !turns.is_empty() => {
+                    self.turn_ended(ended);
+                    continue;
+                }
+            }
+            match self.sweep(&mut turns).await {
+                Ok(()) => on_sweep(),
+                Err(fault) => tracing::error!(%fault, "the ledger cannot say who is due"),
+            }
+        }
+        while let Some(ended) = turns.join_next().await {
+            self.turn_ended(ended);
+        }
+        self.refuse_commands();
+    }
+
+    /// Replaces the fleet. Turns under way finish with the hands they began with.
+    ///
+    /// # Errors
+    /// When the ledger cannot enlist it; the old fleet stays.
+    pub async fn reload(self: &Arc<Self>, fleet: Fleet) -> Result<(), Fault> {
+        let names: Vec<TargetName> = fleet.keys().cloned().collect();
+        self.tools.ledger.enlist(&names, self.tools.clock.now()).await?;
+        *self.fleet.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fleet);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Hands a command to its target's turn, which answers it.
+    ///
+    /// # Errors
+    /// What the turn answered, or `Stopping`.
+    pub async fn command(self: &Arc<Self>, target: &TargetName, wish: Wish) -> Result<String, Fault> {
+        if !self.fleet().contains_key(target) {
+            return Err(Fault::new(Kind::Usage, format!("there is no target {target}")));
+        }
+        let (command, answer) = Command::new(wish);
+        lock(&self.commands).entry(target.clone()).or_default().push(command);
+        if let Some(turn) = lock(&self.busy).get(target) {
+            turn.notify_one();
+        }
+        self.wake.notify_one();
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Fault::new(Kind::Stopping, "keywheel is stopping")))
+    }
+
+    async fn enlist(&self) -> Result<(), Fault> {
+        let names: Vec<TargetName> = self.fleet().keys().cloned().collect();
+        self.tools.ledger.enlist(&names, self.tools.clock.now()).await
+    }
+
+    async fn sweep(self: &Arc<Self>, turns: &mut JoinSet<(TargetName, Result<(), Fault>)>) -> Result<(), Fault> {
+        let now = self.tools.clock.now();
+        let fleet = self.fleet();
+        let strangers = self.strangers.load(Ordering::Relaxed);
+        let passed_over = strangers + lock(&self.busy).len() + lock(&self.kept_off).len();
+        let asked: Vec<TargetName> = lock(&self.commands).keys().cloned().collect();
+        let due = self.tools.ledger.due(now, self.turns_at_once + passed_over).await?;
+        let kept_off = |name: &TargetName| lock(&self.kept_off).get(name).is_some_and(|(until, _)| now < *until);
+        let due = due.into_iter().filter(|name| !kept_off(name));
+        for name in asked.into_iter().chain(due) {
+            if turns.len() >= self.turns_at_once {
+                break;
+            }
+            let Some(target) = fleet.get(&name) else { continue };
+            if lock(&self.busy).contains_key(&name) {
+                continue;
+            }
+            let poke = Arc::new(Notify::new());
+            lock(&self.busy).insert(name.clone(), Arc::clone(&poke));
+            let (driver, target) = (Arc::clone(self), Arc::clone(target));
+            turns.spawn(async move { (name, turn::take(&driver, &target, &poke).await) });
+        }
+        Ok(())
+    }
+
+    fn turn_ended(&self, ended: Result<(TargetName, Result<(), Fault>), tokio::task::JoinError>) {
+        match ended {
+            Ok((name, outcome)) => {
+                lock(&self.busy).remove(&name);
+                match outcome {
+                    Ok(()) => {
+                        lock(&self.kept_off).remove(&name);
+                    }
+                    Err(fault) => self.keep_off(name, &fault),
+                }
+            }
+            // A panic in a turn is a defect; its target stays marked busy, so that it is not repeated, until the next start.
+            Err(defect) => {
+                tracing::error!(%defect, "a turn ended in a defect; its target rests until keywheel starts again")
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    fn keep_off(&self, name: TargetName, fault: &Fault) {
+        let mut kept_off = lock(&self.kept_off);
+        let times = kept_off.get(&name).map_or(0, |(_, times)| *times);
+        let wait = TURN_RETRY.0.saturating_mul(1 << times.min(10)).min(TURN_RETRY.1);
+        if matches!(fault.kind, Kind::ClaimLost | Kind::Stopping) {
+            tracing::info!(target = %name, %fault, "the turn ended early");
+        } else {
+            tracing::error!(target = %name, %fault, retry_in = ?wait, "the turn could not go on; nothing was sent after this");
+        }
+        kept_off.insert(name, (self.tools.clock.now() + wait, times + 1));
+    }
+
+    fn take_commands(&self, target: &TargetName) -> Vec<Command> {
+        lock(&self.commands).remove(target).unwrap_or_default()
+    }
+
+    fn refuse_commands(&self) {
+        lock(&self.commands).clear();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing panics while holding these locks; should it ever, the map inside is still whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,165 @@
+//! A target as of now, for people and scripts: `status`, `explain` and `plan` read this, and it is made of the same state, plan and
+//! decision that the driver acts on.
+
+use super::target::PlanSettings;
+use crate::fault::{Fault, Kind};
+use crate::ledger::Row;
+use crate::moment::{Moment, show_span};
+use crate::name::{Generation, RotationId, SinkName, TargetName};
+use crate::rotation::event::Proof;
+use crate::rotation::state::{Label, State};
+use crate::rotation::why::Why;
+use crate::rotation::{Action, fold, next};
+
+/// One target as of now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its name.
+    pub target: TargetName,
+    /// Its state in one word.
+    pub label: Label,
+    /// What happens next and why, in one sentence.
+    pub why: String,
+    /// When that is; `None` when nothing happens by itself.
+    pub until: Option<Moment>,
+    /// The current generation.
+    pub generation: Option<Generation>,
+    /// How current was proven, and when.
+    pub proof: Option<(Proof, Moment)>,
+    /// When a rotation last succeeded.
+    pub last_rotated: Option<Moment>,
+    /// When the next slot begins.
+    pub next_due: Option<Moment>,
+    /// The rotation under way.
+    pub rotation: Option<RotationId>,
+    /// Generations that may be live now.
+    pub candidates: Vec<Generation>,
+    /// Why a person is needed.
+    pub halt: Option<Fault>,
+    /// Since when the password is older than `max-age`.
+    pub too_old_since: Option<Moment>,
+    /// How the last rotation ended, if it changed nothing.
+    pub abandoned: Option<Fault>,
+    /// What each sink holds.
+    pub sinks: Vec<SinkStatus>,
+}
+
+/// What one sink holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkStatus {
+    /// The sink.
+    pub sink: SinkName,
+    /// The generation it holds.
+    pub generation: Option<Generation>,
+    /// Since when it lacks current.
+    pub behind_since: Option<Moment>,
+    /// Why the last delivery failed.
+    pub fault: Option<Fault>,
+}
+
+impl Snapshot {
+    /// Whether somebody should look: anything but settled, or a password that is too old.
+    pub fn wants_attention(&self) -> bool {
+        self.label != Label::Settled || self.too_old_since.is_some()
+    }
+}
+
+/// The target as its recorded events and its settings make it now.
+///
+/// # Errors
+/// `LedgerCorrupt` when the events contradict each other.
+pub fn snapshot(target: &TargetName, settings: &PlanSettings, rows: &[Row], now: Moment) -> Result<Snapshot, Fault> {
+    let state = fold(rows.iter().map(|row| &row.event))
+        .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {target}: {illegal}")))?;
+    let plan = settings.plan(&state.standing, now);
+    let action = next(&state, &plan, now);
+    let current = state.standing.current;
+    let too_old_since = current.and_then(|current| settings.timetable.too_old_at(current.proven_at));
+    let next_due = plan.slot.map(|slot| slot.due).filter(|_| current.is_some());
+    let (until, why) = explain(&action);
+    Ok(Snapshot {
+        target: target.clone(),
+        label: label(&state, &action),
+        why,
+        until,
+        generation: current.map(|current| current.generation),
+        proof: current.map(|current| (current.proof, current.proven_at)),
+        last_rotated: state.standing.rotated_at,
+        next_due,
+        rotation: state.open.as_ref().map(|open| open.id),
+        candidates: state.candidates(),
+        halt: state.halt.as_ref().map(|halt| halt.fault.clone()),
+        too_old_since: too_old_since.filter(|&since| since <= now),
+        abandoned: state.standing.abandoned.clone(),
+        sinks: sinks(&state, settings),
+    })
+}
+
+fn label(state: &State, action: &Action) -> Label {
+    match (state.label(), action) {
+        (Label::Settled, Action::Begin { .. } | Action::Adopt | Action::Record(_)) => Label::Due,
+        (
+            Label::Settled,
+            Action::Deliver { .. }
+            | Action::Wait {
+                why: Why::Behind { .. },
+                ..
+            },
+        ) => Label::Behind,
+        (label, _) => label,
+    }
+}
+
+fn sinks(state: &State, settings: &PlanSettings) -> Vec<SinkStatus> {
+    let current = state.standing.current;
+    let held = |sink: &SinkName| state.standing.sinks.get(sink);
+    let status = |sink: &SinkName| SinkStatus {
+        sink: sink.clone(),
+        generation: held(sink).and_then(|outlet| outlet.generation),
+        behind_since: match (held(sink), current) {
+            (Some(outlet), _) => outlet.behind_since,
+            (None, Some(current)) => Some(current.proven_at),
+            (None, None) => None,
+        },
+        fault: held(sink).and_then(|outlet| outlet.fault.clone()),
+    };
+    settings.sinks.iter().map(status).collect()
+}
+
+/// What an action means to somebody who watches.
+fn explain(action: &Action) -> (Option<Moment>, String) {
+    let now = |what: &str| (None, what.to_owned());
+    match action {
+        Action::Wait { until, why } => (Some(*until).filter(|&until| until < Moment::NEVER), why.to_string()),
+        Action::Record(what) => now(&format!("it is about to be recorded as {}", what.label())),
+        Action::Adopt => now("today's password is to be taken in and verified"),
+        Action::Begin { .. } => now("a rotation is due and begins when the daemon takes it up"),
+        Action::Preflight => {
+            now("the instance, the current password and the sinks are being checked; nothing has changed yet")
+        }
+        Action::Prepare { .. } => now("a new password is being drawn; nothing has changed yet"),
+        Action::Call { candidate, .. } => now(&format!("the cloud is to be asked to set generation {candidate}")),
+        Action::FindTask { .. } => now("the cloud's task list is to be searched for our call"),
+        Action::PollTask(task) => now(&format!("the cloud is to be asked about task {task}")),
+        Action::ReadMark => now("the account's change time is to be read"),
+        Action::TryLogin { candidate, .. } => now(&format!("a login with generation {candidate} is to be tried")),
+        Action::Deliver { sinks, generation } => {
+            let names: Vec<&str> = sinks.iter().map(SinkName::as_str).collect();
+            now(&format!(
+                "generation {generation} is being delivered to {}",
+                names.join(", ")
+            ))
+        }
+        Action::Tell { hooks, .. } => {
+            let names: Vec<&str> = hooks.iter().map(crate::name::HookName::as_str).collect();
+            now(&format!("hooks are being told: {}", names.join(", ")))
+        }
+    }
+}
+
+/// How old the current password is, for people.
+pub fn age(snapshot: &Snapshot, now: Moment) -> String {
+    snapshot
+        .proof
+        .map_or_else(|| "-".to_owned(), |(_, proven_at)| show_span(now.since(proven_at)))
+}
