@@ -41,23 +41,12 @@ type Verdict<T = State> = Result<T, &'static str>;
 fn transition(mut state: State, event: &Event) -> Verdict {
     let at = event.at;
     match &event.what {
-        What::Adopted {
-            generation,
-            proof,
-            by: _,
-        } => {
-            require(
-                state.open.is_none() && state.standing.current.is_none(),
-                "a password is current already",
-            )?;
+        What::Adopted { generation, proof, by: _ } => {
+            require(state.open.is_none() && state.standing.current.is_none(), "a password is current already")?;
             take_in(&mut state, *generation, *proof, at)?;
             state.standing.slots_after = at;
         }
-        What::Replaced {
-            generation,
-            proof,
-            by: _,
-        } => {
+        What::Replaced { generation, proof, by: _ } => {
             take_in(&mut state, *generation, *proof, at)?;
             state.standing.slots_after = state.standing.slots_after.max(at);
             state.open = None;
@@ -65,21 +54,13 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         }
         What::Asked { by, reason } => {
             require(state.open.is_none(), "a rotation is open already")?;
-            state.asked = Some(Ask {
-                by: by.clone(),
-                reason: reason.clone(),
-            });
+            state.asked = Some(Ask { by: by.clone(), reason: reason.clone() });
         }
         What::SlotPassed { slot } => {
             require(state.open.is_none(), "a rotation is open")?;
             state.standing.slots_after = state.standing.slots_after.max(slot.nominal);
         }
-        What::Began {
-            rotation,
-            slot,
-            by,
-            reason: _,
-        } => {
+        What::Began { rotation, slot, by, reason: _ } => {
             require(state.open.is_none(), "a rotation is open already")?;
             require(state.halt.is_none(), "the target is halted")?;
             require(state.standing.current.is_some(), "no password is current")?;
@@ -107,19 +88,13 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         }
         What::Blocked { fault } => {
             let adopting = state.open.is_none() && state.standing.current.is_none();
-            let begun = state
-                .open
-                .as_ref()
-                .is_some_and(|open| matches!(open.phase, Phase::Begun));
+            let begun = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Begun));
             require(adopting || begun, "nothing is waiting to begin")?;
             state.blocked = Some(again(state.blocked.take(), fault, at));
         }
         What::Halted { fault } => {
             require(state.halt.is_none(), "the target is halted already")?;
-            state.halt = Some(Halt {
-                fault: fault.clone(),
-                since: at,
-            });
+            state.halt = Some(Halt { fault: fault.clone(), since: at });
         }
         What::Resumed { by: _, allow_reset } => {
             require(state.halt.take().is_some(), "the target is not halted")?;
@@ -131,10 +106,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         What::Abandoned { fault } => {
             let open = state.open.take().ok_or("no rotation is open")?;
             require(!open.exposed, "a call may have had an effect")?;
-            let untouched = matches!(
-                open.phase,
-                Phase::Begun | Phase::Ready | Phase::Prepared | Phase::Refused { .. }
-            );
+            let untouched = matches!(open.phase, Phase::Begun | Phase::Ready | Phase::Prepared | Phase::Refused { .. });
             require(untouched, "the rotation is not at rest")?;
             state.blocked = None;
             state.standing.spare = open.candidate;
@@ -142,17 +114,9 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         }
         What::Delivered { sink, generation } => {
             let outlet = outlet(&mut state, sink, *generation)?;
-            *outlet = Outlet {
-                generation: Some(*generation),
-                tried_at: Some(at),
-                ..Outlet::default()
-            };
+            *outlet = Outlet { generation: Some(*generation), tried_at: Some(at), ..Outlet::default() };
         }
-        What::DeliveryFailed {
-            sink,
-            generation,
-            fault,
-        } => {
+        What::DeliveryFailed { sink, generation, fault } => {
             let outlet = outlet(&mut state, sink, *generation)?;
             outlet.failures = outlet.failures.saturating_add(1);
             outlet.tried_at = Some(at);
@@ -165,14 +129,8 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 state.standing = (**standing).clone();
             } else {
                 let open = state.open.take().ok_or("no rotation is open")?;
-                require(
-                    matches!(open.phase, Phase::Proven { .. }),
-                    "the candidate is not proven",
-                )?;
-                require(
-                    state.standing == **standing,
-                    "the standing it carries is not the one its events make",
-                )?;
+                require(matches!(open.phase, Phase::Proven { .. }), "the candidate is not proven")?;
+                require(state.standing == **standing, "the standing it carries is not the one its events make")?;
             }
         }
         What::Proven { generation, proof } => prove(&mut state, *generation, *proof, at)?,
@@ -201,17 +159,9 @@ fn require(rule: bool, otherwise: &'static str) -> Verdict<()> {
 /// A person's or the configuration's password becomes current.
 fn take_in(state: &mut State, generation: Generation, proof: Proof, at: Moment) -> Verdict<()> {
     require(generation > state.standing.newest, "the generation is not new")?;
-    require(
-        matches!(proof, Proof::Login | Proof::Stated),
-        "an adopted password is proven by login or stated",
-    )?;
+    require(matches!(proof, Proof::Login | Proof::Stated), "an adopted password is proven by login or stated")?;
     state.standing.newest = generation;
-    state.standing.current = Some(Current {
-        generation,
-        proof,
-        proven_at: at,
-        rotation: None,
-    });
+    state.standing.current = Some(Current { generation, proof, proven_at: at, rotation: None });
     state.halt = None;
     state.blocked = None;
     Ok(())
@@ -238,20 +188,11 @@ fn resume(open: &mut Rotation, allow_reset: bool, at: Moment) {
 /// The sink's row, when the current generation may be delivered: proven, and not older than what the sink holds.
 fn outlet<'a>(state: &'a mut State, sink: &SinkName, generation: Generation) -> Verdict<&'a mut Outlet> {
     let current = state.standing.current.ok_or("no password is current")?;
-    require(
-        current.generation == generation,
-        "only the current generation is delivered",
-    )?;
-    let at_rest = state
-        .open
-        .as_ref()
-        .is_none_or(|open| matches!(open.phase, Phase::Proven { .. }));
+    require(current.generation == generation, "only the current generation is delivered")?;
+    let at_rest = state.open.as_ref().is_none_or(|open| matches!(open.phase, Phase::Proven { .. }));
     require(at_rest, "a rotation is open and its candidate is not proven")?;
     let outlet = state.standing.sinks.entry(sink.clone()).or_default();
-    require(
-        outlet.generation.is_none_or(|held| held <= generation),
-        "the sink holds a newer generation",
-    )?;
+    require(outlet.generation.is_none_or(|held| held <= generation), "the sink holds a newer generation")?;
     Ok(outlet)
 }
 
@@ -282,12 +223,7 @@ fn prove(state: &mut State, generation: Generation, proof: Proof, at: Moment) ->
         Proof::Stated => false,
     };
     require(holds, "there is no such evidence")?;
-    state.standing.current = Some(Current {
-        generation,
-        proof,
-        proven_at: at,
-        rotation: Some(open.id),
-    });
+    state.standing.current = Some(Current { generation, proof, proven_at: at, rotation: Some(open.id) });
     state.standing.rotated_at = Some(at);
     state.standing.abandoned = None;
     for outlet in state.standing.sinks.values_mut() {
@@ -308,11 +244,7 @@ fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
         (What::Ready { change_mark, drifted }, Phase::Begun) => {
             open.change_mark.clone_from(change_mark);
             open.drifted = *drifted;
-            open.phase = if open.candidate.is_some() {
-                Phase::Prepared
-            } else {
-                Phase::Ready
-            };
+            open.phase = if open.candidate.is_some() { Phase::Prepared } else { Phase::Ready };
             state.blocked = None;
         }
         (What::Prepared { generation }, Phase::Ready) => {
@@ -348,11 +280,7 @@ fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
                 Some((task, TaskStatus::Running)) => open.phase = Phase::Running(running(*task, at)),
                 Some((_, TaskStatus::Succeeded)) => open.phase = Phase::Proving(proving(true, at)),
                 Some((_, TaskStatus::Failed { message })) => {
-                    *doubt = Doubt {
-                        round: doubt.round,
-                        step: Step::Mark,
-                        ..task_failed(message, at)
-                    };
+                    *doubt = Doubt { round: doubt.round, step: Step::Mark, ..task_failed(message, at) };
                 }
             }
         }
@@ -366,24 +294,12 @@ fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
             begin_look(doubt, Step::Login, at);
             saw(&mut doubt.seen, sighting(candidate, previous.as_ref()));
         }
-        (
-            What::LoginTried {
-                candidate,
-                previous: None,
-            },
-            Phase::Running(running),
-        ) => {
+        (What::LoginTried { candidate, previous: None }, Phase::Running(running)) => {
             running.looks = running.looks.saturating_add(1);
             running.looked_at = at;
             running.seen = Some(sighting(candidate, None));
         }
-        (
-            What::LoginTried {
-                candidate,
-                previous: None,
-            },
-            Phase::Proving(proving),
-        ) => {
+        (What::LoginTried { candidate, previous: None }, Phase::Proving(proving)) => {
             let seen = sighting(candidate, None);
             proving.looks = proving.looks.saturating_add(1);
             proving.looked_at = at;
@@ -410,10 +326,7 @@ fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
         }
         (What::Discarded { generation, fault: _ }, Phase::Doubt(doubt)) => {
             let rule = matches!(doubt.cause, DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword);
-            require(
-                rule && !open.exposed,
-                "it is not proven that the candidate cannot become live",
-            )?;
+            require(rule && !open.exposed, "it is not proven that the candidate cannot become live")?;
             require(open.candidate == Some(*generation), "this is not the candidate")?;
             open.candidate = None;
             open.redraws += 1;
@@ -421,14 +334,7 @@ fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
         }
         (What::HookTold { hook }, Phase::Proven { hooks }) => {
             let generation = open.candidate;
-            hooks.insert(
-                hook.clone(),
-                Outlet {
-                    generation,
-                    tried_at: Some(at),
-                    ..Outlet::default()
-                },
-            );
+            hooks.insert(hook.clone(), Outlet { generation, tried_at: Some(at), ..Outlet::default() });
         }
         (What::HookFailed { hook, fault }, Phase::Proven { hooks }) => {
             let told = hooks.entry(hook.clone()).or_default();
@@ -485,11 +391,7 @@ fn take_answer(open: &mut Rotation, answer: &Answer, at: Moment) {
     }
     let at_rest = matches!(cause, DoubtCause::Held(_) | DoubtCause::Fatal) && !open.exposed;
     open.phase = if at_rest {
-        Phase::Refused {
-            refusal,
-            fault: fault.clone(),
-            at,
-        }
+        Phase::Refused { refusal, fault: fault.clone(), at }
     } else {
         Phase::Doubt(doubt(cause, fault.clone(), at))
     };
@@ -533,45 +435,19 @@ fn sighting(candidate: &Login, previous: Option<&Login>) -> Sighting {
 
 fn again(before: Option<Trouble>, fault: &Fault, at: Moment) -> Trouble {
     let (times, since) = before.map_or((1, at), |trouble| (trouble.times.saturating_add(1), trouble.since));
-    Trouble {
-        fault: fault.clone(),
-        times,
-        since,
-        at,
-    }
+    Trouble { fault: fault.clone(), times, since, at }
 }
 
 fn running(task: TaskId, at: Moment) -> Running {
-    Running {
-        task,
-        since: at,
-        looked_at: at,
-        looks: 0,
-        seen: None,
-    }
+    Running { task, since: at, looked_at: at, looks: 0, seen: None }
 }
 
 fn proving(by_task: bool, at: Moment) -> Proving {
-    Proving {
-        by_task,
-        since: at,
-        looked_at: at,
-        looks: 0,
-        seen: None,
-        refused_since: None,
-    }
+    Proving { by_task, since: at, looked_at: at, looks: 0, seen: None, refused_since: None }
 }
 
 fn doubt(cause: DoubtCause, fault: Fault, at: Moment) -> Doubt {
-    Doubt {
-        cause,
-        fault,
-        since: at,
-        round: 0,
-        step: Step::Tasks,
-        looked_at: at,
-        seen: None,
-    }
+    Doubt { cause, fault, since: at, round: 0, step: Step::Tasks, looked_at: at, seen: None }
 }
 
 fn task_failed(message: &str, at: Moment) -> Doubt {

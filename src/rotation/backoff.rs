@@ -28,20 +28,14 @@ mod tests {
 
     #[test]
     fn waits_are_bounded_jittered_and_repeatable() {
-        let backoff = Backoff {
-            first: Duration::from_secs(2),
-            longest: Duration::from_secs(30),
-        };
+        let backoff = Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(30) };
         assert_eq!(wait(backoff, 0, 7), Duration::ZERO);
         for times in 1..40 {
             let bound = Duration::from_secs(2 << (times - 1).min(10)).min(backoff.longest);
             let waits: Vec<Duration> = (0..500).map(|seed| wait(backoff, times, seed)).collect();
             assert!(waits.iter().all(|&wait| wait <= bound), "{times}");
             let mean = waits.iter().sum::<Duration>() / 500;
-            assert!(
-                mean > bound * 2 / 5 && mean < bound * 3 / 5,
-                "{times}: {mean:?} of {bound:?}"
-            );
+            assert!(mean > bound * 2 / 5 && mean < bound * 3 / 5, "{times}: {mean:?} of {bound:?}");
             assert_eq!(wait(backoff, times, 7), wait(backoff, times, 7));
         }
     }

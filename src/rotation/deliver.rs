@@ -18,10 +18,7 @@ pub(super) fn now_due(state: &State, plan: &Plan, now: Moment) -> Option<Action>
         .filter(|(_, outlet)| try_at(*outlet, plan, current) <= now)
         .map(|(sink, _)| sink.clone())
         .collect();
-    (!sinks.is_empty()).then_some(Action::Deliver {
-        sinks,
-        generation: current.generation,
-    })
+    (!sinks.is_empty()).then_some(Action::Deliver { sinks, generation: current.generation })
 }
 
 /// When the next delivery is due and why nothing happens until then, if a sink is behind.
@@ -30,12 +27,7 @@ pub(super) fn waiting(state: &State, plan: &Plan) -> Option<(Moment, Why)> {
     let sinks = behind(state, plan, current).count();
     let (sink, outlet) = behind(state, plan, current).min_by_key(|(_, outlet)| try_at(*outlet, plan, current))?;
     let fault = outlet.and_then(|outlet| outlet.fault.clone());
-    let why = Why::Behind {
-        sink: sink.clone(),
-        sinks,
-        generation: current.generation,
-        fault,
-    };
+    let why = Why::Behind { sink: sink.clone(), sinks, generation: current.generation, fault };
     Some((try_at(outlet, plan, current), why))
 }
 
@@ -57,8 +49,7 @@ pub(super) fn conclude(state: &State, open: &Rotation, plan: &Plan, now: Moment)
         outlet.tried_at.unwrap_or_default() + backoff::wait(plan.limits.outlet_backoff, outlet.failures, open.id.seed())
     };
     let pending = |hook: &&HookName| {
-        told.get(hook)
-            .is_none_or(|outlet| outlet.generation.is_none() && outlet.failures < plan.limits.hook_attempts)
+        told.get(hook).is_none_or(|outlet| outlet.generation.is_none() && outlet.failures < plan.limits.hook_attempts)
     };
     let due: Vec<HookName> = plan
         .hooks
@@ -68,25 +59,13 @@ pub(super) fn conclude(state: &State, open: &Rotation, plan: &Plan, now: Moment)
         .cloned()
         .collect();
     if let Some(current) = state.standing.current.filter(|_| !due.is_empty()) {
-        return Action::Tell {
-            hooks: due,
-            generation: current.generation,
-        };
+        return Action::Tell { hooks: due, generation: current.generation };
     }
-    let next = plan
-        .hooks
-        .iter()
-        .filter(pending)
-        .filter_map(|hook| told.get(hook))
-        .min_by_key(|outlet| again_at(outlet));
+    let next =
+        plan.hooks.iter().filter(pending).filter_map(|hook| told.get(hook)).min_by_key(|outlet| again_at(outlet));
     match next.and_then(|outlet| Some((again_at(outlet), outlet.fault.clone()?))) {
-        Some((until, fault)) => Action::Wait {
-            until,
-            why: Why::HookAgain(fault),
-        },
-        None => Action::Record(What::Settled {
-            standing: Box::new(state.standing.clone()),
-        }),
+        Some((until, fault)) => Action::Wait { until, why: Why::HookAgain(fault) },
+        None => Action::Record(What::Settled { standing: Box::new(state.standing.clone()) }),
     }
 }
 
@@ -102,12 +81,8 @@ fn behind<'a>(
 }
 
 fn try_at(outlet: Option<&Outlet>, plan: &Plan, current: Current) -> Moment {
-    let seed = current
-        .rotation
-        .map_or(current.generation.0, |rotation| rotation.seed());
-    outlet
-        .filter(|outlet| outlet.failures > 0)
-        .map_or(current.proven_at, |outlet| {
-            outlet.tried_at.unwrap_or_default() + backoff::wait(plan.limits.outlet_backoff, outlet.failures, seed)
-        })
+    let seed = current.rotation.map_or(current.generation.0, |rotation| rotation.seed());
+    outlet.filter(|outlet| outlet.failures > 0).map_or(current.proven_at, |outlet| {
+        outlet.tried_at.unwrap_or_default() + backoff::wait(plan.limits.outlet_backoff, outlet.failures, seed)
+    })
 }

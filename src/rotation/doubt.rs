@@ -21,11 +21,8 @@ const TASK_SEARCH_EVERY: u32 = 4;
 /// What to do now in doubt.
 pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Action {
     if let Some(look) = look(state, open, doubt, plan, doubt.round, doubt.step) {
-        let until = if doubt.step == Step::Tasks {
-            round_begins(open, doubt, plan, doubt.round)
-        } else {
-            doubt.looked_at
-        };
+        let until =
+            if doubt.step == Step::Tasks { round_begins(open, doubt, plan, doubt.round) } else { doubt.looked_at };
         return wait_or(look, until, open, doubt, plan, now);
     }
     match conclude(state, open, doubt, plan, now) {
@@ -35,10 +32,7 @@ pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, n
             let until = round_begins(open, doubt, plan, round);
             match look(state, open, doubt, plan, round, Step::Tasks) {
                 Some(look) => wait_or(look, until, open, doubt, plan, now),
-                None => Action::Wait {
-                    until: repeat_at(open, doubt, plan),
-                    why: why(open, doubt, plan, now),
-                },
+                None => Action::Wait { until: repeat_at(open, doubt, plan), why: why(open, doubt, plan, now) },
             }
         }
     }
@@ -54,10 +48,9 @@ fn look(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32, 
     match (from, sent) {
         (Step::Tasks, Some((first, _))) => Some(Action::FindTask { from: first }),
         (Step::Tasks | Step::Mark, _) if mark => Some(Action::ReadMark),
-        (Step::Tasks | Step::Mark | Step::Login, _) if plan.login => Some(Action::TryLogin {
-            candidate,
-            previous: Some(current.generation),
-        }),
+        (Step::Tasks | Step::Mark | Step::Login, _) if plan.login => {
+            Some(Action::TryLogin { candidate, previous: Some(current.generation) })
+        }
         (Step::Tasks | Step::Mark | Step::Login | Step::Conclude, _) => None,
     }
 }
@@ -79,14 +72,7 @@ fn round_begins(open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32) -> Mome
 }
 
 fn wait_or(look: Action, until: Moment, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Action {
-    if now < until {
-        Action::Wait {
-            until,
-            why: why(open, doubt, plan, now),
-        }
-    } else {
-        look
-    }
+    if now < until { Action::Wait { until, why: why(open, doubt, plan, now) } } else { look }
 }
 
 enum Conclusion {
@@ -99,19 +85,12 @@ fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
     let Some(candidate) = open.candidate else {
         return Conclusion::Act(lost_candidate());
     };
-    let proven = |proof| {
-        Conclusion::Act(Action::Record(What::Proven {
-            generation: candidate,
-            proof,
-        }))
-    };
+    let proven = |proof| Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
     let agreed = |times: u32| times >= plan.limits.agreement;
     if doubt.round >= plan.limits.rounds && !matches!(doubt.seen, Some((Sighting::Unreachable, _))) {
-        return halt(
-            Fault::new(Kind::Unanswered, "the evidence does not decide which password is live").advise(
-                "try both: `keywheel recover TARGET --show` names them; then `--set` the one that works, or `--resume`",
-            ),
-        );
+        return halt(Fault::new(Kind::Unanswered, "the evidence does not decide which password is live").advise(
+            "try both: `keywheel recover TARGET --show` names them; then `--set` the one that works, or `--resume`",
+        ));
     }
     match doubt.seen {
         Some((Sighting::CandidateLive, _)) if open.exposed => proven(Proof::Login),
@@ -221,18 +200,16 @@ fn repeat_at(open: &Rotation, doubt: &Doubt, plan: &Plan) -> Moment {
 
 /// Until when a call that left may still take effect.
 fn late_until(open: &Rotation, plan: &Plan) -> Moment {
-    open.sent
-        .map_or(open.began_at, |(_, last)| last + plan.limits.late_effect)
+    open.sent.map_or(open.began_at, |(_, last)| last + plan.limits.late_effect)
 }
 
 fn why(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Why {
     let late = late_until(open, plan);
     match (doubt.seen, doubt.cause) {
         (Some((Sighting::Unreachable, _)), _) => Why::Unreachable,
-        (_, DoubtCause::Held(_)) => Why::Held {
-            fault: doubt.fault.clone(),
-            too_long_since: outlasted(open, plan, now),
-        },
+        (_, DoubtCause::Held(_)) => {
+            Why::Held { fault: doubt.fault.clone(), too_long_since: outlasted(open, plan, now) }
+        }
         (
             _,
             DoubtCause::Lost

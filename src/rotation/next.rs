@@ -88,16 +88,9 @@ pub enum Action {
 
 /// What to do now for a target in this state.
 pub fn next(state: &State, plan: &Plan, now: Moment) -> Action {
-    if let Some(open) = state
-        .open
-        .as_ref()
-        .filter(|open| !matches!(open.phase, Phase::Proven { .. }))
-    {
+    if let Some(open) = state.open.as_ref().filter(|open| !matches!(open.phase, Phase::Proven { .. })) {
         return match &state.halt {
-            Some(halt) => Action::Wait {
-                until: Moment::NEVER,
-                why: Why::Halted(halt.fault.clone()),
-            },
+            Some(halt) => Action::Wait { until: Moment::NEVER, why: Why::Halted(halt.fault.clone()) },
             None => advance(state, open, plan, now),
         };
     }
@@ -106,10 +99,7 @@ pub fn next(state: &State, plan: &Plan, now: Moment) -> Action {
     }
     if let Some(halt) = &state.halt {
         let until = deliver::waiting(state, plan).map_or(Moment::NEVER, |(until, _)| until);
-        return Action::Wait {
-            until,
-            why: Why::Halted(halt.fault.clone()),
-        };
+        return Action::Wait { until, why: Why::Halted(halt.fault.clone()) };
     }
     if let Some((until, why)) = deliver::waiting(state, plan) {
         return Action::Wait { until, why };
@@ -124,35 +114,18 @@ pub fn next(state: &State, plan: &Plan, now: Moment) -> Action {
 fn rest(state: &State, plan: &Plan, now: Moment) -> Action {
     if state.standing.current.is_none() {
         return match blocked_until(state.blocked.as_ref(), plan, 0) {
-            Some((until, fault)) if now < until => Action::Wait {
-                until,
-                why: Why::NotAdopted(fault),
-            },
+            Some((until, fault)) if now < until => Action::Wait { until, why: Why::NotAdopted(fault) },
             Some(_) | None => Action::Adopt,
         };
     }
     let open_slot = plan.slot.filter(|_| plan.may_start);
     if let Some(ask) = &state.asked {
-        return Action::Begin {
-            slot: open_slot,
-            by: ask.by.clone(),
-            reason: ask.reason.clone(),
-        };
+        return Action::Begin { slot: open_slot, by: ask.by.clone(), reason: ask.reason.clone() };
     }
     match plan.slot {
-        None => Action::Wait {
-            until: Moment::NEVER,
-            why: Why::OnlyWhenAsked,
-        },
-        Some(slot) if now < slot.due => Action::Wait {
-            until: slot.due,
-            why: Why::NotDue,
-        },
-        Some(slot) if open_slot.is_some() => Action::Begin {
-            slot: Some(slot),
-            by: By::Schedule,
-            reason: None,
-        },
+        None => Action::Wait { until: Moment::NEVER, why: Why::OnlyWhenAsked },
+        Some(slot) if now < slot.due => Action::Wait { until: slot.due, why: Why::NotDue },
+        Some(slot) if open_slot.is_some() => Action::Begin { slot: Some(slot), by: By::Schedule, reason: None },
         Some(slot) => Action::Record(What::SlotPassed { slot }),
     }
 }
@@ -163,14 +136,8 @@ fn advance(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
         Phase::Begun => begin(state, open, plan, now),
         Phase::Ready if open.drifted && !may_reset(open, plan) => Action::Record(What::Halted { fault: drift(open) }),
         Phase::Ready => match state.standing.spare {
-            Some(generation) => Action::Prepare {
-                generation,
-                spare: true,
-            },
-            None => Action::Prepare {
-                generation: state.standing.newest.following(),
-                spare: false,
-            },
+            Some(generation) => Action::Prepare { generation, spare: true },
+            None => Action::Prepare { generation: state.standing.newest.following(), spare: false },
         },
         Phase::Prepared if open.drifted && !may_reset(open, plan) => {
             Action::Record(What::Halted { fault: drift(open) })
@@ -178,20 +145,14 @@ fn advance(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
         Phase::Prepared => call(state, open, first_call(open)),
         Phase::Sent { .. } => Action::Record(What::Answered {
             answer: Answer::Unanswered {
-                fault: Fault::new(
-                    Kind::Unanswered,
-                    "keywheel stopped before the call's answer was recorded",
-                ),
+                fault: Fault::new(Kind::Unanswered, "keywheel stopped before the call's answer was recorded"),
             },
         }),
         Phase::Refused { refusal, fault, at } => refused(state, open, plan, now, (*refusal, fault, *at)),
         Phase::Running(running) => watch(open, running, plan, now),
         Phase::Proving(proving) => confirm(open, proving, plan, now),
         Phase::Doubt(doubt) => doubt::next(state, open, doubt, plan, now),
-        Phase::Proven { .. } => Action::Wait {
-            until: now,
-            why: Why::LooksAgain,
-        },
+        Phase::Proven { .. } => Action::Wait { until: now, why: Why::LooksAgain },
     }
 }
 
@@ -200,18 +161,9 @@ fn begin(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
         return Action::Preflight;
     };
     if is_closed(open, now) {
-        return Action::Record(What::Abandoned {
-            fault: fault.advise("nothing; the next slot tries again"),
-        });
+        return Action::Record(What::Abandoned { fault: fault.advise("nothing; the next slot tries again") });
     }
-    if now < until {
-        Action::Wait {
-            until,
-            why: Why::NotReady(fault),
-        }
-    } else {
-        Action::Preflight
-    }
+    if now < until { Action::Wait { until, why: Why::NotReady(fault) } } else { Action::Preflight }
 }
 
 /// Refused, and certainly not applied.
@@ -225,17 +177,14 @@ fn refused(
     let attempts_left = open.attempts < plan.limits.attempts;
     match refusal {
         Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::NotNow if is_closed(open, now) => {
-            let fault = fault
-                .clone()
-                .advise("nothing; the password is unchanged, and the next slot sends the same new one");
+            let fault =
+                fault.clone().advise("nothing; the password is unchanged, and the next slot sends the same new one");
             Action::Record(What::Abandoned { fault })
         }
         Refusal::Locked | Refusal::Busy | Refusal::Throttled => {
             let too_long = outlasted(open, plan, now);
             if too_long.is_some() && open.closes.is_none() {
-                let fault = fault
-                    .clone()
-                    .advise("ask again when the instance is free; the password is unchanged");
+                let fault = fault.clone().advise("ask again when the instance is free; the password is unchanged");
                 return Action::Record(What::Abandoned { fault });
             }
             call_again(state, open, plan, now, (fault, at))
@@ -253,13 +202,7 @@ fn call_again(state: &State, open: &Rotation, plan: &Plan, now: Moment, (fault, 
     let until = held_until(open, plan, fault, at);
     if now < until {
         let too_long_since = outlasted(open, plan, now);
-        return Action::Wait {
-            until,
-            why: Why::Held {
-                fault: fault.clone(),
-                too_long_since,
-            },
-        };
+        return Action::Wait { until, why: Why::Held { fault: fault.clone(), too_long_since } };
     }
     call(state, open, first_call(open))
 }
@@ -270,10 +213,7 @@ fn watch(open: &Rotation, running: &Running, plan: &Plan, now: Moment) -> Action
         return lost_candidate();
     };
     if running.seen == Some(Sighting::CandidateLive) {
-        return Action::Record(What::Proven {
-            generation: candidate,
-            proof: Proof::Login,
-        });
+        return Action::Record(What::Proven { generation: candidate, proof: Proof::Login });
     }
     if now >= running.since + plan.limits.task_patience {
         return Action::Record(What::TaskStuck);
@@ -287,19 +227,9 @@ fn watch(open: &Rotation, running: &Running, plan: &Plan, now: Moment) -> Action
         running.looked_at + backoff::wait(plan.limits.look_backoff, running.looks, open.id.seed())
     };
     if now < until {
-        return Action::Wait {
-            until,
-            why: Why::TaskRunning(running.task),
-        };
+        return Action::Wait { until, why: Why::TaskRunning(running.task) };
     }
-    if login_next {
-        Action::TryLogin {
-            candidate,
-            previous: None,
-        }
-    } else {
-        Action::PollTask(running.task)
-    }
+    if login_next { Action::TryLogin { candidate, previous: None } } else { Action::PollTask(running.task) }
 }
 
 /// The cloud says that it is done. With a login route a login must agree; without one this is the proof.
@@ -308,22 +238,12 @@ fn confirm(open: &Rotation, proving: &Proving, plan: &Plan, now: Moment) -> Acti
         return lost_candidate();
     };
     if !plan.login {
-        let proof = if proving.by_task {
-            Proof::Task
-        } else {
-            Proof::Acceptance
-        };
-        return Action::Record(What::Proven {
-            generation: candidate,
-            proof,
-        });
+        let proof = if proving.by_task { Proof::Task } else { Proof::Acceptance };
+        return Action::Record(What::Proven { generation: candidate, proof });
     }
     match proving.seen {
         Some(Sighting::CandidateLive) => {
-            return Action::Record(What::Proven {
-                generation: candidate,
-                proof: Proof::Login,
-            });
+            return Action::Record(What::Proven { generation: candidate, proof: Proof::Login });
         }
         Some(Sighting::PasswordFree) => return Action::Record(What::Halted { fault: password_free() }),
         Some(
@@ -337,36 +257,22 @@ fn confirm(open: &Rotation, proving: &Proving, plan: &Plan, now: Moment) -> Acti
         )
         | None => {}
     }
-    if proving
-        .refused_since
-        .is_some_and(|since| now >= since + plan.limits.proof_patience)
-    {
+    if proving.refused_since.is_some_and(|since| now >= since + plan.limits.proof_patience) {
         return Action::Record(What::ProofFailed);
     }
     let until = proving.looked_at + backoff::wait(plan.limits.look_backoff, proving.looks, open.id.seed());
     if now < until {
         let unreachable = proving.seen == Some(Sighting::Unreachable);
-        let why = if unreachable {
-            Why::Unreachable
-        } else {
-            Why::NodesDisagree
-        };
+        let why = if unreachable { Why::Unreachable } else { Why::NodesDisagree };
         return Action::Wait { until, why };
     }
-    Action::TryLogin {
-        candidate,
-        previous: None,
-    }
+    Action::TryLogin { candidate, previous: None }
 }
 
 /// The call, with the candidate and the password before it.
 pub(super) fn call(state: &State, open: &Rotation, call: Call) -> Action {
     match (open.candidate, state.standing.current) {
-        (Some(candidate), Some(current)) => Action::Call {
-            call,
-            candidate,
-            previous: current.generation,
-        },
+        (Some(candidate), Some(current)) => Action::Call { call, candidate, previous: current.generation },
         (None, _) | (_, None) => lost_candidate(),
     }
 }
@@ -387,10 +293,7 @@ pub(super) fn is_closed(open: &Rotation, now: Moment) -> bool {
 
 /// Since when the instance has been locked, busy or throttled, if that is longer than the patience for it.
 pub(super) fn outlasted(open: &Rotation, plan: &Plan, now: Moment) -> Option<Moment> {
-    open.held
-        .as_ref()
-        .map(|held| held.since)
-        .filter(|&since| now >= since + plan.limits.lock_patience)
+    open.held.as_ref().map(|held| held.since).filter(|&since| now >= since + plan.limits.lock_patience)
 }
 
 /// When a call that was held off may be sent again. The cloud's own "not before" wins.
@@ -416,11 +319,7 @@ fn blocked_until(blocked: Option<&Trouble>, plan: &Plan, seed: u64) -> Option<(M
 
 /// The current password no longer works and no call of ours can be the reason.
 pub(super) fn drift(open: &Rotation) -> Fault {
-    let tried = if open.candidate.is_some() {
-        " and so is the new one"
-    } else {
-        ""
-    };
+    let tried = if open.candidate.is_some() { " and so is the new one" } else { "" };
     Fault::new(
         Kind::OldPasswordWrong,
         format!("the password in the ledger is refused{tried}: somebody else changed it"),
@@ -433,7 +332,5 @@ pub(super) fn password_free() -> Fault {
 
 /// States that `apply` never makes. Halting keeps every password and asks a person.
 pub(super) fn lost_candidate() -> Action {
-    Action::Record(What::Halted {
-        fault: Fault::new(Kind::Bug, "the rotation has no candidate"),
-    })
+    Action::Record(What::Halted { fault: Fault::new(Kind::Bug, "the rotation has no candidate") })
 }

@@ -114,18 +114,9 @@ impl Default for Limits {
             agreement: 4,
             rounds: 60,
             hook_attempts: 8,
-            call_backoff: Backoff {
-                first: seconds(4),
-                longest: seconds(120),
-            },
-            look_backoff: Backoff {
-                first: seconds(2),
-                longest: seconds(30),
-            },
-            outlet_backoff: Backoff {
-                first: seconds(2),
-                longest: seconds(300),
-            },
+            call_backoff: Backoff { first: seconds(4), longest: seconds(120) },
+            look_backoff: Backoff { first: seconds(2), longest: seconds(30) },
+            outlet_backoff: Backoff { first: seconds(2), longest: seconds(300) },
         }
     }
 }

@@ -346,23 +346,14 @@ impl State {
     /// Generations that may be live now: what an operator must keep until the state is settled.
     pub fn candidates(&self) -> Vec<Generation> {
         let current = self.standing.current.map(|current| current.generation);
-        let candidate = self
-            .open
-            .as_ref()
-            .filter(|open| open.exposed || matches!(open.phase, Phase::Sent { .. }));
-        let mut all: Vec<Generation> = current
-            .into_iter()
-            .chain(candidate.and_then(|open| open.candidate))
-            .collect();
+        let candidate = self.open.as_ref().filter(|open| open.exposed || matches!(open.phase, Phase::Sent { .. }));
+        let mut all: Vec<Generation> = current.into_iter().chain(candidate.and_then(|open| open.candidate)).collect();
         all.sort_unstable();
         all.dedup();
         all
     }
 
     fn is_behind(&self) -> bool {
-        self.standing
-            .sinks
-            .values()
-            .any(|outlet| outlet.behind_since.is_some() && outlet.failures > 0)
+        self.standing.sinks.values().any(|outlet| outlet.behind_since.is_some() && outlet.failures > 0)
     }
 }

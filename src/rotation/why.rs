@@ -57,20 +57,14 @@ impl Why {
     /// Whether an operator should be alerted although keywheel goes on by itself.
     pub const fn is_alarming(&self) -> bool {
         match self {
-            Self::Halted(_)
-            | Self::Held {
-                too_long_since: Some(_),
-                ..
-            } => true,
+            Self::Halted(_) | Self::Held { too_long_since: Some(_), .. } => true,
             Self::NotDue
             | Self::OnlyWhenAsked
             | Self::NotAdopted(_)
             | Self::NotReady(_)
             | Self::Behind { .. }
             | Self::HookAgain(_)
-            | Self::Held {
-                too_long_since: None, ..
-            }
+            | Self::Held { too_long_since: None, .. }
             | Self::TaskRunning(_)
             | Self::NodesDisagree
             | Self::Unreachable
@@ -88,33 +82,17 @@ impl fmt::Display for Why {
             Self::Halted(fault) => write!(out, "halted: {fault}"),
             Self::NotAdopted(fault) => write!(out, "today's password is not taken in yet: {fault}"),
             Self::NotReady(fault) => write!(out, "nothing has changed yet, because {fault}"),
-            Self::Behind {
-                sink,
-                sinks: 1,
-                generation,
-                fault,
-            } => {
+            Self::Behind { sink, sinks: 1, generation, fault } => {
                 write!(out, "sink {sink} lacks generation {generation}")?;
                 said(out, fault.as_ref())
             }
-            Self::Behind {
-                sink,
-                sinks,
-                generation,
-                fault,
-            } => {
+            Self::Behind { sink, sinks, generation, fault } => {
                 write!(out, "{sinks} sinks lack generation {generation}, {sink} among them")?;
                 said(out, fault.as_ref())
             }
             Self::HookAgain(fault) => write!(out, "delivered; a hook is told again: {fault}"),
-            Self::Held {
-                fault,
-                too_long_since: None,
-            } => write!(out, "the same password is sent again later: {fault}"),
-            Self::Held {
-                fault,
-                too_long_since: Some(since),
-            } => {
+            Self::Held { fault, too_long_since: None } => write!(out, "the same password is sent again later: {fault}"),
+            Self::Held { fault, too_long_since: Some(since) } => {
                 write!(out, "held off since {since}, longer than lock-patience: {fault}")
             }
             Self::TaskRunning(task) => write!(out, "the cloud works on task {task}"),
@@ -123,10 +101,7 @@ impl fmt::Display for Why {
                 out.write_str("the instance cannot be reached, so nothing can be proven; both passwords are kept")
             }
             Self::MayStillApply { until } => {
-                write!(
-                    out,
-                    "an unanswered call may take effect until {until}; both passwords are kept"
-                )
+                write!(out, "an unanswered call may take effect until {until}; both passwords are kept")
             }
             Self::LooksAgain => out.write_str("the evidence does not decide yet; both passwords are kept"),
         }
@@ -139,9 +114,5 @@ fn said(out: &mut fmt::Formatter<'_>, fault: Option<&Fault>) -> fmt::Result {
 
 /// "in 2h 5m" or "now", for a moment as seen from `now`.
 pub fn from_now(moment: Moment, now: Moment) -> String {
-    if moment <= now {
-        "now".to_owned()
-    } else {
-        format!("in {}", show_span(moment.since(now)))
-    }
+    if moment <= now { "now".to_owned() } else { format!("in {}", show_span(moment.since(now))) }
 }
