@@ -1,5 +1,7 @@
 //! The joint to a cloud: one account and region, asked to change passwords and to tell what it knows.
 
+pub mod tencent;
+
 use crate::fault::Fault;
 use crate::moment::Moment;
 use crate::name::{RotationId, TaskId};

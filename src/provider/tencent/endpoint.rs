@@ -1,0 +1,148 @@
+//! Which host serves a region (vendor document "Request Structure"), and whether the settings make one provider.
+
+use crate::fault::{Fault, Kind};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Which of the vendor's two sites the account belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Site {
+    /// Mainland China's site, `tencentcloudapi.com`.
+    #[default]
+    China,
+    /// The international site, `intl.tencentcloudapi.com`.
+    International,
+}
+
+/// Regions with this suffix are financial zones: the default domain does not reach them.
+const FINANCIAL: &str = "-fsi";
+/// The longest region id, in characters. The list of regions grows, so only the form is checked.
+const REGION_LIMIT: usize = 40;
+
+/// The URL to send requests to: the override, the financial zone's own host, the region's own host, or the site's nearest.
+///
+/// # Errors
+/// `ConfigInvalid` for a text that is no region id, an override with more than a host in it, or a regional host on the international site.
+pub(super) fn endpoint(region: &str, site: Site, regional: bool, chosen: Option<&Url>) -> Result<Url, Fault> {
+    let invalid = |what: String| Fault::new(Kind::ConfigInvalid, what);
+    let fits = region.len() <= REGION_LIMIT
+        && region.starts_with(|first: char| first.is_ascii_lowercase())
+        && region
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if !fits {
+        return Err(invalid(format!("{region:?} is not a region id"))
+            .advise("write the region as the console shows it, such as ap-guangzhou"));
+    }
+    if let Some(chosen) = chosen {
+        let bare = chosen.path() == "/"
+            && chosen.query().is_none()
+            && chosen.fragment().is_none()
+            && chosen.username().is_empty()
+            && chosen.password().is_none()
+            && chosen.host_str().is_some();
+        return if bare {
+            Ok(chosen.clone())
+        } else {
+            // The URL is not repeated: it may hold a password.
+            Err(
+                invalid("The endpoint has more in it than a scheme, a host and a port".to_owned())
+                    .advise("write the endpoint as https://HOST or https://HOST:PORT"),
+            )
+        };
+    }
+    let host = match site {
+        // Financial zones belong to the China site whatever the account says.
+        Site::China | Site::International if region.ends_with(FINANCIAL) => {
+            format!("redis.{region}.tencentcloudapi.com")
+        }
+        Site::China if regional => format!("redis.{region}.tencentcloudapi.com"),
+        Site::China => "redis.tencentcloudapi.com".to_owned(),
+        Site::International if regional => {
+            return Err(invalid("The international site publishes no regional hosts".to_owned())
+                .advise("remove the setting, or name the host with the endpoint setting"));
+        }
+        Site::International => "redis.intl.tencentcloudapi.com".to_owned(),
+    };
+    Url::parse(&format!("https://{host}/")).map_err(|error| invalid(format!("{host} is not a host: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_region_has_its_host() {
+        use Site::{China, International};
+        let rows = [
+            (
+                "ap-guangzhou",
+                China,
+                false,
+                None,
+                Some("https://redis.tencentcloudapi.com/"),
+            ),
+            (
+                "ap-guangzhou",
+                China,
+                true,
+                None,
+                Some("https://redis.ap-guangzhou.tencentcloudapi.com/"),
+            ),
+            (
+                "ap-singapore",
+                International,
+                false,
+                None,
+                Some("https://redis.intl.tencentcloudapi.com/"),
+            ),
+            ("ap-singapore", International, true, None, None),
+            (
+                "ap-shanghai-fsi",
+                China,
+                false,
+                None,
+                Some("https://redis.ap-shanghai-fsi.tencentcloudapi.com/"),
+            ),
+            (
+                "ap-shenzhen-fsi",
+                International,
+                false,
+                None,
+                Some("https://redis.ap-shenzhen-fsi.tencentcloudapi.com/"),
+            ),
+            (
+                "ap-shanghai-fsi",
+                China,
+                false,
+                Some("http://127.0.0.1:9/"),
+                Some("http://127.0.0.1:9/"),
+            ),
+            (
+                "xx-newtown-7",
+                China,
+                false,
+                None,
+                Some("https://redis.tencentcloudapi.com/"),
+            ),
+            ("", China, false, None, None),
+            ("Guangzhou", China, false, None, None),
+            ("ap-x/evil.example", China, true, None, None),
+            ("ap-guangzhou", China, false, Some("https://h/path"), None),
+            ("ap-guangzhou", China, false, Some("https://user:hunter2@h/"), None),
+        ];
+        for (region, site, regional, chosen, expected) in rows {
+            let chosen = chosen.map(|text| Url::parse(text).unwrap());
+            let got = endpoint(region, site, regional, chosen.as_ref());
+            assert_eq!(
+                got.as_ref().ok().map(Url::as_str),
+                expected,
+                "{region} {site:?} {regional}"
+            );
+            if let Err(fault) = got {
+                assert!(!fault.to_string().contains("hunter2"));
+            }
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! TencentDB for Redis: one account and region of Tencent Cloud (API version 2018-04-12).
+
+mod answer;
+mod call;
+mod check;
+mod codes;
+pub mod credentials;
+mod endpoint;
+mod tasks;
+mod wire;
+
+pub use credentials::{Credential, CredentialSource, Environment, Static, Variables};
+pub use endpoint::Site;
+
+use self::answer::Failed;
+use self::codes::Verdict;
+use self::wire::DEFAULT_ACCOUNT;
+use super::{Abilities, Address, Condition, Instance, InstancePolicy, Provider};
+use crate::fault::{Fault, Kind, scrub};
+use crate::http::Client;
+use crate::moment::Moment;
+use crate::name::{RotationId, TaskId};
+use crate::pacer::{Pacers, QUOTA_LIMIT};
+use crate::rotation::answer::{Answer, Call, Refusal, TaskStatus};
+use crate::secret::Secret;
+use async_trait::async_trait;
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use url::Url;
+
+/// How far our clock may be from the cloud's (vendor document "Signature method v3").
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+/// The most pages of accounts that are looked through for ours.
+const ACCOUNT_PAGES: usize = 10;
+const CORRECTED: &str = "ModifyInstancePassword";
+const MISSPELT: &str = "ModfiyInstancePassword";
+
+/// Under which name the cloud's action is called. The first one ever published was misspelt, and old endpoints know no other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActionSpelling {
+    /// `ModifyInstancePassword`, and `ModfiyInstancePassword` where that is unknown; what works is remembered.
+    #[default]
+    Auto,
+    /// `ModifyInstancePassword` only.
+    Corrected,
+    /// `ModfiyInstancePassword` only.
+    Misspelt,
+}
+
+/// What makes a provider.
+#[derive(Debug, Clone)]
+pub struct TencentSettings {
+    /// The region id, such as `ap-guangzhou`.
+    pub region: String,
+    /// The site the account belongs to.
+    pub site: Site,
+    /// Use the region's own host instead of the nearest one (China site).
+    pub regional: bool,
+    /// A host that wins over the three above.
+    pub endpoint: Option<Url>,
+    /// Requests per second and action.
+    pub quota: f64,
+    /// Under which name the change is called.
+    pub action_spelling: ActionSpelling,
+    /// The zone in which the cloud writes a task's times; the vendor does not say, China's is likely.
+    pub time_zone: Tz,
+    /// How long one request may take in all.
+    pub timeout: Duration,
+    /// Certificates (PEM) to trust instead of the machine's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl TencentSettings {
+    /// The settings for a region where nothing else is configured. 20 requests per second and action is the vendor's published limit.
+    #[must_use]
+    pub fn of(region: String) -> Self {
+        Self {
+            region,
+            site: Site::default(),
+            regional: false,
+            endpoint: None,
+            quota: 20.0,
+            action_spelling: ActionSpelling::default(),
+            time_zone: Tz::Asia__Shanghai,
+            timeout: crate::http::TIMEOUT,
+            ca_file: None,
+        }
+    }
+}
+
+/// What tells the time.
+pub type Now = Arc<dyn Fn() -> Moment + Send + Sync>;
+
+/// One account and region of Tencent Cloud.
+pub struct Tencent {
+    client: Client,
+    region: String,
+    pacers: Pacers,
+    spelling: ActionSpelling,
+    zone: Tz,
+    credentials: Arc<dyn CredentialSource>,
+    now: Now,
+    /// The corrected name was unknown and the misspelt one was not.
+    misspelt_works: AtomicBool,
+    /// This endpoint is older than password policies.
+    policy_absent: AtomicBool,
+    /// The cloud's clock less ours, in milliseconds, as the last answer showed it.
+    clock_gap: Mutex<Option<i64>>,
+}
+
+impl Tencent {
+    /// A provider with these settings. `now` is the machine's clock.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` where no endpoint, quota or TLS client can be made of the settings.
+    pub fn new(settings: TencentSettings, credentials: Arc<dyn CredentialSource>, now: Now) -> Result<Self, Fault> {
+        if !(settings.quota > 0.0 && settings.quota <= QUOTA_LIMIT) {
+            return Err(Fault::new(
+                Kind::ConfigInvalid,
+                format!("The quota {} is not above 0 and at most {QUOTA_LIMIT}", settings.quota),
+            ));
+        }
+        let endpoint = endpoint::endpoint(
+            &settings.region,
+            settings.site,
+            settings.regional,
+            settings.endpoint.as_ref(),
+        )?;
+        let reach = crate::http::Settings {
+            timeout: settings.timeout,
+            ca_file: settings.ca_file,
+        };
+        Ok(Self {
+            client: Client::new(endpoint, &reach)?,
+            region: settings.region,
+            pacers: Pacers::new(settings.quota),
+            spelling: settings.action_spelling,
+            zone: settings.time_zone,
+            credentials,
+            now,
+            misspelt_works: AtomicBool::new(false),
+            policy_absent: AtomicBool::new(false),
+            clock_gap: Mutex::new(None),
+        })
+    }
+
+    /// The names to try, in order.
+    fn spellings(&self) -> &'static [&'static str] {
+        match self.spelling {
+            ActionSpelling::Corrected => &[CORRECTED],
+            ActionSpelling::Misspelt => &[MISSPELT],
+            ActionSpelling::Auto if self.misspelt_works.load(Ordering::Relaxed) => &[MISSPELT, CORRECTED],
+            ActionSpelling::Auto => &[CORRECTED, MISSPELT],
+        }
+    }
+
+    async fn instance_row(&self, instance: &str) -> Result<wire::InstanceRow, Failed> {
+        let found: wire::Instances = self
+            .read("DescribeInstances", &wire::OfInstance { instance_id: instance })
+            .await?;
+        found
+            .instance_set
+            .into_iter()
+            .find(|row| row.instance_id == instance)
+            .ok_or_else(|| {
+                let what = format!(
+                    "Tencent DescribeInstances knows no instance {instance} in {}",
+                    self.region
+                );
+                let kind = Kind::NotFound;
+                Failed::Spoken(Verdict::Refused(Refusal::Fatal, kind), Fault::new(kind, what))
+            })
+    }
+
+    /// The account's row; `None` where the engine is older than accounts or has no such account.
+    async fn account_row(&self, address: &Address) -> Result<Option<wire::AccountRow>, Failed> {
+        for page in 0..ACCOUNT_PAGES {
+            let offset = page * wire::PAGE;
+            let request = wire::OfAccounts {
+                instance_id: &address.instance,
+                limit: wire::PAGE,
+                offset,
+            };
+            let found: wire::Accounts = match self.read("DescribeInstanceAccount", &request).await {
+                Ok(found) => found,
+                Err(Failed::Spoken(verdict, _)) if verdict.kind() == Kind::Unsupported => return Ok(None),
+                Err(failed) => return Err(failed),
+            };
+            let last = found.accounts.is_empty() || offset + found.accounts.len() >= found.total_count;
+            let ours = found
+                .accounts
+                .into_iter()
+                .find(|row| row.account_name == address.account);
+            if ours.is_some() || last {
+                return Ok(ours);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The instance's own password policy; `None` where there is none, or none is known here.
+    async fn password_policy(&self, instance: &str) -> Result<Option<InstancePolicy>, Failed> {
+        if self.policy_absent.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let request = wire::OfInstance { instance_id: instance };
+        let found: Result<wire::Policies, Failed> = self.read("DescribeInstancePasswordPolicy", &request).await;
+        match found {
+            Ok(found) => Ok(found.policy()),
+            Err(Failed::Spoken(Verdict::NoSuchAction, _)) => {
+                self.policy_absent.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(Failed::Spoken(verdict, _)) if verdict.kind() == Kind::Unsupported => Ok(None),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    async fn task_info(&self, task: TaskId) -> Result<tasks::TaskInfo, Failed> {
+        self.read("DescribeTaskInfo", &tasks::OfTask { task_id: task.0 }).await
+    }
+
+    async fn task_list(&self, instance: &str, from: Moment, to: Moment) -> Result<tasks::Tasks, Failed> {
+        let request = tasks::OfTasks::between(instance, from, to, self.zone);
+        self.read("DescribeTaskList", &request).await
+    }
+}
+
+#[async_trait]
+impl Provider for Tencent {
+    fn abilities(&self, address: &Address) -> Abilities {
+        let served = address.account == DEFAULT_ACCOUNT;
+        Abilities {
+            task_status: served,
+            task_list: served,
+            change_mark: served,
+            reset: served,
+        }
+    }
+
+    async fn inspect(&self, address: &Address) -> Result<Instance, Fault> {
+        let row = self.instance_row(&address.instance).await.map_err(Failed::fault)?;
+        let mut instance = Instance {
+            condition: row.condition(),
+            change_mark: None,
+            password_policy: None,
+            engine: row.engine().to_owned(),
+        };
+        if instance.condition == Condition::Ready && address.account != DEFAULT_ACCOUNT {
+            instance.condition = Condition::Unsupported(unserved(address));
+        }
+        if instance.condition != Condition::Ready {
+            return Ok(instance);
+        }
+        // Both help and neither is needed: a missing permission costs evidence or a finding of `check`, not the rotation.
+        let (account, policy) =
+            futures_util::future::join(self.account_row(address), self.password_policy(&address.instance)).await;
+        if let Some(account) = permitted(account)? {
+            instance.change_mark = account.change_mark();
+            if account.changing() {
+                instance.condition = Condition::Busy("a change of this account is under way".to_owned());
+            }
+        }
+        instance.password_policy = permitted(policy)?;
+        Ok(instance)
+    }
+
+    async fn change(&self, address: &Address, rotation: RotationId, old: &Secret, new: &Secret) -> Answer {
+        if address.account != DEFAULT_ACCOUNT {
+            return refuse_account(address);
+        }
+        let request = wire::Modify {
+            instance_id: &address.instance,
+            old_password: old.expose(),
+            password: new.expose(),
+        };
+        let mut unknown = None;
+        for action in self.spellings() {
+            match self.write(action, &request, rotation, &[old, new]).await {
+                Ok(started) => {
+                    self.misspelt_works.store(*action == MISSPELT, Ordering::Relaxed);
+                    return Answer::Accepted { task: started.task() };
+                }
+                // The gateway turned an unknown name away, so the other one is not a second change.
+                Err(Failed::Spoken(Verdict::NoSuchAction, fault)) => unknown = Some(fault),
+                Err(Failed::Spoken(verdict, fault)) if verdict.kind() == Kind::Denied => {
+                    let advice = format!(
+                        "grant redis:{CORRECTED} and redis:{MISSPELT} to this identity, then `keywheel recover TARGET --resume`"
+                    );
+                    return Failed::Spoken(verdict, fault.advise(advice)).answer(Call::Modify);
+                }
+                Err(failed) => return failed.answer(Call::Modify),
+            }
+        }
+        Answer::Refused {
+            refusal: Refusal::Fatal,
+            fault: unknown.unwrap_or_else(|| Fault::new(Kind::Bug, "No name of the action was tried")),
+        }
+    }
+
+    async fn reset(&self, address: &Address, rotation: RotationId, new: &Secret) -> Answer {
+        if address.account != DEFAULT_ACCOUNT {
+            return refuse_account(address);
+        }
+        let request = wire::Reset {
+            instance_id: &address.instance,
+            password: new.expose(),
+        };
+        match self.write("ResetPassword", &request, rotation, &[new]).await {
+            Ok(started) => Answer::Accepted { task: started.task() },
+            Err(failed) => failed.answer(Call::Reset),
+        }
+    }
+
+    async fn task(&self, task: TaskId) -> Result<TaskStatus, Fault> {
+        let info = self.task_info(task).await.map_err(Failed::fault)?;
+        let credential = self.credentials.credential().await?;
+        info.status(|words| {
+            let mut secrets = vec![&credential.key];
+            secrets.extend(&credential.token);
+            scrub(words, &secrets)
+        })
+    }
+
+    async fn find_task(
+        &self,
+        address: &Address,
+        from: Moment,
+        to: Moment,
+    ) -> Result<Option<(TaskId, TaskStatus)>, Fault> {
+        let (from, to) = (from - CLOCK_TOLERANCE, to + CLOCK_TOLERANCE);
+        let tasks = self
+            .task_list(&address.instance, from, to)
+            .await
+            .map_err(Failed::fault)?;
+        tasks.ours(&address.instance, from, to, self.zone)
+    }
+
+    async fn change_mark(&self, address: &Address) -> Result<Option<String>, Fault> {
+        let row = self.account_row(address).await.map_err(Failed::fault)?;
+        Ok(row.and_then(|row| row.change_mark()))
+    }
+
+    async fn check(&self, address: &Address) -> Vec<Fault> {
+        self.findings(address).await
+    }
+}
+
+/// What was read, or nothing where we may not read it.
+fn permitted<T>(read: Result<Option<T>, Failed>) -> Result<Option<T>, Fault> {
+    match read {
+        Ok(found) => Ok(found),
+        Err(Failed::Spoken(verdict, _)) if verdict.kind() == Kind::Denied => Ok(None),
+        Err(failed) => Err(failed.fault()),
+    }
+}
+
+fn unserved(address: &Address) -> String {
+    format!(
+        "this call changes the account {DEFAULT_ACCOUNT} only, not {}",
+        address.account
+    )
+}
+
+fn refuse_account(address: &Address) -> Answer {
+    Answer::Refused {
+        refusal: Refusal::Fatal,
+        fault: Fault::new(
+            Kind::Unsupported,
+            format!("On {} {}", address.instance, unserved(address)),
+        ),
+    }
+}
