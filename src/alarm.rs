@@ -63,10 +63,7 @@ impl Alarm {
     ) -> Result<Self, Fault> {
         let book = Arc::new(Mutex::new(Book::default()));
         let scheduler = JobScheduler::new_with_storage_and_code(
-            Box::new(Ticks {
-                clock,
-                book: Arc::clone(&book),
-            }),
+            Box::new(Ticks { clock, book: Arc::clone(&book) }),
             Box::new(SimpleNotificationStore::default()),
             Box::new(SimpleJobCode::default()),
             Box::new(SimpleNotificationCode::default()),
@@ -74,12 +71,7 @@ impl Alarm {
         )
         .await
         .map_err(broken)?;
-        let mut alarm = Self {
-            scheduler,
-            book,
-            jobs: HashMap::new(),
-            wake,
-        };
+        let mut alarm = Self { scheduler, book, jobs: HashMap::new(), wake };
         alarm.add(sweep()).await?;
         alarm.replace(schedules).await?;
         alarm.scheduler.start().await.map_err(broken)?;

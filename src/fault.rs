@@ -213,19 +213,16 @@ impl Fault {
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
         let mut what = what.into();
         if what.len() > WHAT_LIMIT {
-            let cut = (0..=WHAT_LIMIT)
-                .rev()
-                .find(|&at| what.is_char_boundary(at))
-                .unwrap_or(0);
+            let cut = (0..=WHAT_LIMIT).rev().find(|&at| what.is_char_boundary(at)).unwrap_or(0);
             what.truncate(cut);
             what.push('…');
         }
-        Self {
-            kind,
-            what,
-            next_step: kind.next_step().to_owned(),
-            retry: kind.retry(),
-        }
+        Self { kind, what, next_step: kind.next_step().to_owned(), retry: kind.retry() }
+    }
+
+    /// A fault whose text is a whole report, of any length, that says itself what to do.
+    pub fn report(kind: Kind, text: String) -> Self {
+        Self { kind, what: text, next_step: String::new(), retry: kind.retry() }
     }
 
     /// The same fault with a more precise next step.
@@ -245,12 +242,10 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}. Next: {}",
-            self.what.trim_end_matches('.'),
-            self.next_step
-        )
+        if self.next_step.is_empty() {
+            return formatter.write_str(&self.what);
+        }
+        write!(formatter, "{}. Next: {}", self.what.trim_end_matches('.'), self.next_step)
     }
 }
 
@@ -274,10 +269,7 @@ mod tests {
     #[test]
     fn a_fault_says_what_happened_and_what_to_do() {
         let fault = Fault::new(Kind::Locked, "The instance is locked.");
-        assert_eq!(
-            fault.to_string(),
-            format!("The instance is locked. Next: {}", Kind::Locked.next_step())
-        );
+        assert_eq!(fault.to_string(), format!("The instance is locked. Next: {}", Kind::Locked.next_step()));
     }
 
     #[test]
@@ -289,9 +281,6 @@ mod tests {
     #[test]
     fn foreign_text_is_scrubbed() {
         let secret = Secret::new("hunter2".to_owned());
-        assert_eq!(
-            scrub("bad\x1b[0m password hunter2!", &[&secret]),
-            "bad [0m password [secret]!"
-        );
+        assert_eq!(scrub("bad\x1b[0m password hunter2!", &[&secret]), "bad [0m password [secret]!");
     }
 }

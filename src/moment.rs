@@ -103,6 +103,14 @@ pub fn parse_span(text: &str) -> Result<Duration, BadSpan> {
     if span > SPAN_LIMIT { Err(BadSpan) } else { Ok(span) }
 }
 
+/// [`parse_span`] for a setting: `#[serde(deserialize_with = "span_setting")]`.
+///
+/// # Errors
+/// Where the setting is not a text or not a duration.
+pub fn span_setting<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse_span(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
 /// A duration for people, in at most two units: `2h 5m`, `12d 3h`, `850ms`.
 pub fn show_span(span: Duration) -> String {
     const UNITS: [(u128, &str); 5] = [

@@ -73,16 +73,12 @@ names! {
 
 fn checked(text: &str) -> Result<String, BadName> {
     let begins_well = text.starts_with(|first: char| first.is_ascii_alphanumeric());
-    let fits = text.len() <= NAME_LIMIT
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    let fits =
+        text.len() <= NAME_LIMIT && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     if begins_well && fits {
         Ok(text.to_owned())
     } else {
-        Err(BadName {
-            name: text.chars().take(NAME_LIMIT + 1).collect(),
-        })
+        Err(BadName { name: text.chars().take(NAME_LIMIT + 1).collect() })
     }
 }
 

@@ -33,11 +33,7 @@ impl Cron {
         let has = |place: usize, value: u32| self.0[place].is_none_or(|set| set >> value & 1 == 1);
         let weekday = wall.weekday().num_days_from_sunday();
         let (day, week) = (has(3, wall.day()), has(5, weekday) || (weekday == 0 && has(5, 7)));
-        let date = if self.0[3].is_some() && self.0[5].is_some() {
-            day || week
-        } else {
-            day && week
-        };
+        let date = if self.0[3].is_some() && self.0[5].is_some() { day || week } else { day && week };
         date && has(0, wall.second()) && has(1, wall.minute()) && has(2, wall.hour()) && has(4, wall.month())
     }
 }
@@ -87,13 +83,7 @@ impl Watch {
             }
         }
         ticks.retain(|(at, ..)| *at > from);
-        Self {
-            zone,
-            ticks,
-            tick,
-            from,
-            until,
-        }
+        Self { zone, ticks, tick, from, until }
     }
 
     fn firings(&self, cron: &Cron) -> Vec<Moment> {
@@ -107,11 +97,7 @@ impl Watch {
             }
             false
         };
-        self.ticks
-            .iter()
-            .filter(fires)
-            .map(|(at, ..)| Moment::from(*at))
-            .collect()
+        self.ticks.iter().filter(fires).map(|(at, ..)| Moment::from(*at)).collect()
     }
 
     /// The schedule's own answers, forwards from slot to slot and backwards from one tick after another, are what was watched.
@@ -127,11 +113,7 @@ impl Watch {
             for at in [Moment::from(*at), Moment::from(*at) + Duration::from_millis(999)] {
                 let place = expected.partition_point(|&fired| fired <= at);
                 if place > 0 {
-                    assert_eq!(
-                        calendar.latest_until(at),
-                        Some(expected[place - 1]),
-                        "{text} in {zone} until {at}"
-                    );
+                    assert_eq!(calendar.latest_until(at), Some(expected[place - 1]), "{text} in {zone} until {at}");
                 }
                 if let Some(&next) = expected.get(place) {
                     assert_eq!(calendar.next_after(at), Some(next), "{text} in {zone} after {at}");
@@ -161,10 +143,7 @@ const ZONES: [Tz; 13] = [
 static CHANGES: LazyLock<Vec<Watch>> = LazyLock::new(|| {
     let offset = |zone: Tz, at: DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc();
     let start: DateTime<Utc> = "2028-01-01T00:00:00Z".parse().unwrap();
-    let mut middles = vec![
-        (Tz::Pacific__Apia, "2011-12-30T10:00:00Z".parse().unwrap()),
-        (Tz::UTC, start),
-    ];
+    let mut middles = vec![(Tz::Pacific__Apia, "2011-12-30T10:00:00Z".parse().unwrap()), (Tz::UTC, start)];
     for zone in ZONES {
         let (mut gaps, mut folds) = (0, 0);
         let hours = (0..45 * 366 * 24).map(|hour| start - Span::hours(hour));
@@ -293,10 +272,7 @@ fn settings(target: &str) -> Settings {
 }
 
 fn cron(text: &str) -> Settings {
-    Settings {
-        schedule: Some(text.to_owned()),
-        ..settings("orders-cache")
-    }
+    Settings { schedule: Some(text.to_owned()), ..settings("orders-cache") }
 }
 
 fn at(text: &str) -> Moment {
@@ -311,55 +287,25 @@ fn hours(count: u64) -> Duration {
 fn dst_as_the_design_says_it() {
     for (text, zone, after, expected) in [
         // A skipped hour: once, right after the gap.
-        (
-            "30 2 * * *",
-            Tz::Europe__Berlin,
-            "2026-03-28T12:00:00Z",
-            ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"],
-        ),
+        ("30 2 * * *", Tz::Europe__Berlin, "2026-03-28T12:00:00Z", ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]),
         (
             "0,30 2,3 * * *",
             Tz::Europe__Berlin,
             "2026-03-28T12:00:00Z",
             ["2026-03-29T01:00:00Z", "2026-03-29T01:30:00Z"],
         ),
-        (
-            "0 0 * * *",
-            Tz::America__Santiago,
-            "2026-09-05T12:00:00Z",
-            ["2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"],
-        ),
+        ("0 0 * * *", Tz::America__Santiago, "2026-09-05T12:00:00Z", ["2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"]),
         (
             "15 2 * * *",
             Tz::Australia__Lord_Howe,
             "2026-10-03T00:00:00Z",
             ["2026-10-03T15:30:00Z", "2026-10-04T15:15:00Z"],
         ),
-        (
-            "0 9 * * *",
-            Tz::Pacific__Apia,
-            "2011-12-29T20:00:00Z",
-            ["2011-12-30T10:00:00Z", "2011-12-30T19:00:00Z"],
-        ),
+        ("0 9 * * *", Tz::Pacific__Apia, "2011-12-29T20:00:00Z", ["2011-12-30T10:00:00Z", "2011-12-30T19:00:00Z"]),
         // A repeated hour: once, in the first pass.
-        (
-            "30 2 * * *",
-            Tz::Europe__Berlin,
-            "2026-10-24T12:00:00Z",
-            ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"],
-        ),
-        (
-            "*/30 * * * *",
-            Tz::Europe__Berlin,
-            "2026-10-25T00:10:00Z",
-            ["2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z"],
-        ),
-        (
-            "30 1 * * *",
-            Tz::America__New_York,
-            "2026-11-01T00:00:00Z",
-            ["2026-11-01T05:30:00Z", "2026-11-02T06:30:00Z"],
-        ),
+        ("30 2 * * *", Tz::Europe__Berlin, "2026-10-24T12:00:00Z", ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]),
+        ("*/30 * * * *", Tz::Europe__Berlin, "2026-10-25T00:10:00Z", ["2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z"]),
+        ("30 1 * * *", Tz::America__New_York, "2026-11-01T00:00:00Z", ["2026-11-01T05:30:00Z", "2026-11-02T06:30:00Z"]),
     ] {
         let table = Timetable::parse(Settings { zone, ..cron(text) }).unwrap();
         let first = table.slot_after(at(after)).unwrap().nominal;
@@ -388,11 +334,7 @@ fn names_and_spellings_mean_what_they_say() {
         ("0 0 13 * +FRI", "2026-02-13T00:00:00Z"),
     ] {
         let table = Timetable::parse(cron(text)).unwrap();
-        assert_eq!(
-            table.slot_after(at("2026-01-01T00:00:00Z")).unwrap().nominal,
-            at(expected),
-            "{text}"
-        );
+        assert_eq!(table.slot_after(at("2026-01-01T00:00:00Z")).unwrap().nominal, at(expected), "{text}");
     }
 }
 
@@ -440,37 +382,19 @@ fn bad_schedules_are_refused_with_the_field_to_blame() {
         assert!(problems[0].to_string().contains(blamed), "{text}: {}", problems[0]);
     }
     let long = "1,".repeat(200);
-    assert!(matches!(
-        Timetable::parse(cron(&long)).unwrap_err()[..],
-        [ScheduleProblem::TooLong { .. }]
-    ));
+    assert!(matches!(Timetable::parse(cron(&long)).unwrap_err()[..], [ScheduleProblem::TooLong { .. }]));
 }
 
 #[test]
 fn splay_window_and_every_have_limits() {
     let table = |splay, window| {
-        Timetable::parse(Settings {
-            splay: hours(splay),
-            window: Some(hours(window)),
-            ..cron("@daily")
-        })
+        Timetable::parse(Settings { splay: hours(splay), window: Some(hours(window)), ..cron("@daily") })
     };
     assert!(table(2, 2).is_ok());
-    assert!(matches!(
-        table(3, 2).unwrap_err()[..],
-        [ScheduleProblem::SplayTooLong { .. }]
-    ));
-    let every = |seconds| {
-        Timetable::parse(Settings {
-            every: Some(Duration::from_secs(seconds)),
-            ..settings("a")
-        })
-    };
+    assert!(matches!(table(3, 2).unwrap_err()[..], [ScheduleProblem::SplayTooLong { .. }]));
+    let every = |seconds| Timetable::parse(Settings { every: Some(Duration::from_secs(seconds)), ..settings("a") });
     assert!(every(60).is_ok());
-    assert!(matches!(
-        every(59).unwrap_err()[..],
-        [ScheduleProblem::EveryTooShort { .. }]
-    ));
+    assert!(matches!(every(59).unwrap_err()[..], [ScheduleProblem::EveryTooShort { .. }]));
 }
 
 #[test]
@@ -490,18 +414,12 @@ fn the_splay_is_the_targets_own_and_never_changes() {
         slot.due.since(slot.nominal).as_millis()
     };
     // Recorded: another value here would move every target of every fleet on an upgrade.
-    assert_eq!(
-        [offset("orders-cache"), offset("sessions"), offset("a")],
-        RECORDED_SPLAYS
-    );
+    assert_eq!([offset("orders-cache"), offset("sessions"), offset("a")], RECORDED_SPLAYS);
     let mut quarters = [0; 4];
     for target in 0..2_000 {
         quarters[(offset(&format!("target-{target}")) / 300_000) as usize] += 1;
     }
-    assert!(
-        quarters.iter().all(|&count| (400..600).contains(&count)),
-        "{quarters:?}"
-    );
+    assert!(quarters.iter().all(|&count| (400..600).contains(&count)), "{quarters:?}");
 }
 
 const RECORDED_SPLAYS: [u128; 3] = [639_074, 249_521, 811_736];
@@ -511,11 +429,7 @@ fn every_spreads_a_fleet_and_survives_a_restart() {
     let span = hours(720);
     let mut days = [0; 30];
     for target in 0..3_000 {
-        let table = Timetable::parse(Settings {
-            every: Some(span),
-            ..settings(&format!("t{target}"))
-        })
-        .unwrap();
+        let table = Timetable::parse(Settings { every: Some(span), ..settings(&format!("t{target}")) }).unwrap();
         let start = at("2026-06-01T00:00:00Z");
         let slot = table.slot_after(start).unwrap();
         let next = table.slot_after(slot.nominal).unwrap();
@@ -530,11 +444,7 @@ fn every_spreads_a_fleet_and_survives_a_restart() {
 
 #[test]
 fn a_target_without_a_schedule_waits_for_a_hand() {
-    let table = Timetable::parse(Settings {
-        max_age: Some(hours(24)),
-        ..settings("a")
-    })
-    .unwrap();
+    let table = Timetable::parse(Settings { max_age: Some(hours(24)), ..settings("a") }).unwrap();
     let now = at("2026-06-01T00:00:00Z");
     assert!(table.is_by_hand() && table.calendar().is_none());
     assert_eq!(table.slot_after(now), None);
@@ -548,67 +458,23 @@ fn missed_slots_are_decided_as_set() {
     let served = at("2026-05-01T03:00:00Z");
     let slot = |day: u64| {
         let nominal = at("2026-05-01T03:00:00Z") + hours(24 * (day - 1));
-        Slot {
-            nominal,
-            due: nominal,
-            closes: nominal + hours(2),
-        }
+        Slot { nominal, due: nominal, closes: nominal + hours(2) }
     };
     let (start, wait) = (|day| Decision::Start(slot(day)), |day| Decision::Wait(Some(slot(day))));
-    let pass = |day| Decision::PassOver {
-        missed: slot(day),
-        next: Some(slot(day + 1)),
-    };
+    let pass = |day| Decision::PassOver { missed: slot(day), next: Some(slot(day + 1)) };
     // (now, up since) → if-open, run, skip
     for (now, up_since, decisions) in [
-        (
-            "2026-05-02T02:59:59Z",
-            "2026-05-01T00:00:00Z",
-            [wait(2), wait(2), wait(2)],
-        ),
-        (
-            "2026-05-02T03:00:00Z",
-            "2026-05-01T00:00:00Z",
-            [start(2), start(2), start(2)],
-        ),
-        (
-            "2026-05-02T04:00:00Z",
-            "2026-05-02T03:30:00Z",
-            [start(2), start(2), pass(2)],
-        ),
-        (
-            "2026-05-02T04:59:59Z",
-            "2026-05-01T00:00:00Z",
-            [start(2), start(2), start(2)],
-        ),
-        (
-            "2026-05-02T05:00:00Z",
-            "2026-05-01T00:00:00Z",
-            [pass(2), start(2), pass(2)],
-        ),
-        (
-            "2026-05-20T12:00:00Z",
-            "2026-05-20T11:00:00Z",
-            [pass(20), start(20), pass(20)],
-        ),
-        (
-            "2026-05-20T03:10:00Z",
-            "2026-05-20T03:05:00Z",
-            [start(20), start(20), pass(20)],
-        ),
+        ("2026-05-02T02:59:59Z", "2026-05-01T00:00:00Z", [wait(2), wait(2), wait(2)]),
+        ("2026-05-02T03:00:00Z", "2026-05-01T00:00:00Z", [start(2), start(2), start(2)]),
+        ("2026-05-02T04:00:00Z", "2026-05-02T03:30:00Z", [start(2), start(2), pass(2)]),
+        ("2026-05-02T04:59:59Z", "2026-05-01T00:00:00Z", [start(2), start(2), start(2)]),
+        ("2026-05-02T05:00:00Z", "2026-05-01T00:00:00Z", [pass(2), start(2), pass(2)]),
+        ("2026-05-20T12:00:00Z", "2026-05-20T11:00:00Z", [pass(20), start(20), pass(20)]),
+        ("2026-05-20T03:10:00Z", "2026-05-20T03:05:00Z", [start(20), start(20), pass(20)]),
     ] {
         for (missed, decision) in [Missed::IfOpen, Missed::Run, Missed::Skip].into_iter().zip(decisions) {
-            let table = Timetable::parse(Settings {
-                window: Some(hours(2)),
-                missed,
-                ..cron("0 3 * * *")
-            })
-            .unwrap();
-            assert_eq!(
-                table.decide(served, at(now), at(up_since)),
-                decision,
-                "{missed:?} at {now}"
-            );
+            let table = Timetable::parse(Settings { window: Some(hours(2)), missed, ..cron("0 3 * * *") }).unwrap();
+            assert_eq!(table.decide(served, at(now), at(up_since)), decision, "{missed:?} at {now}");
         }
     }
     // Without a window a slot stays open until the next one is due.
@@ -621,11 +487,7 @@ fn missed_slots_are_decided_as_set() {
 
 #[test]
 fn upcoming_goes_by_due_time_and_agrees_with_single_steps() {
-    let table = Timetable::parse(Settings {
-        splay: hours(2),
-        ..cron("0 */6 * * *")
-    })
-    .unwrap();
+    let table = Timetable::parse(Settings { splay: hours(2), ..cron("0 */6 * * *") }).unwrap();
     let from = at("2026-05-01T00:00:00Z");
     let mut nominal = from - hours(12);
     for slot in table.upcoming(from, from + hours(24 * 30)) {
@@ -657,14 +519,7 @@ fn a_timetable_is_described_in_one_line() {
         ..cron("30 3 * * SUN")
     })
     .unwrap();
-    assert_eq!(
-        table.describe(),
-        "30 3 * * SUN, Asia/Shanghai, window 2h, missed slots are skipped"
-    );
-    let every = Timetable::parse(Settings {
-        every: Some(hours(720)),
-        ..settings("a")
-    })
-    .unwrap();
+    assert_eq!(table.describe(), "30 3 * * SUN, Asia/Shanghai, window 2h, missed slots are skipped");
+    let every = Timetable::parse(Settings { every: Some(hours(720)), ..settings("a") }).unwrap();
     assert_eq!(every.describe(), "every 30d");
 }

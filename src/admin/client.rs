@@ -24,10 +24,7 @@ impl Control {
         match tokio::net::UnixStream::connect(path).await {
             Ok(_) => {}
             Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
-                ) =>
+                if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
             {
                 return Ok(None);
             }
@@ -43,10 +40,7 @@ impl Control {
             .tls_certs_only([])
             .build()
             .map_err(|error| {
-                Fault::new(
-                    Kind::ControlUnreachable,
-                    format!("the control client cannot be made: {error}"),
-                )
+                Fault::new(Kind::ControlUnreachable, format!("the control client cannot be made: {error}"))
             })?;
         Ok(Some(Self { client }))
     }
@@ -56,15 +50,7 @@ impl Control {
     /// # Errors
     /// What the daemon answered.
     pub async fn rotate(&self, target: &TargetName, reason: Option<String>) -> Result<String, Fault> {
-        self.ask(
-            target,
-            "rotate",
-            Request {
-                reason,
-                ..Request::default()
-            },
-        )
-        .await
+        self.ask(target, "rotate", Request { reason, ..Request::default() }).await
     }
 
     /// Take in the password that works today.
@@ -88,15 +74,7 @@ impl Control {
     /// # Errors
     /// What the daemon answered.
     pub async fn resume(&self, target: &TargetName, allow_reset: bool) -> Result<String, Fault> {
-        self.ask(
-            target,
-            "resume",
-            Request {
-                allow_reset,
-                ..Request::default()
-            },
-        )
-        .await
+        self.ask(target, "resume", Request { allow_reset, ..Request::default() }).await
     }
 
     /// The current password, or every one that may be live.
@@ -104,15 +82,7 @@ impl Control {
     /// # Errors
     /// What the daemon answered.
     pub async fn reveal(&self, target: &TargetName, all: bool) -> Result<String, Fault> {
-        self.ask(
-            target,
-            "reveal",
-            Request {
-                all,
-                ..Request::default()
-            },
-        )
-        .await
+        self.ask(target, "reveal", Request { all, ..Request::default() }).await
     }
 
     async fn ask(&self, target: &TargetName, verb: &str, mut request: Request) -> Result<String, Fault> {
@@ -129,26 +99,19 @@ impl Control {
             .send()
             .await
             .map_err(|error| unreachable(format!("the daemon did not answer: {}", error.without_url())))?;
-        let body = answer
-            .bytes()
-            .await
-            .map_err(|error| unreachable(format!("the daemon's answer broke off: {error}")))?;
+        let body =
+            answer.bytes().await.map_err(|error| unreachable(format!("the daemon's answer broke off: {error}")))?;
         if body.len() > MESSAGE_LIMIT {
             return Err(unreachable("the daemon's answer is too long".to_owned()));
         }
         match serde_json::from_slice(&body) {
             Ok(Reply::Done(done)) => Ok(done),
             Ok(Reply::Refused(fault)) => Err(fault),
-            Err(_) => Err(unreachable(
-                "the daemon's answer is not understood; are both of one version?".to_owned(),
-            )),
+            Err(_) => Err(unreachable("the daemon's answer is not understood; are both of one version?".to_owned())),
         }
     }
 }
 
 fn with_password(password: &Secret) -> Request {
-    Request {
-        password: Some(password.expose().to_owned()),
-        ..Request::default()
-    }
+    Request { password: Some(password.expose().to_owned()), ..Request::default() }
 }

@@ -30,9 +30,7 @@ struct Peer {
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self {
-            uid: stream.io().peer_cred().ok().map(|credentials| credentials.uid()),
-        }
+        Self { uid: stream.io().peer_cred().ok().map(|credentials| credentials.uid()) }
     }
 }
 
@@ -49,9 +47,7 @@ pub async fn serve(path: &FilePath, driver: Arc<Driver>, stop: CancellationToken
     let service = routes.into_make_service_with_connect_info::<Peer>();
     let path = path.to_owned();
     tokio::spawn(async move {
-        let served = axum::serve(listener, service)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await;
+        let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {
             tracing::error!(%error, "the control socket failed");
         }
@@ -70,10 +66,7 @@ async fn listen(path: &FilePath) -> Result<UnixListener, Fault> {
             return Err(Fault::new(Kind::LedgerHeld, what));
         }
         std::fs::remove_file(path).map_err(|error| {
-            refuse(format!(
-                "the dead control socket {} cannot be removed: {error}",
-                path.display()
-            ))
+            refuse(format!("the dead control socket {} cannot be removed: {error}", path.display()))
         })?;
     }
     let listener = UnixListener::bind(path).map_err(|error| {
@@ -114,43 +107,26 @@ fn authorise(peer: Peer) -> Result<By, Fault> {
 }
 
 fn understand(target: &str, verb: &str, by: By, body: &[u8]) -> Result<(TargetName, Wish), Fault> {
-    let target: TargetName = target
-        .parse()
-        .map_err(|bad: crate::name::BadName| Fault::new(Kind::Usage, bad.to_string()))?;
+    let target: TargetName =
+        target.parse().map_err(|bad: crate::name::BadName| Fault::new(Kind::Usage, bad.to_string()))?;
     // serde_json's messages name keys and positions of the request, and never quote a string value of a known key.
     let request: Request = if body.is_empty() {
         Request::default()
     } else {
         serde_json::from_slice(body).map_err(|error| {
-            Fault::new(
-                Kind::Usage,
-                format!("the request is not understood at column {}", error.column()),
-            )
+            Fault::new(Kind::Usage, format!("the request is not understood at column {}", error.column()))
         })?
     };
     let password = || {
         let text = request.password.clone().filter(|text| !text.is_empty());
-        text.map(Secret::new)
-            .ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"))
+        text.map(Secret::new).ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"))
     };
     let wish = match verb {
-        "rotate" => Wish::Rotate {
-            by,
-            reason: request.reason,
-        },
-        "adopt" => Wish::Adopt {
-            by,
-            password: password()?,
-        },
-        "replace" => Wish::Replace {
-            by,
-            password: password()?,
-        },
+        "rotate" => Wish::Rotate { by, reason: request.reason },
+        "adopt" => Wish::Adopt { by, password: password()? },
+        "replace" => Wish::Replace { by, password: password()? },
         "reveal" => Wish::Reveal { by, all: request.all },
-        "resume" => Wish::Resume {
-            by,
-            allow_reset: request.allow_reset,
-        },
+        "resume" => Wish::Resume { by, allow_reset: request.allow_reset },
         unknown => return Err(Fault::new(Kind::Usage, format!("there is no verb {unknown:?}"))),
     };
     Ok((target, wish))

@@ -33,28 +33,18 @@ pub(super) async fn perform(
         Action::Adopt => {
             let (what, password) = adopt(target).await;
             let generation = journal.state().standing.newest.following();
-            journal.note_with(
-                tools.clock.now(),
-                what(generation),
-                password.map(|password| (generation, password)),
-            )
+            journal.note_with(tools.clock.now(), what(generation), password.map(|password| (generation, password)))
         }
         Action::Preflight => {
             let what = preflight(tools, target, journal, seen).await?;
             journal.note(tools.clock.now(), what)
         }
         Action::Prepare { generation, spare } => prepare(tools, target, journal, seen, (generation, spare)).await,
-        Action::Call {
-            call,
-            candidate,
-            previous,
-        } => place_call(tools, target, journal, (call, candidate, previous)).await,
+        Action::Call { call, candidate, previous } => {
+            place_call(tools, target, journal, (call, candidate, previous)).await
+        }
         Action::FindTask { from } => {
-            let found = target
-                .hands
-                .provider
-                .find_task(&target.address, from, tools.clock.now())
-                .await;
+            let found = target.hands.provider.find_task(&target.address, from, tools.clock.now()).await;
             note_look(tools, journal, found.map(|found| What::TaskSought { found }))
         }
         Action::PollTask(task) => {
@@ -116,10 +106,7 @@ async fn adopt(target: &Target) -> (Adoption, Option<Secret>) {
         Some(probe) => match probe.login(&password).await {
             Login::Accepted => Proof::Login,
             Login::Refused => {
-                let fault = Fault::new(
-                    Kind::LoginRefused,
-                    format!("{} refuses the adopted password", probe.route()),
-                );
+                let fault = Fault::new(Kind::LoginRefused, format!("{} refuses the adopted password", probe.route()));
                 return in_the_way(fault.advise("correct it, then `keywheel recover TARGET --set`"));
             }
             Login::Mixed => return in_the_way(mixed(probe.route())),
@@ -128,10 +115,7 @@ async fn adopt(target: &Target) -> (Adoption, Option<Secret>) {
         },
     };
     let by = By::Configuration;
-    (
-        Box::new(move |generation| What::Adopted { generation, proof, by }),
-        Some(password),
-    )
+    (Box::new(move |generation| What::Adopted { generation, proof, by }), Some(password))
 }
 
 /// The instance, if a change may be asked for now.
@@ -157,13 +141,8 @@ async fn preflight(
         Ok(instance) => instance,
         Err(fault) => return Ok(blocked(fault)),
     };
-    let ready = join_all(
-        target
-            .hands
-            .sinks
-            .values()
-            .map(|sink| in_time(sink.ready(&target.name), Kind::SinkUnavailable)),
-    );
+    let ready =
+        join_all(target.hands.sinks.values().map(|sink| in_time(sink.ready(&target.name), Kind::SinkUnavailable)));
     if let Some(mut fault) = ready.await.into_iter().find_map(Result::err) {
         // A sink that would refuse is waited for: nothing has changed, and a person sees it in the status.
         fault.retry = Retry::Later;
@@ -176,14 +155,10 @@ async fn preflight(
             Login::Accepted => {}
             Login::Refused => drifted = true,
             Login::Mixed => {
-                return Ok(What::Blocked {
-                    fault: mixed(probe.route()),
-                });
+                return Ok(What::Blocked { fault: mixed(probe.route()) });
             }
             Login::PasswordFree => {
-                return Ok(What::Halted {
-                    fault: password_free(probe.route()),
-                });
+                return Ok(What::Halted { fault: password_free(probe.route()) });
             }
             Login::Unreachable { fault } => return Ok(What::Blocked { fault }),
         }
@@ -210,13 +185,9 @@ async fn prepare(
     };
     let policy = match instance.password_policy {
         Some(rule) => {
-            let extra = Extra {
-                letters: rule.letters,
-                digits: rule.digits,
-                specials: rule.specials,
-                length: rule.length,
-            };
-            target.hands.policy.tightened(extra)
+            let extra =
+                Extra { letters: rule.letters, digits: rule.digits, specials: rule.specials, length: rule.length };
+            target.hands.profile.tightened(&target.hands.policy, extra)
         }
         None => Ok(target.hands.policy.clone()),
     };
@@ -228,16 +199,9 @@ async fn prepare(
         }
         Err(problems) => {
             let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let what = format!(
-                "the policy and the instance's own password policy cannot both be met: {}",
-                said.join("; ")
-            );
-            journal.note(
-                tools.clock.now(),
-                What::Halted {
-                    fault: Fault::new(Kind::RuleViolated, what),
-                },
-            )
+            let what =
+                format!("the policy and the instance's own password policy cannot both be met: {}", said.join("; "));
+            journal.note(tools.clock.now(), What::Halted { fault: Fault::new(Kind::RuleViolated, what) })
         }
     }
 }
@@ -297,13 +261,15 @@ async fn deliver(
         return Err(Fault::new(Kind::Bug, "a delivery before anything is current"));
     };
     let password = tools.ledger.password(&target.name, generation).await?;
+    let (login_user, login_password) = (target.hands.login)(&password);
     let document = Document {
         target: target.name.clone(),
         generation,
         rotation: current.rotation,
         proven_at: current.proven_at,
         account: target.address.account.clone(),
-        login_password: (target.hands.login_password)(&password),
+        login_user,
+        login_password,
         password,
         endpoint: target.hands.endpoint.clone(),
     };
@@ -322,11 +288,7 @@ async fn deliver(
             tools.clock.now(),
             match outcome {
                 Ok(()) => What::Delivered { sink, generation },
-                Err(fault) => What::DeliveryFailed {
-                    sink,
-                    generation,
-                    fault,
-                },
+                Err(fault) => What::DeliveryFailed { sink, generation, fault },
             },
         )?;
     }
@@ -340,11 +302,7 @@ async fn tell(
     hooks: &[HookName],
     generation: Generation,
 ) -> Result<(), Fault> {
-    let notice = crate::hook::Notice {
-        target: target.name.clone(),
-        generation,
-        rotation: journal.rotation(),
-    };
+    let notice = crate::hook::Notice { target: target.name.clone(), generation, rotation: journal.rotation() };
     let notices = hooks.iter().map(|name| {
         let notice = &notice;
         async move {
@@ -369,25 +327,16 @@ async fn tell(
 
 async fn in_time(work: impl Future<Output = Result<(), Fault>>, kind: Kind) -> Result<(), Fault> {
     tokio::time::timeout(OUTLET_LIMIT, work).await.unwrap_or_else(|_| {
-        Err(Fault::new(
-            kind,
-            format!("it gave no answer in {}", crate::moment::show_span(OUTLET_LIMIT)),
-        ))
+        Err(Fault::new(kind, format!("it gave no answer in {}", crate::moment::show_span(OUTLET_LIMIT))))
     })
 }
 
 fn mixed(route: &str) -> Fault {
-    Fault::new(
-        Kind::Busy,
-        format!("not every node behind {route} lets the current password in"),
-    )
-    .advise("wait; keywheel looks again")
+    Fault::new(Kind::Busy, format!("not every node behind {route} lets the current password in"))
+        .advise("wait; keywheel looks again")
 }
 
 /// The instance checks no passwords.
 pub(super) fn password_free(place: &str) -> Fault {
-    Fault::new(
-        Kind::PasswordFree,
-        format!("{place} lets anybody in without a password"),
-    )
+    Fault::new(Kind::PasswordFree, format!("{place} lets anybody in without a password"))
 }

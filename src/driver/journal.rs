@@ -28,13 +28,7 @@ impl<'a> Journal<'a> {
         let rows = ledger.recent(&target.name).await?;
         let state = fold(rows.iter().map(|row| &row.event))
             .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {}: {illegal}", target.name)))?;
-        Ok(Some(Self {
-            target,
-            claim,
-            state,
-            pending: Vec::new(),
-            written: None,
-        }))
+        Ok(Some(Self { target, claim, state, pending: Vec::new(), written: None }))
     }
 
     pub(super) fn state(&self) -> &State {
@@ -63,11 +57,7 @@ impl<'a> Journal<'a> {
         self.state = apply(self.state.clone(), &event).map_err(|illegal| Fault::new(Kind::Bug, illegal.to_string()))?;
         let rotation = self.rotation().or(before);
         tell(&event.what, rotation);
-        self.pending.push(Entry {
-            event,
-            rotation,
-            password,
-        });
+        self.pending.push(Entry { event, rotation, password });
         Ok(())
     }
 
@@ -96,21 +86,12 @@ impl<'a> Journal<'a> {
     }
 
     fn projection(&self, wake_at: Moment, why: &str) -> Projection {
-        let holding = self
-            .state
-            .open
-            .as_ref()
-            .is_some_and(|open| !matches!(open.phase, Phase::Proven { .. }));
+        let holding = self.state.open.as_ref().is_some_and(|open| !matches!(open.phase, Phase::Proven { .. }));
         Projection {
             wake_at,
             label: self.state.label(),
             why: why.to_owned(),
-            generation: self
-                .state
-                .standing
-                .current
-                .map(|current| current.generation)
-                .unwrap_or_default(),
+            generation: self.state.standing.current.map(|current| current.generation).unwrap_or_default(),
             holds: holding.then(|| self.target.instance_key.clone()),
         }
     }

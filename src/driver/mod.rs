@@ -102,8 +102,7 @@ impl Driver {
     /// When the ledger cannot enlist them.
     pub async fn run_part(self: &Arc<Self>, all: &[TargetName]) -> Result<(), Fault> {
         self.tools.ledger.enlist(all, self.tools.clock.now()).await?;
-        self.strangers
-            .store(all.len().saturating_sub(self.fleet().len()), Ordering::Relaxed);
+        self.strangers.store(all.len().saturating_sub(self.fleet().len()), Ordering::Relaxed);
         self.sweep_until_stopped(&mut || {}).await;
         Ok(())
     }
@@ -157,9 +156,7 @@ impl Driver {
             turn.notify_one();
         }
         self.wake.notify_one();
-        answer
-            .await
-            .unwrap_or_else(|_| Err(Fault::new(Kind::Stopping, "keywheel is stopping")))
+        answer.await.unwrap_or_else(|_| Err(Fault::new(Kind::Stopping, "keywheel is stopping")))
     }
 
     async fn enlist(&self) -> Result<(), Fault> {

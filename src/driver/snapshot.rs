@@ -98,14 +98,7 @@ pub fn snapshot(target: &TargetName, settings: &PlanSettings, rows: &[Row], now:
 fn label(state: &State, action: &Action) -> Label {
     match (state.label(), action) {
         (Label::Settled, Action::Begin { .. } | Action::Adopt | Action::Record(_)) => Label::Due,
-        (
-            Label::Settled,
-            Action::Deliver { .. }
-            | Action::Wait {
-                why: Why::Behind { .. },
-                ..
-            },
-        ) => Label::Behind,
+        (Label::Settled, Action::Deliver { .. } | Action::Wait { why: Why::Behind { .. }, .. }) => Label::Behind,
         (label, _) => label,
     }
 }
@@ -145,10 +138,7 @@ fn explain(action: &Action) -> (Option<Moment>, String) {
         Action::TryLogin { candidate, .. } => now(&format!("a login with generation {candidate} is to be tried")),
         Action::Deliver { sinks, generation } => {
             let names: Vec<&str> = sinks.iter().map(SinkName::as_str).collect();
-            now(&format!(
-                "generation {generation} is being delivered to {}",
-                names.join(", ")
-            ))
+            now(&format!("generation {generation} is being delivered to {}", names.join(", ")))
         }
         Action::Tell { hooks, .. } => {
             let names: Vec<&str> = hooks.iter().map(crate::name::HookName::as_str).collect();
@@ -159,7 +149,5 @@ fn explain(action: &Action) -> (Option<Moment>, String) {
 
 /// How old the current password is, for people.
 pub fn age(snapshot: &Snapshot, now: Moment) -> String {
-    snapshot
-        .proof
-        .map_or_else(|| "-".to_owned(), |(_, proven_at)| show_span(now.since(proven_at)))
+    snapshot.proof.map_or_else(|| "-".to_owned(), |(_, proven_at)| show_span(now.since(proven_at)))
 }

@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use crate::hook::Hook;
 use crate::moment::Moment;
 use crate::name::{HookName, SinkName, TargetName};
-use crate::password::Policy;
+use crate::password::{Policy, Profile};
 use crate::probe::Probe;
 use crate::provider::{Address, Provider};
 use crate::rotation::plan::{Abilities, Limits, Plan, Recovery};
@@ -73,10 +73,12 @@ pub struct Hands {
     pub hooks: BTreeMap<HookName, Arc<dyn Hook>>,
     /// The policy of its passwords.
     pub policy: Policy,
+    /// The vendor's rules they comply with.
+    pub profile: Profile,
     /// Today's password.
     pub adopt: AdoptFrom,
-    /// What a client sends as the password, from the password itself.
-    pub login_password: Arc<dyn Fn(&Secret) -> Secret + Send + Sync>,
+    /// What a client sends to log in with a password: the user name, if any, and the text of the password field.
+    pub login: Arc<dyn Fn(&Secret) -> (Option<String>, Secret) + Send + Sync>,
     /// Where clients connect.
     pub endpoint: Option<Endpoint>,
 }

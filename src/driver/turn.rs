@@ -54,31 +54,16 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
         let now = tools.clock.now();
         let plan = target.settings.plan(&journal.state().standing, now);
         let action = next(journal.state(), &plan, now);
-        decisions = if matches!(action, Action::Wait { .. }) {
-            0
-        } else {
-            decisions + 1
-        };
+        decisions = if matches!(action, Action::Wait { .. }) { 0 } else { decisions + 1 };
         if decisions > DECISIONS_AT_ONCE {
-            return Err(Fault::new(
-                Kind::Bug,
-                format!("keywheel decides in a circle: {action:?}"),
-            ));
+            return Err(Fault::new(Kind::Bug, format!("keywheel decides in a circle: {action:?}")));
         }
         match action {
             Action::Record(what) => journal.note(now, what)?,
             Action::Begin { slot, by, reason } => {
                 let before = journal.state().clone();
                 let rotation = RotationId::from_parts(now, tools.chance.bits());
-                journal.note(
-                    now,
-                    What::Began {
-                        rotation,
-                        slot,
-                        by,
-                        reason,
-                    },
-                )?;
+                journal.note(now, What::Began { rotation, slot, by, reason })?;
                 match journal.write(now, "beginning").await {
                     Err(fault) if fault.kind == Kind::Busy => {
                         tracing::info!(%fault, "another rotation holds the instance");
@@ -121,15 +106,11 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                     journal.write(now, "under way").await?;
                 }
                 if driver.stop.is_cancelled() {
-                    return journal
-                        .write(now, "keywheel stopped here and goes on when it starts again")
-                        .await;
+                    return journal.write(now, "keywheel stopped here and goes on when it starts again").await;
                 }
                 let rotation = journal.rotation().map(|id| id.to_string()).unwrap_or_default();
                 let span = tracing::info_span!("act", rotation);
-                act::perform(tools, target, &mut journal, &mut seen, act)
-                    .instrument(span)
-                    .await?;
+                act::perform(tools, target, &mut journal, &mut seen, act).instrument(span).await?;
             }
         }
     }
@@ -160,22 +141,15 @@ async fn decide(tools: &Tools, target: &Target, journal: &Journal<'_>, wish: Wis
     let refuse = |what: String, next_step: &str| Err(Fault::new(Kind::Usage, what).advise(next_step));
     match wish {
         Wish::Rotate { by, reason } => match (&state.halt, &state.open) {
-            (Some(halt), _) => refuse(
-                format!("the target is halted: {}", halt.fault.what),
-                &halt.fault.next_step,
-            ),
-            (None, Some(open)) => refuse(
-                format!("rotation {} is under way", open.id),
-                "`keywheel explain` says where it stands",
-            ),
+            (Some(halt), _) => refuse(format!("the target is halted: {}", halt.fault.what), &halt.fault.next_step),
+            (None, Some(open)) => {
+                refuse(format!("rotation {} is under way", open.id), "`keywheel explain` says where it stands")
+            }
             (None, None) => Ok((What::Asked { by, reason }, None, "it rotates now".to_owned())),
         },
         Wish::Resume { by, allow_reset } => match &state.halt {
             Some(_) => Ok((What::Resumed { by, allow_reset }, None, "it goes on".to_owned())),
-            None => refuse(
-                "the target is not halted".to_owned(),
-                "`keywheel explain` says where it stands",
-            ),
+            None => refuse("the target is not halted".to_owned(), "`keywheel explain` says where it stands"),
         },
         Wish::Adopt { by, password } => {
             if state.standing.current.is_some() {
@@ -191,16 +165,9 @@ async fn decide(tools: &Tools, target: &Target, journal: &Journal<'_>, wish: Wis
         }
         Wish::Reveal { by, all } => {
             let current = state.standing.current.map(|current| current.generation);
-            let generations = if all {
-                state.candidates()
-            } else {
-                current.into_iter().collect()
-            };
+            let generations = if all { state.candidates() } else { current.into_iter().collect() };
             let Some(&first) = generations.first() else {
-                return refuse(
-                    "no password was taken in yet".to_owned(),
-                    "run `keywheel adopt TARGET` first",
-                );
+                return refuse("no password was taken in yet".to_owned(), "run `keywheel adopt TARGET` first");
             };
             let mut said = tools.ledger.password(&target.name, first).await?.expose().to_owned();
             if all {
@@ -230,10 +197,7 @@ async fn proof(target: &Target, password: &Secret) -> Result<Proof, Fault> {
     };
     match probe.login(password).await {
         Login::Accepted => Ok(Proof::Login),
-        Login::Refused => Err(Fault::new(
-            Kind::LoginRefused,
-            format!("{} refuses this password", probe.route()),
-        )),
+        Login::Refused => Err(Fault::new(Kind::LoginRefused, format!("{} refuses this password", probe.route()))),
         Login::Mixed => Err(Fault::new(
             Kind::LoginRefused,
             format!("not every node behind {} lets this password in", probe.route()),

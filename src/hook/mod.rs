@@ -1,5 +1,7 @@
 //! The joint to a hook: something told after a delivery. It is told at least once per generation and never receives the password.
 
+pub mod command;
+
 use crate::fault::Fault;
 use crate::name::{Generation, RotationId, TargetName};
 use async_trait::async_trait;

@@ -230,10 +230,7 @@ mod tests {
         let rows: &[(&str, &[PolicyProblem])] = &[
             ("", &[PolicyProblem::AlphabetEmpty]),
             ("ab a", &[unusable(' '), repeated('a')]),
-            (
-                "a\taaé\u{7f}é",
-                &[unusable('\t'), repeated('a'), unusable('é'), unusable('\u{7f}')],
-            ),
+            ("a\taaé\u{7f}é", &[unusable('\t'), repeated('a'), unusable('é'), unusable('\u{7f}')]),
             ("url-sefe", &[repeated('e')]),
         ];
         for (text, problems) in rows {

@@ -81,10 +81,7 @@ impl Total {
         let limbs = total.to_u64_digits();
         let draw_width = limbs.len() + 1;
         let draws = BigUint::from(1_u8) << (64 * draw_width);
-        Self {
-            surplus: limbs_of(&(draws % total), draw_width),
-            limbs,
-        }
+        Self { surplus: limbs_of(&(draws % total), draw_width), limbs }
     }
 
     /// The limbs of an index.

@@ -24,9 +24,7 @@ impl Minima {
 
     /// The sets of which at least one character is asked for, each with its minimum.
     pub(super) fn asked(&self) -> impl Iterator<Item = (ClassSet, u32)> {
-        ClassSet::every()
-            .map(|classes| (classes, self.0[classes.number()]))
-            .filter(|(_, least)| *least > 0)
+        ClassSet::every().map(|classes| (classes, self.0[classes.number()])).filter(|(_, least)| *least > 0)
     }
 
     /// No shorter password can meet these minima. (It is exact when of any two sets one holds the other or they share no class.)

@@ -39,12 +39,7 @@ pub struct PolicySettings {
 
 impl Default for PolicySettings {
     fn default() -> Self {
-        Self {
-            length: DEFAULT_LENGTH,
-            alphabet: "url-safe".to_owned(),
-            require: None,
-            first: First::Letter,
-        }
+        Self { length: DEFAULT_LENGTH, alphabet: "url-safe".to_owned(), require: None, first: First::Letter }
     }
 }
 
@@ -109,15 +104,8 @@ impl Policy {
                 return Err(problems);
             }
         };
-        let require = settings
-            .require
-            .unwrap_or_else(|| RequireSettings::one_of_each(alphabet.classes()));
-        Self::count_out(Rules {
-            length: settings.length,
-            minima: require.minima(),
-            first: settings.first,
-            alphabet,
-        })
+        let require = settings.require.unwrap_or_else(|| RequireSettings::one_of_each(alphabet.classes()));
+        Self::count_out(Rules { length: settings.length, minima: require.minima(), first: settings.first, alphabet })
     }
 
     /// This policy, narrowed so that every password also meets an instance's own rule; a longer password where that rule asks for one.
@@ -292,10 +280,7 @@ mod tests {
         let written = "length = 24\nalphabet = \"url-safe\"\nrequire = { lower = 1, upper = 1, digit = 1, special = 1 }\nfirst = \"letter\"";
         let policy = Policy::parse(&settings(written)).expect("the policy of the documentation");
         assert_eq!(Policy::parse(&PolicySettings::default()), Ok(policy));
-        assert!(
-            Policy::parse(&settings("alphabet = \"alphanumeric\"")).is_ok(),
-            "no special character is asked for"
-        );
+        assert!(Policy::parse(&settings("alphabet = \"alphanumeric\"")).is_ok(), "no special character is asked for");
         assert!(toml::from_str::<PolicySettings>("lenght = 24").is_err());
         assert!(toml::from_str::<PolicySettings>("require = { digits = 1 }").is_err());
         assert!(toml::from_str::<PolicySettings>("first = \"Letter\"").is_err());
@@ -307,40 +292,18 @@ mod tests {
             ("length = 0", &["0 is outside 1 to 128"]),
             ("length = 129", &["129 is outside 1 to 128"]),
             ("alphabet = \"\"", &["is empty"]),
-            (
-                "alphabet = \"ab cc\"\nlength = 0",
-                &["' '", "'c' more than once", "0 is outside"],
-            ),
-            (
-                "alphabet = \"alphanumeric\"\nrequire = { special = 2 }",
-                &["at least 2 special character required"],
-            ),
-            (
-                "length = 16\nrequire = { lower = 8, digit = 9 }",
-                &["a length of 17, and the length is 16"],
-            ),
-            (
-                "require = { lower = 4294967295, digit = 4294967295 }",
-                &["a length of 8589934590"],
-            ),
-            (
-                "alphabet = \"0123456789-_\"",
-                &["must be a lower-case letter or upper-case letter"],
-            ),
+            ("alphabet = \"ab cc\"\nlength = 0", &["' '", "'c' more than once", "0 is outside"]),
+            ("alphabet = \"alphanumeric\"\nrequire = { special = 2 }", &["at least 2 special character required"]),
+            ("length = 16\nrequire = { lower = 8, digit = 9 }", &["a length of 17, and the length is 16"]),
+            ("require = { lower = 4294967295, digit = 4294967295 }", &["a length of 8589934590"]),
+            ("alphabet = \"0123456789-_\"", &["must be a lower-case letter or upper-case letter"]),
             (
                 "alphabet = \"0123456789\"\nlength = 3\nrequire = { lower = 2, digit = 2 }",
-                &[
-                    "a length of 4",
-                    "at least 2 lower-case letter required",
-                    "the first character",
-                ],
+                &["a length of 4", "at least 2 lower-case letter required", "the first character"],
             ),
             ("length = 20\nrequire = { digit = 20 }", &["raise the length by one"]),
             ("length = 10", &["57.2 bits of choice, and 64 are the least"]),
-            (
-                "alphabet = \"ab\"\nlength = 63\nrequire = { lower = 1 }",
-                &["63.0 bits"],
-            ),
+            ("alphabet = \"ab\"\nlength = 63\nrequire = { lower = 1 }", &["63.0 bits"]),
             (
                 "length = 128\nrequire = { lower = 32, upper = 32, digit = 32, special = 32 }\nfirst = \"any\"",
                 &["cases to count"],
@@ -372,12 +335,7 @@ mod tests {
             ("require = {}\nfirst = \"any\"", 1, false, false),
             ("require = { digit = 1 }", 2, true, true),
             ("require = { digit = 1 }\nfirst = \"any\"", 1, false, true),
-            (
-                "alphabet = \"abcdefghijklmnop\"\nfirst = \"any\"\nrequire = {}",
-                1,
-                true,
-                false,
-            ),
+            ("alphabet = \"abcdefghijklmnop\"\nfirst = \"any\"\nrequire = {}", 1, true, false),
         ];
         for (text, classes, letters, digits) in rows {
             let policy = Policy::parse(&settings(text)).expect(text);

@@ -93,10 +93,7 @@ impl Profile {
             Self::Tencent | Self::Alibaba | Self::Redis => "url-safe",
             Self::TencentCkv => "alphanumeric",
         };
-        PolicySettings {
-            alphabet: alphabet.to_owned(),
-            ..PolicySettings::default()
-        }
+        PolicySettings { alphabet: alphabet.to_owned(), ..PolicySettings::default() }
     }
 
     /// The policy of [`Profile::default_settings`].
@@ -109,35 +106,16 @@ impl Profile {
     /// # Errors
     /// Every rule that some password would break.
     pub fn accepts_policy(self, policy: &Policy) -> Result<(), Vec<PolicyProblem>> {
-        let Published {
-            shortest,
-            longest,
-            classes,
-            needs,
-            specials,
-            never_first,
-        } = self.published();
+        let Published { shortest, longest, classes, needs, specials, never_first } = self.published();
         let mut problems = Vec::new();
         let length = policy.length();
         if !(shortest..=longest).contains(&length) {
-            problems.push(PolicyProblem::LengthRefused {
-                profile: self,
-                length,
-                shortest,
-                longest,
-            });
+            problems.push(PolicyProblem::LengthRefused { profile: self, length, shortest, longest });
         }
         let is_taken = |character: char| character.is_ascii_alphanumeric() || specials.contains(character);
-        let characters: String = policy
-            .alphabet()
-            .characters()
-            .filter(|character| !is_taken(*character))
-            .collect();
+        let characters: String = policy.alphabet().characters().filter(|character| !is_taken(*character)).collect();
         if !characters.is_empty() {
-            problems.push(PolicyProblem::CharactersRefused {
-                profile: self,
-                characters,
-            });
+            problems.push(PolicyProblem::CharactersRefused { profile: self, characters });
         }
         let may_begin = |character: char| {
             let class = u8::try_from(character).map(Class::of);
@@ -145,24 +123,14 @@ impl Profile {
             is_there && class.is_ok_and(|class| policy.first().contains(class))
         };
         if let Some(character) = never_first.filter(|character| may_begin(*character)) {
-            problems.push(PolicyProblem::FirstRefused {
-                profile: self,
-                character,
-            });
+            problems.push(PolicyProblem::FirstRefused { profile: self, character });
         }
         let sure = policy.sure_classes();
         if sure < classes {
-            problems.push(PolicyProblem::TooFewClasses {
-                profile: self,
-                needed: classes,
-                sure,
-            });
+            problems.push(PolicyProblem::TooFewClasses { profile: self, needed: classes, sure });
         }
         for needed in needs.iter().copied().filter(|needed| !policy.is_sure_of(*needed)) {
-            problems.push(PolicyProblem::ClassNotSure {
-                profile: self,
-                classes: needed,
-            });
+            problems.push(PolicyProblem::ClassNotSure { profile: self, classes: needed });
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
@@ -231,10 +199,7 @@ mod tests {
             assert_eq!(profile.accepts_policy(&profile.default_policy()), Ok(()), "{profile}");
         }
         let unknown = "azure".parse::<Profile>().expect_err("no such profile").to_string();
-        assert!(
-            Profile::ALL.iter().all(|profile| unknown.contains(profile.name())),
-            "{unknown}"
-        );
+        assert!(Profile::ALL.iter().all(|profile| unknown.contains(profile.name())), "{unknown}");
     }
 
     #[test]
@@ -248,12 +213,7 @@ mod tests {
             ..url_safe()
         };
         let require = |lower, upper, digit, special| PolicySettings {
-            require: Some(RequireSettings {
-                lower,
-                upper,
-                digit,
-                special,
-            }),
+            require: Some(RequireSettings { lower, upper, digit, special }),
             ..url_safe()
         };
         let long = |length| PolicySettings { length, ..url_safe() };
@@ -266,14 +226,7 @@ mod tests {
             (Tencent, only("abcdefABCDEF0123@:~", 24), "must not hold :@"),
             (Tencent, only("abcdefABCDEF0123\"'`\\", 24), "must not hold \"'\\`"),
             (Tencent, only("abcdefABCDEF0123/", 24), "begin with '/'"),
-            (
-                Tencent,
-                PolicySettings {
-                    first: First::Alphanumeric,
-                    ..only("abcdefABCDEF0123/", 24)
-                },
-                "",
-            ),
+            (Tencent, PolicySettings { first: First::Alphanumeric, ..only("abcdefABCDEF0123/", 24) }, ""),
             (Tencent, only("abcdefghijklmnop", 24), "makes sure of 1 only"),
             (Tencent, require(0, 0, 0, 0), "makes sure of 1 only"),
             (Tencent, require(1, 1, 0, 0), ""),
@@ -293,10 +246,7 @@ mod tests {
                 Ok(()) => assert_eq!(sentence, "", "{profile} accepted {settings:?}"),
                 Err(problems) => {
                     let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-                    assert!(
-                        !sentence.is_empty() && text.contains(sentence),
-                        "{profile} {settings:?}: {text}"
-                    );
+                    assert!(!sentence.is_empty() && text.contains(sentence), "{profile} {settings:?}: {text}");
                     assert_eq!(problems.len(), 1, "{profile} {settings:?}: {text}");
                 }
             }
@@ -305,22 +255,13 @@ mod tests {
 
     #[test]
     fn an_instance_rule_narrows_the_policy_or_says_why_it_cannot() {
-        let extra = |letters, digits, specials, length| Extra {
-            letters,
-            digits,
-            specials,
-            length,
-        };
+        let extra = |letters, digits, specials, length| Extra { letters, digits, specials, length };
         let rows = [
             (Profile::Tencent, extra(1, 1, 1, 8), Ok(24)),
             (Profile::Tencent, extra(16, 4, 4, 24), Ok(24)),
             (Profile::Tencent, extra(16, 10, 4, 30), Ok(30)),
             (Profile::Tencent, extra(1, 1, 1, 40), Err("8 to 30")),
-            (
-                Profile::Tencent,
-                extra(16, 16, 16, 8),
-                Err("need a length of 48, and the length is 24"),
-            ),
+            (Profile::Tencent, extra(16, 16, 16, 8), Err("need a length of 48, and the length is 24")),
             (Profile::TencentCkv, extra(1, 1, 1, 8), Err("the alphabet has none")),
         ];
         for (profile, extra, expected) in rows {
@@ -338,12 +279,7 @@ mod tests {
     #[test]
     fn a_rule_that_is_met_already_leaves_the_policy_as_it_is() {
         let policy = Profile::Tencent.default_policy();
-        let met = Extra {
-            letters: 0,
-            digits: 1,
-            specials: 1,
-            length: 12,
-        };
+        let met = Extra { letters: 0, digits: 1, specials: 1, length: 12 };
         assert_eq!(policy.tightened(met).as_ref(), Ok(&policy));
         let stricter = policy.tightened(Extra { digits: 2, ..met }).expect("room enough");
         assert!(stricter.count() < policy.count());

@@ -57,17 +57,8 @@ impl Table {
         let counts = blocks.iter().rev().map(|block| block.iter().sum::<BigUint>());
         let widths = counts.map(|count| count.bits().div_ceil(64) as u8).collect();
         let in_order = blocks.iter().rev().flatten();
-        let blocks = in_order
-            .flat_map(|block| limbs::limbs_of(block, total.width()))
-            .collect();
-        Ok(Self {
-            length: rules.length as usize,
-            count,
-            total,
-            states,
-            widths,
-            blocks,
-        })
+        let blocks = in_order.flat_map(|block| limbs::limbs_of(block, total.width())).collect();
+        Ok(Self { length: rules.length as usize, count, total, states, widths, blocks })
     }
 
     /// How many passwords there are.
@@ -131,11 +122,7 @@ fn states_of(rules: &Rules) -> Result<Vec<[u32; 4]>, PolicyProblem> {
             return Err(PolicyProblem::TooIntricate);
         }
         let places_left = u64::from(rules.length - place - 1);
-        let allowed = if place == 0 {
-            rules.first_classes()
-        } else {
-            rules.alphabet.classes()
-        };
+        let allowed = if place == 0 { rules.first_classes() } else { rules.alphabet.classes() };
         let mut there = Vec::new();
         let mut numbers: HashMap<Minima, u32> = HashMap::new();
         for minima in here {
@@ -173,12 +160,7 @@ mod tests {
             minima.raise(ClassSet::of(classes), *least);
         }
         let alphabet = Alphabet::parse(alphabet).expect("a small alphabet");
-        Rules {
-            length,
-            alphabet,
-            minima,
-            first,
-        }
+        Rules { length, alphabet, minima, first }
     }
 
     /// Every string over the alphabet that meets the rules, found by trying them all.
@@ -201,9 +183,7 @@ mod tests {
         };
         let holds = |text: &String| {
             asked.iter().all(|(classes, least)| {
-                let counted = text
-                    .chars()
-                    .filter(|character| classes.iter().any(|class| is_of(*character, class)));
+                let counted = text.chars().filter(|character| classes.iter().any(|class| is_of(*character, class)));
                 counted.count() >= *least as usize
             })
         };
@@ -280,11 +260,7 @@ mod tests {
             expected += if missing.count_ones() % 2 == 0 { ways } else { -ways };
         }
         assert_eq!(num_bigint::BigInt::from(policy.count().clone()), expected);
-        assert!(
-            (142.0..144.0).contains(&policy.entropy_bits()),
-            "{}",
-            policy.entropy_bits()
-        );
+        assert!((142.0..144.0).contains(&policy.entropy_bits()), "{}", policy.entropy_bits());
     }
 
     #[test]

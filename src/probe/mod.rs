@@ -1,5 +1,7 @@
 //! The joint to the instance itself: a login that proves which password is live.
 
+pub mod redis;
+
 use crate::rotation::answer::Login;
 use crate::secret::Secret;
 use async_trait::async_trait;

@@ -28,26 +28,18 @@ impl Calendar {
     /// # Errors
     /// Every field that cannot be read, or that no date fits.
     pub fn parse(text: &str, zone: Tz) -> Result<Self, Vec<ScheduleProblem>> {
-        Ok(Self {
-            pattern: Pattern::parse(text)?,
-            text: text.trim().to_owned(),
-            zone,
-        })
+        Ok(Self { pattern: Pattern::parse(text)?, text: text.trim().to_owned(), zone })
     }
 
     /// The first instant later than `after`; `None` beyond the end of the calendar.
     pub fn next_after(&self, after: Moment) -> Option<Moment> {
-        let wall = self
-            .pattern
-            .next_after(furthest_reading(whole_second(after), self.zone))?;
+        let wall = self.pattern.next_after(furthest_reading(whole_second(after), self.zone))?;
         Some(first_shown(wall, self.zone).into())
     }
 
     /// The last instant not later than `until`.
     pub fn latest_until(&self, until: Moment) -> Option<Moment> {
-        let wall = self
-            .pattern
-            .latest_until(furthest_reading(whole_second(until), self.zone))?;
+        let wall = self.pattern.latest_until(furthest_reading(whole_second(until), self.zone))?;
         Some(first_shown(wall, self.zone).into())
     }
 
@@ -91,9 +83,7 @@ fn first_shown(wall: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
     match zone.from_local_datetime(&wall).earliest() {
         Some(shown) => shown.to_utc(),
         // In a gap. No zone is a whole day away from UTC, so the clock is behind `wall` a day earlier and past it a day later.
-        None => first_instant(wall.and_utc() - DAY, wall.and_utc() + DAY, |at| {
-            reading(at, zone) >= wall
-        }),
+        None => first_instant(wall.and_utc() - DAY, wall.and_utc() + DAY, |at| reading(at, zone) >= wall),
     }
 }
 

@@ -106,20 +106,17 @@ impl Timetable {
         if settings.schedule.is_some() && settings.every.is_some() {
             problems.push(ScheduleProblem::Both);
         }
-        let calendar = settings.schedule.and_then(|text| {
-            Calendar::parse(&text, settings.zone)
-                .map_err(|found| problems.extend(found))
-                .ok()
-        });
+        let calendar = settings
+            .schedule
+            .and_then(|text| Calendar::parse(&text, settings.zone).map_err(|found| problems.extend(found)).ok());
         if let Some(every) = settings.every.filter(|&every| every < SHORTEST_EVERY) {
             problems.push(ScheduleProblem::EveryTooShort { every });
         }
         match settings.window {
             Some(Duration::ZERO) => problems.push(ScheduleProblem::WindowZero),
-            Some(window) if settings.splay > window => problems.push(ScheduleProblem::SplayTooLong {
-                splay: settings.splay,
-                window,
-            }),
+            Some(window) if settings.splay > window => {
+                problems.push(ScheduleProblem::SplayTooLong { splay: settings.splay, window })
+            }
             Some(_) | None => {}
         }
         if settings.max_age == Some(Duration::ZERO) {
@@ -130,10 +127,9 @@ impl Timetable {
         }
         let rhythm = match (calendar, settings.every) {
             (Some(calendar), _) => Rhythm::Cron(calendar),
-            (None, Some(span)) => Rhythm::Every {
-                span,
-                anchor: Moment::from_millis(0) + share_of(span, &settings.target, "every"),
-            },
+            (None, Some(span)) => {
+                Rhythm::Every { span, anchor: Moment::from_millis(0) + share_of(span, &settings.target, "every") }
+            }
             (None, None) => Rhythm::ByHand,
         };
         Ok(Self {
@@ -160,17 +156,13 @@ impl Timetable {
             Rhythm::Cron(calendar) => calendar.latest_until(cutoff),
             Rhythm::Every { span, anchor } => Some(step_until(*anchor, *span, cutoff)),
         };
-        nominal
-            .filter(|&nominal| nominal > after)
-            .map(|nominal| self.slot(nominal))
+        nominal.filter(|&nominal| nominal > after).map(|nominal| self.slot(nominal))
     }
 
     /// The slots that fall due after `from` and not after `until`, in order.
     pub fn upcoming(&self, from: Moment, until: Moment) -> impl Iterator<Item = Slot> + '_ {
-        iter::successors(self.slot_after(from - self.offset), |slot| {
-            self.slot_after(slot.nominal)
-        })
-        .take_while(move |slot| slot.due <= until)
+        iter::successors(self.slot_after(from - self.offset), |slot| self.slot_after(slot.nominal))
+            .take_while(move |slot| slot.due <= until)
     }
 
     /// What to do at `now`, when every slot up to the nominal time `served` has been started or passed over and keywheel has been running
@@ -188,10 +180,7 @@ impl Timetable {
         if start {
             Decision::Start(slot)
         } else {
-            Decision::PassOver {
-                missed: slot,
-                next: self.slot_after(slot.nominal),
-            }
+            Decision::PassOver { missed: slot, next: self.slot_after(slot.nominal) }
         }
     }
 
@@ -232,10 +221,7 @@ impl Timetable {
                 Missed::Skip => parts.push("missed slots are skipped".to_owned()),
             }
         }
-        parts.extend(
-            self.max_age
-                .map(|age| format!("alert when older than {}", show_span(age))),
-        );
+        parts.extend(self.max_age.map(|age| format!("alert when older than {}", show_span(age))));
         parts.join(", ")
     }
 
@@ -251,15 +237,9 @@ impl Timetable {
     fn slot(&self, nominal: Moment) -> Slot {
         let closes = match self.window {
             Some(window) => nominal + window,
-            None => self
-                .nominal_after(nominal)
-                .map_or(Moment::NEVER, |next| next + self.offset),
+            None => self.nominal_after(nominal).map_or(Moment::NEVER, |next| next + self.offset),
         };
-        Slot {
-            nominal,
-            due: nominal + self.offset,
-            closes,
-        }
+        Slot { nominal, due: nominal + self.offset, closes }
     }
 }
 
@@ -276,14 +256,7 @@ fn share_of(span: Duration, target: &TargetName, purpose: &str) -> Duration {
     let Some(millis) = u64::try_from(span.as_millis()).ok().filter(|&millis| millis > 0) else {
         return Duration::ZERO;
     };
-    let digest = Sha256::new()
-        .chain_update(purpose)
-        .chain_update([0])
-        .chain_update(target.as_str())
-        .finalize();
-    let number = digest
-        .iter()
-        .take(8)
-        .fold(0, |number, &byte| number << 8 | u64::from(byte));
+    let digest = Sha256::new().chain_update(purpose).chain_update([0]).chain_update(target.as_str()).finalize();
+    let number = digest.iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte));
     Duration::from_millis(number % millis)
 }

@@ -101,10 +101,7 @@ fn spell_out(text: &str) -> Result<String, Vec<ScheduleProblem>> {
 }
 
 fn read(six_fields: &str) -> Option<Cron> {
-    let parser = CronParser::builder()
-        .seconds(Seconds::Required)
-        .year(Year::Disallowed)
-        .build();
+    let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).build();
     // Croner would take an `@` inside a field for a name, and passes over an empty place in a list.
     let empty_place = six_fields.split([' ', ',']).any(str::is_empty);
     if empty_place || six_fields.contains('@') {

@@ -1,5 +1,9 @@
 //! The joint to a sink: a place that receives a target's password, versioned by generation.
 
+mod address;
+pub mod command;
+pub mod file;
+
 use crate::fault::Fault;
 use crate::moment::Moment;
 use crate::name::{Generation, RotationId, TargetName};
@@ -21,6 +25,8 @@ pub struct Document {
     pub account: String,
     /// The password itself.
     pub password: Secret,
+    /// What a client sends as the user name. `None` where the password logs in alone, or carries the account in it.
+    pub login_user: Option<String>,
     /// What a client sends as the password: the same, or with the account in front where the cloud wants it so.
     pub login_password: Secret,
     /// Where clients connect, if the target has a login route.

@@ -1,0 +1,171 @@
+//! The conversation with a Redis: a few short commands, each answered by one line, and what the answers prove.
+
+use super::settings::{LoginForm, login_user};
+use crate::rotation::answer::Login;
+use crate::secret::Secret;
+use redis::Value;
+use std::io::{Error, ErrorKind};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use zeroize::{Zeroize, Zeroizing};
+
+/// The longest reply line that is read, in bytes.
+const REPLY_LIMIT: usize = 1024;
+
+/// The conversation. A refused password ends it; the connection is never used again.
+pub async fn log_in(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    form: &LoginForm,
+    sent: &Secret,
+) -> std::io::Result<Login> {
+    let mut stream = BufReader::with_capacity(REPLY_LIMIT, stream);
+    // With a named ACL user the server compares that user's password, whatever the default user may do.
+    let by_name = login_user(form).filter(|user| *user != "default");
+    if by_name.is_none() {
+        // An instance that answers without a login is password-free. A cloud's proxy may then refuse every password, and a server accept any.
+        match ask(&mut stream, &mut [b"PING".to_vec()]).await? {
+            Reply::Fine(word) if word == "PONG" => return Ok(Login::PasswordFree),
+            reply if reply.is_about_the_server() => return Err(reply.unexpected("PING")),
+            Reply::Fine(_) | Reply::Error(_) => {}
+        }
+    }
+    let mut words = vec![b"AUTH".to_vec()];
+    words.extend(login_user(form).map(|user| user.as_bytes().to_vec()));
+    words.push(sent.expose().as_bytes().to_vec());
+    let reply = ask(&mut stream, &mut words).await?;
+    match &reply {
+        Reply::Fine(word) if word == "OK" => {}
+        Reply::Error(said) if is_refusal(said) => return Ok(Login::Refused),
+        Reply::Error(said) if is_password_free(said) => return Ok(Login::PasswordFree),
+        Reply::Fine(_) | Reply::Error(_) => return Err(reply.unexpected("AUTH")),
+    }
+    let reply = ask(&mut stream, &mut [b"PING".to_vec()]).await?;
+    match &reply {
+        Reply::Fine(word) if word == "PONG" => Ok(Login::Accepted),
+        // Logged in, as a user who may do little.
+        Reply::Error(said) if said.starts_with("NOPERM") => Ok(Login::Accepted),
+        Reply::Error(said) if is_refusal(said) => Ok(Login::Refused),
+        Reply::Fine(_) | Reply::Error(_) => Err(reply.unexpected("PING after AUTH")),
+    }
+}
+
+/// What a server says in one line.
+#[derive(Debug, PartialEq, Eq)]
+enum Reply {
+    /// A simple string, such as `OK`.
+    Fine(String),
+    /// An error with its code, such as `WRONGPASS invalid username-password pair`.
+    Error(String),
+}
+
+impl Reply {
+    /// An error that has nothing to do with who asks: the login was not judged.
+    fn is_about_the_server(&self) -> bool {
+        const CODES: [&str; 6] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "DENIED"];
+        match self {
+            Self::Fine(_) => false,
+            Self::Error(said) => {
+                let code = said.split(' ').next().unwrap_or_default();
+                CODES.contains(&code) || said.to_ascii_lowercase().contains("max number of clients")
+            }
+        }
+    }
+
+    fn unexpected(&self, command: &str) -> Error {
+        match self {
+            Self::Fine(said) | Self::Error(said) => Error::other(format!("the answer to {command} was {said:?}")),
+        }
+    }
+}
+
+/// A clear word that this password is wrong. Texts: `auth` of Redis 7 ("WRONGPASS"), Redis before 6 ("ERR invalid password"), and the proxies' variants
+/// of them. Whatever else a server says is no evidence, since a candidate may be dropped on a refusal.
+fn is_refusal(said: &str) -> bool {
+    const PHRASES: [&str; 4] = [
+        "invalid password",
+        "wrong password",
+        "incorrect password",
+        "invalid username-password pair",
+    ];
+    let lower = said.to_ascii_lowercase();
+    said.split(' ').next() == Some("WRONGPASS") || PHRASES.iter().any(|phrase| lower.contains(phrase))
+}
+
+/// Redis 6 and newer: "AUTH <password> called without any password configured for the default user"; before: "Client sent AUTH, but no password is set".
+fn is_password_free(said: &str) -> bool {
+    let lower = said.to_ascii_lowercase();
+    lower.contains("without any password configured") || lower.contains("no password is set")
+}
+
+/// Sends one command, wipes it, and reads one line.
+async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), words: &mut [Vec<u8>]) -> std::io::Result<Reply> {
+    let packed = Zeroizing::new(redis::pack_command(words));
+    words.iter_mut().for_each(Zeroize::zeroize);
+    stream.write_all(&packed).await?;
+    stream.flush().await?;
+    let mut line = Vec::with_capacity(64);
+    while !line.ends_with(b"\r\n") {
+        if line.len() == REPLY_LIMIT {
+            return Err(Error::new(
+                ErrorKind::InvalidData,
+                format!("a reply of more than {REPLY_LIMIT} bytes"),
+            ));
+        }
+        line.push(stream.read_u8().await.map_err(hung_up)?);
+        if !matches!(line[0], b'+' | b'-') {
+            return Err(Error::new(ErrorKind::InvalidData, "what came was not a reply of Redis"));
+        }
+    }
+    match redis::parse_redis_value(&line) {
+        Ok(Value::Okay) => Ok(Reply::Fine("OK".to_owned())),
+        Ok(Value::SimpleString(word)) => Ok(Reply::Fine(word)),
+        Ok(Value::ServerError(error)) => {
+            let details = error.details().unwrap_or_default();
+            Ok(Reply::Error(
+                format!("{} {details}", error.code()).trim_end().to_owned(),
+            ))
+        }
+        Ok(_) | Err(_) => Err(Error::new(ErrorKind::InvalidData, "what came was not a reply of Redis")),
+    }
+}
+
+fn hung_up(error: Error) -> Error {
+    if error.kind() == ErrorKind::UnexpectedEof {
+        Error::new(ErrorKind::UnexpectedEof, "the server hung up before it answered")
+    } else {
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_word_is_a_refusal() {
+        for (said, refused, free) in [
+            (
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                true,
+                false,
+            ),
+            ("ERR invalid password", true, false),
+            ("ERR Invalid Password!", true, false),
+            (
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+                false,
+                true,
+            ),
+            ("ERR Client sent AUTH, but no password is set", false, true),
+            ("LOADING Redis is loading the dataset in memory", false, false),
+            ("MASTERDOWN Link with MASTER is down", false, false),
+            ("ERR max number of clients reached", false, false),
+            ("ERR wrong number of arguments for 'auth' command", false, false),
+            ("ERR syntax error", false, false),
+            ("NOAUTH Authentication required.", false, false),
+            ("ERR unknown", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!((is_refusal(said), is_password_free(said)), (refused, free), "{said}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The sink `command`: hands each password to a program on its standard input, never in its arguments or environment.
+//!
+//! With `stdin = "json"` (the default) the program reads one JSON object:
+//!
+//! | key | value |
+//! |---|---|
+//! | `version` | 1 |
+//! | `action` | `"deliver"`, or `"ready"` to be asked whether a delivery would succeed (then only `target` follows) |
+//! | `target` | the target's name |
+//! | `generation` | the password's number; store it and refuse a smaller one |
+//! | `rotation` | the id of the rotation, or null for an adopted password |
+//! | `account` | the account, as the cloud calls it |
+//! | `password` | the password itself |
+//! | `user` | the user name a client sends, or null where it sends only a password |
+//! | `login_password` | what a client sends as the password |
+//! | `host`, `port`, `tls`, `url` | where clients connect, or null |
+//!
+//! With `stdin = "password"` it reads the bare password, without a line end, and learns target, generation and rotation from
+//! `KEYWHEEL_TARGET`, `KEYWHEEL_GENERATION` and `KEYWHEEL_ROTATION`, which are set in both cases.
+//!
+//! Exit status 0 says that the password is stored and would survive a power cut. [`EXIT_NEWER`] says that the place holds a newer
+//! generation, [`EXIT_DENIED`] that a person must grant something first. Anything else is tried again later. A delivery can come twice.
+
+use super::address::{connection_url, encoded};
+use super::{Document, Sink};
+use crate::fault::{Fault, Kind};
+use crate::moment::span_setting;
+use crate::name::TargetName;
+use crate::process::{Ended, Program};
+use crate::secret::Secret;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// The exit status that says: a newer generation is there already.
+pub const EXIT_NEWER: i32 = 20;
+
+/// The exit status that says: not permitted, a person must act (`EX_NOPERM` of sysexits.h).
+pub const EXIT_DENIED: i32 = 77;
+
+/// The version of the JSON object on the program's standard input.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// How long a delivery may take where the settings say nothing.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Room for the JSON object, in bytes: the buffer that holds a password should not grow and leave copies behind.
+const INPUT_CAPACITY: usize = 16 * 1024;
+
+/// The settings of a sink with `kind = "command"`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CommandSettings {
+    /// The program's absolute path, then its arguments. No shell reads them.
+    pub argv: Vec<String>,
+    /// What the program reads on its standard input.
+    #[serde(default)]
+    pub stdin: Input,
+    /// Whether the program understands the action `ready`; otherwise only its presence is checked before a rotation.
+    #[serde(default)]
+    pub check: bool,
+    /// Names of the daemon's variables that the program inherits beside `PATH`.
+    #[serde(default)]
+    pub environment: Vec<String>,
+    /// When the program is killed, with everything it started.
+    #[serde(default = "default_timeout", deserialize_with = "span_setting")]
+    pub timeout: Duration,
+}
+
+/// What a program reads on its standard input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Input {
+    /// The JSON object.
+    #[default]
+    Json,
+    /// The bare password.
+    Password,
+}
+
+/// A program that takes passwords.
+#[derive(Debug)]
+pub struct CommandSink {
+    program: Program,
+    input: Input,
+    check: bool,
+}
+
+impl CommandSink {
+    /// The sink, if its settings make sense.
+    ///
+    /// # Errors
+    /// Every finding, `Kind::ConfigInvalid`.
+    pub fn new(settings: CommandSettings) -> Result<Self, Vec<Fault>> {
+        let mut wrong = Vec::new();
+        if settings.check && settings.stdin == Input::Password {
+            wrong.push("check = true needs stdin = \"json\": a bare password cannot ask a question".to_owned());
+        }
+        match Program::new(&settings.argv, &settings.environment, settings.timeout) {
+            Ok(program) if wrong.is_empty() => {
+                return Ok(Self {
+                    program,
+                    input: settings.stdin,
+                    check: settings.check,
+                });
+            }
+            Ok(_) => {}
+            Err(more) => wrong.extend(more),
+        }
+        Err(wrong
+            .into_iter()
+            .map(|what| Fault::new(Kind::ConfigInvalid, what))
+            .collect())
+    }
+
+    async fn ask(
+        &self,
+        input: Zeroizing<Vec<u8>>,
+        variables: &[(&str, String)],
+        secrets: &[&Secret],
+    ) -> Result<(), Fault> {
+        let ended = self
+            .program
+            .run(input, variables, secrets)
+            .await
+            .map_err(|error| Fault::new(Kind::SinkUnavailable, error.to_string()))?;
+        self.verdict(&ended)
+    }
+
+    fn verdict(&self, ended: &Ended) -> Result<(), Fault> {
+        let kind = match ended.status.code() {
+            Some(0) => return Ok(()),
+            Some(EXIT_NEWER) => Kind::SinkNewer,
+            Some(EXIT_DENIED) => Kind::SinkDenied,
+            Some(_) | None => Kind::SinkUnavailable,
+        };
+        let program = self.program.path().display();
+        Err(Fault::new(kind, format!("{program} {}", ended.describe())))
+    }
+}
+
+#[async_trait]
+impl Sink for CommandSink {
+    async fn ready(&self, target: &TargetName) -> Result<(), Fault> {
+        let program = self.program.clone();
+        let found = tokio::task::spawn_blocking(move || program.executable());
+        match tokio::time::timeout(self.program.timeout(), found).await {
+            Ok(Ok(found)) => found.map_err(|what| Fault::new(Kind::SinkDenied, what))?,
+            Ok(Err(_)) | Err(_) => {
+                let path = self.program.path().display();
+                return Err(Fault::new(
+                    Kind::SinkUnavailable,
+                    format!("The disk did not answer whether {path} is there"),
+                ));
+            }
+        }
+        if !self.check {
+            return Ok(());
+        }
+        let question = Question {
+            version: PROTOCOL_VERSION,
+            action: "ready",
+            target,
+        };
+        let variables = [("KEYWHEEL_TARGET", target.to_string())];
+        self.ask(written(&question), &variables, &[]).await
+    }
+
+    async fn deliver(&self, document: &Document) -> Result<(), Fault> {
+        let rotation = document.rotation.map(|rotation| rotation.to_string());
+        let variables = [
+            ("KEYWHEEL_TARGET", document.target.to_string()),
+            ("KEYWHEEL_GENERATION", document.generation.to_string()),
+            ("KEYWHEEL_ROTATION", rotation.clone().unwrap_or_default()),
+        ];
+        let input = match self.input {
+            Input::Json => {
+                let url = connection_url(document);
+                let endpoint = document.endpoint.as_ref();
+                written(&Delivery {
+                    version: PROTOCOL_VERSION,
+                    action: "deliver",
+                    target: &document.target,
+                    generation: document.generation.0,
+                    rotation: rotation.as_deref(),
+                    account: &document.account,
+                    password: document.password.expose(),
+                    user: document.login_user.as_deref(),
+                    login_password: document.login_password.expose(),
+                    host: endpoint.map(|endpoint| endpoint.host.as_str()),
+                    port: endpoint.map(|endpoint| endpoint.port),
+                    tls: endpoint.map(|endpoint| endpoint.tls),
+                    url: url.as_ref().map(|url| url.as_str()),
+                })
+            }
+            Input::Password => Zeroizing::new(document.password.expose().as_bytes().to_vec()),
+        };
+        let shapes = shapes(document);
+        self.ask(input, &variables, &shapes.iter().collect::<Vec<_>>()).await
+    }
+
+    fn place(&self) -> String {
+        format!("the program {}", self.program.path().display())
+    }
+}
+
+#[derive(Serialize)]
+struct Question<'a> {
+    version: u32,
+    action: &'static str,
+    target: &'a TargetName,
+}
+
+#[derive(Serialize)]
+struct Delivery<'a> {
+    version: u32,
+    action: &'static str,
+    target: &'a TargetName,
+    generation: u64,
+    rotation: Option<&'a str>,
+    account: &'a str,
+    password: &'a str,
+    user: Option<&'a str>,
+    login_password: &'a str,
+    host: Option<&'a str>,
+    port: Option<u16>,
+    tls: Option<bool>,
+    url: Option<&'a str>,
+}
+
+fn written(object: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    let mut buffer = Zeroizing::new(Vec::with_capacity(INPUT_CAPACITY));
+    serde_json::to_writer(&mut *buffer, object).expect("texts and numbers always have a JSON form");
+    buffer.push(b'\n');
+    buffer
+}
+
+/// The shapes in which a program is likely to repeat the password: as it is, inside JSON, and inside an address.
+fn shapes(document: &Document) -> Vec<Secret> {
+    [&document.login_password, &document.password]
+        .into_iter()
+        .flat_map(|secret| {
+            let plain = secret.expose();
+            let quoted = written(&plain);
+            let inner = String::from_utf8_lossy(&quoted).trim().trim_matches('"').to_owned();
+            [
+                Secret::new(plain.to_owned()),
+                Secret::new(inner),
+                Secret::new(encoded(plain).to_string()),
+            ]
+        })
+        .collect()
+}
+
+fn default_timeout() -> Duration {
+    DEFAULT_TIMEOUT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::address::tests::document;
+    use super::*;
+    use crate::moment::Moment;
+    use crate::name::RotationId;
+
+    const SPECIAL: &str = "a!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ é";
+
+    fn sink(script: &str, more: serde_json::Value) -> CommandSink {
+        let mut settings = serde_json::json!({ "argv": ["/bin/sh", "-c", script] });
+        settings
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        CommandSink::new(serde_json::from_value(settings).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_program_reads_the_whole_document_as_json() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy");
+        let sink = sink(&format!("cat > {}", copy.display()), serde_json::json!({}));
+        let mut document = document(7, SPECIAL);
+        let rotation = RotationId::from_parts(Moment::from_seconds(9), 3);
+        document.rotation = Some(rotation);
+        document.login_password = Secret::new(format!("app@{SPECIAL}"));
+        sink.deliver(&document).await.unwrap();
+        let heard: serde_json::Value = serde_json::from_slice(&std::fs::read(&copy).unwrap()).unwrap();
+        let url = connection_url(&document).unwrap();
+        assert_eq!(
+            heard,
+            serde_json::json!({
+                "version": 1, "action": "deliver", "target": "orders-cache", "generation": 7, "rotation": rotation.to_string(),
+                "account": "root", "password": SPECIAL, "user": null, "login_password": format!("app@{SPECIAL}"),
+                "host": "10.0.0.12", "port": 6379, "tls": false, "url": url.as_str(),
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn the_bare_password_comes_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy");
+        let script = format!("[ $KEYWHEEL_GENERATION = 3 ] && cat > {}", copy.display());
+        sink(&script, serde_json::json!({ "stdin": "password" }))
+            .deliver(&document(3, SPECIAL))
+            .await
+            .unwrap();
+        assert_eq!(std::fs::read(&copy).unwrap(), SPECIAL.as_bytes());
+    }
+
+    #[tokio::test]
+    async fn the_password_is_in_no_argument_and_no_variable() {
+        let script = "tr '\\0' '\\n' < /proc/$$/cmdline; tr '\\0' '\\n' < /proc/$$/environ; exit 1";
+        let sink = sink(script, serde_json::json!({}));
+        let ended = sink.program.run(written(&"x"), &[], &[]).await.unwrap();
+        assert!(ended.output.contains("PATH="), "the script does look: {}", ended.output);
+        let fault = sink.deliver(&document(1, "hunter2")).await.unwrap_err();
+        assert!(!fault.what.contains("[secret]"), "{fault}");
+        assert!(!fault.what.contains("hunter2"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn exit_statuses_have_their_verdicts() {
+        for (script, kind) in [
+            ("exit 20", Kind::SinkNewer),
+            ("exit 77", Kind::SinkDenied),
+            ("exit 1", Kind::SinkUnavailable),
+            ("kill -9 $$", Kind::SinkUnavailable),
+            ("sleep 600", Kind::SinkUnavailable),
+        ] {
+            let sink = sink(script, serde_json::json!({ "timeout": "500ms" }));
+            let fault = sink.deliver(&document(1, "p")).await.unwrap_err();
+            assert_eq!(fault.kind, kind, "{script}: {fault}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_echoed_password_is_scrubbed_in_every_likely_shape() {
+        let fault = sink("cat >&2; exit 1", serde_json::json!({}))
+            .deliver(&document(1, "pa\"ss\\%w"))
+            .await
+            .unwrap_err();
+        assert!(fault.what.contains("[secret]"), "{fault}");
+        for shape in ["pa\"ss", "pa\\\"ss", "pa%22ss"] {
+            assert!(!fault.what.contains(shape), "{fault}");
+        }
+    }
+
+    #[tokio::test]
+    async fn ready_asks_only_where_the_program_understands_the_question() {
+        let target = "orders-cache".parse().unwrap();
+        let asked = "grep -q '\"action\":\"ready\",\"target\":\"orders-cache\"}' || exit 77";
+        sink(asked, serde_json::json!({ "check": true }))
+            .ready(&target)
+            .await
+            .unwrap();
+        sink("exit 1", serde_json::json!({})).ready(&target).await.unwrap();
+        let fault = sink("echo no token; exit 77", serde_json::json!({ "check": true }))
+            .ready(&target)
+            .await
+            .unwrap_err();
+        assert_eq!(fault.kind, Kind::SinkDenied);
+        assert!(fault.what.contains("no token"), "{fault}");
+        let settings = serde_json::from_value(serde_json::json!({ "argv": ["/no/such/program"] })).unwrap();
+        let fault = CommandSink::new(settings).unwrap().ready(&target).await.unwrap_err();
+        assert_eq!(fault.kind, Kind::SinkDenied);
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_with_every_finding() {
+        let settings = serde_json::json!({ "argv": ["tool"], "stdin": "password", "check": true, "timeout": "0s" });
+        let findings = CommandSink::new(serde_json::from_value(settings).unwrap()).unwrap_err();
+        assert_eq!(findings.len(), 3, "{findings:?}");
+    }
+}
