@@ -1,5 +1,8 @@
 //! The joint to the ledger: the durable, sealed, append-only record, and the claims that fence who may write it.
 
+pub mod chain;
+pub mod sqlite;
+
 use crate::fault::Fault;
 use crate::moment::Moment;
 use crate::name::{Fence, Generation, RotationId, TargetName};

@@ -1,0 +1,360 @@
+//! What can be read from a ledger, by its owner or beside it.
+
+use super::place;
+use super::schema::{self, Trouble};
+use crate::fault::{Fault, Kind};
+use crate::ledger::chain::{Head, ORIGIN, Stored, Walk};
+use crate::ledger::{Listing, Projection, Row};
+use crate::moment::Moment;
+use crate::name::{Generation, TargetName};
+use crate::rotation::state::Label;
+use crate::seal::{Envelope, Seal};
+use crate::secret::Secret;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as NotALabel, StrDeserializer};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+
+/// Connections that read at the same time.
+const READERS: usize = 4;
+
+/// The reading side of a ledger. It takes no lock and writes nothing, so it works beside a running daemon.
+#[derive(Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    seal: Option<Arc<dyn Seal>>,
+    idle: Mutex<Vec<Connection>>,
+    turns: Arc<Semaphore>,
+}
+
+/// What a look at one target's whole record found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// The target.
+    pub target: TargetName,
+    /// How many events are as they were written, from the first on.
+    pub sound: u64,
+    /// What is wrong with the event after those; `None` when the whole record is sound.
+    pub broken: Option<Fault>,
+}
+
+impl Reader {
+    /// Opens a ledger for reading alone; blocks while it does. With a sealing key everything read is checked against its MAC, and passwords can be
+    /// opened. **Without one nothing proves that what is read is what keywheel wrote**: only gaps and unreadable texts are noticed.
+    ///
+    /// # Errors
+    /// `LedgerUnusable` (also where there is no ledger), `LedgerCorrupt`, `LedgerNewer`, `KeyWrong`.
+    pub fn open(path: &Path, key: Option<&dyn Envelope>) -> Result<Self, Fault> {
+        let look = || -> Result<(Connection, Option<Arc<dyn Seal>>), Trouble> {
+            let connection = schema::reader(path)?;
+            place::recognise(&connection, path)?;
+            let seal = key.map(|key| place::unlock(&connection, key)).transpose()?;
+            Ok((connection, seal))
+        };
+        let (connection, seal) = look().map_err(|trouble| trouble.told(path))?;
+        Ok(Self::over(path, connection, seal))
+    }
+
+    /// The reading side of a ledger that is already open.
+    pub(super) fn over(path: &Path, connection: Connection, seal: Option<Arc<dyn Seal>>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                path: path.to_owned(),
+                seal,
+                idle: Mutex::new(vec![connection]),
+                turns: Arc::new(Semaphore::new(READERS)),
+            }),
+        }
+    }
+
+    /// As [`crate::ledger::Ledger::recent`].
+    ///
+    /// # Errors
+    /// `LedgerCorrupt`, `LedgerNewer`, `LedgerUnusable`.
+    pub async fn recent(&self, target: &TargetName) -> Result<Vec<Row>, Fault> {
+        let (target, seal) = (target.clone(), self.shared.seal.clone());
+        self.read(move |connection| record(connection, seal.as_deref(), &target, |head| head.base))
+            .await
+    }
+
+    /// As [`crate::ledger::Ledger::history`].
+    ///
+    /// # Errors
+    /// As for [`Reader::recent`].
+    pub async fn history(&self, target: &TargetName) -> Result<Vec<Row>, Fault> {
+        let (target, seal) = (target.clone(), self.shared.seal.clone());
+        self.read(move |connection| record(connection, seal.as_deref(), &target, |_| 1))
+            .await
+    }
+
+    /// As [`crate::ledger::Ledger::listing`].
+    ///
+    /// # Errors
+    /// `LedgerCorrupt`, `LedgerUnusable`.
+    pub async fn listing(&self) -> Result<Vec<Listing>, Fault> {
+        self.read(listing).await
+    }
+
+    /// As [`crate::ledger::Ledger::password`].
+    ///
+    /// # Errors
+    /// `LedgerCorrupt`, `LedgerUnusable`; `KeyWrong` when this was opened without the sealing key.
+    pub async fn password(&self, target: &TargetName, generation: Generation) -> Result<Secret, Fault> {
+        let (target, seal) = (target.clone(), self.shared.seal.clone());
+        let seal =
+            seal.ok_or_else(|| Fault::new(Kind::KeyWrong, "the ledger was opened for reading without its key"))?;
+        self.read(move |connection| {
+            let sealed: Option<Vec<u8>> = connection
+                .prepare_cached("SELECT sealed FROM passwords WHERE target = ?1 AND generation = ?2")?
+                .query_row(params![target.as_str(), generation.0], |row| row.get(0))
+                .optional()?;
+            let missing = || {
+                Fault::new(
+                    Kind::LedgerCorrupt,
+                    format!("password {generation} of {target} is missing from the ledger"),
+                )
+            };
+            Ok(seal.open(&target, generation, &sealed.ok_or_else(missing)?)?)
+        })
+        .await
+    }
+
+    /// Walks every target's whole record, retired targets too, by name. A broken record is a finding and does not end the walk.
+    ///
+    /// # Errors
+    /// `LedgerUnusable`; `LedgerCorrupt` where the list of targets itself was changed or a page cannot be read.
+    pub async fn verify_all(&self) -> Result<Vec<Audit>, Fault> {
+        let seal = self.shared.seal.clone();
+        self.read(move |connection| verify_all(connection, seal.as_deref()))
+            .await
+    }
+
+    /// The targets that are due and not among `claimed`.
+    pub(super) async fn due(
+        &self,
+        now: Moment,
+        limit: usize,
+        claimed: impl Fn(&TargetName) -> bool + Send + 'static,
+    ) -> Result<Vec<TargetName>, Fault> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT target FROM targets WHERE retired = 0 AND wake_at <= ?1 ORDER BY wake_at, target",
+            )?;
+            let mut rows = statement.query([now.millis()])?;
+            let mut due = Vec::new();
+            while due.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let target = name(row.get(0)?)?;
+                if !claimed(&target) {
+                    due.push(target);
+                }
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    /// Runs this on a connection of its own, on a thread where it may block.
+    pub(super) async fn read<T, W>(&self, work: W) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Trouble> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let turn = Arc::clone(&shared.turns)
+            .acquire_owned()
+            .await
+            .map_err(|_| Fault::new(Kind::Stopping, "the ledger is closed"))?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            shared
+                .with_connection(work)
+                .map_err(|trouble| trouble.told(&shared.path))
+        });
+        match done.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Fault::new(Kind::Stopping, "keywheel stops while the ledger is read")),
+        }
+    }
+}
+
+impl Shared {
+    fn with_connection<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = idle().pop();
+        let connection = match waiting {
+            Some(connection) => connection,
+            None => schema::reader(&self.path)?,
+        };
+        let result = {
+            // One state of the ledger for all statements of one piece of work.
+            let view = connection.unchecked_transaction()?;
+            work(&view)
+        };
+        idle().push(connection);
+        result
+    }
+}
+
+/// The events of a target from the number that `from` picks.
+fn record(
+    connection: &Connection,
+    seal: Option<&dyn Seal>,
+    target: &TargetName,
+    from: impl Fn(&Head) -> u64,
+) -> Result<Vec<Row>, Trouble> {
+    let Some(head) = head(connection, seal, target)? else {
+        return Ok(Vec::new());
+    };
+    let mut events = Vec::new();
+    let mut walk = begin(connection, seal, target, from(&head))?;
+    each_event(connection, target, walk.next(), |stored| {
+        events.push(walk.step(stored)?);
+        Ok(())
+    })?;
+    walk.finish(&head)?;
+    Ok(events)
+}
+
+fn verify_all(connection: &Connection, seal: Option<&dyn Seal>) -> Result<Vec<Audit>, Trouble> {
+    let names: Vec<String> = connection
+        .prepare("SELECT target FROM targets ORDER BY target")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if let Some(seal) = seal {
+        place::check_roster(connection, seal, names.iter().map(String::as_str))?;
+    }
+    let mut audits = Vec::new();
+    for target in names {
+        let target = name(target)?;
+        let mut walk = begin(connection, seal, &target, 1)?;
+        let walked = head(connection, seal, &target).and_then(|head| {
+            each_event(connection, &target, 1, |stored| walk.step(stored).map(drop))?;
+            Ok(head)
+        });
+        let sound = walk.next() - 1;
+        let finished = walked.and_then(|head| Ok(walk.finish(&head.unwrap_or_else(Head::empty))?));
+        let broken = match finished {
+            Ok(()) => None,
+            Err(Trouble::Fault(fault)) => Some(fault),
+            Err(Trouble::Sql(error)) => return Err(error.into()),
+        };
+        audits.push(Audit { target, sound, broken });
+    }
+    Ok(audits)
+}
+
+/// Where a target's record ends; `None` for one that was never enlisted.
+fn head(connection: &Connection, seal: Option<&dyn Seal>, target: &TargetName) -> Result<Option<Head>, Trouble> {
+    let found = connection
+        .prepare_cached("SELECT head_seq, head_mac, base_seq, mac FROM targets WHERE target = ?1")?
+        .query_row([target.as_str()], |row| {
+            let head = Head {
+                seq: row.get(0)?,
+                last: row.get(1)?,
+                base: row.get(2)?,
+            };
+            Ok((head, row.get::<_, Vec<u8>>(3)?))
+        })
+        .optional()?;
+    match (found, seal) {
+        (Some((head, mac)), Some(seal)) => {
+            head.check(seal, target.as_str(), &mac)?;
+            Ok(Some(head))
+        }
+        (Some((head, _)), None) => Ok(Some(head)),
+        (None, _) => Ok(None),
+    }
+}
+
+/// A walk from event `from` on, behind the MAC of the event before it.
+fn begin<'a>(
+    connection: &Connection,
+    seal: Option<&'a dyn Seal>,
+    target: &'a TargetName,
+    from: u64,
+) -> Result<Walk<'a>, Trouble> {
+    let previous: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT mac FROM events WHERE target = ?1 AND seq = ?2")?
+        .query_row(params![target.as_str(), from.saturating_sub(1)], |row| row.get(0))
+        .optional()?;
+    Ok(Walk::new(
+        target,
+        seal,
+        from,
+        previous.unwrap_or_else(|| ORIGIN.to_vec()),
+    ))
+}
+
+fn each_event(
+    connection: &Connection,
+    target: &TargetName,
+    from: u64,
+    mut visit: impl FnMut(Stored) -> Result<(), Fault>,
+) -> Result<(), Trouble> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, at, rotation, version, body, brought, sealed, mac
+         FROM events LEFT JOIN passwords
+              ON passwords.target = events.target AND passwords.generation = events.brought
+         WHERE events.target = ?1 AND seq >= ?2 ORDER BY seq",
+    )?;
+    let mut rows = statement.query(params![target.as_str(), from])?;
+    while let Some(row) = rows.next()? {
+        let brought: Option<u64> = row.get(5)?;
+        let sealed: Option<Vec<u8>> = row.get(6)?;
+        visit(Stored {
+            seq: row.get(0)?,
+            at: Moment::from_millis(row.get(1)?),
+            rotation: row.get(2)?,
+            version: row.get(3)?,
+            body: row.get(4)?,
+            brought: brought.map(|generation| (Generation(generation), sealed)),
+            mac: row.get(7)?,
+        })?;
+    }
+    Ok(())
+}
+
+fn listing(connection: &Connection) -> Result<Vec<Listing>, Trouble> {
+    let mut statement = connection
+        .prepare_cached("SELECT target, wake_at, label, why, generation, holds FROM targets ORDER BY target")?;
+    let mut rows = statement.query([])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let target = name(row.get(0)?)?;
+        let text: String = row.get(2)?;
+        let word: StrDeserializer<'_, NotALabel> = text.as_str().into_deserializer();
+        let label = Label::deserialize(word).map_err(|_| unreadable(target.as_str(), "state"))?;
+        all.push(Listing {
+            projection: Projection {
+                wake_at: Moment::from_millis(row.get(1)?),
+                label,
+                why: row.get(3)?,
+                generation: Generation(row.get(4)?),
+                holds: row.get(5)?,
+            },
+            target,
+        });
+    }
+    Ok(all)
+}
+
+fn name(text: String) -> Result<TargetName, Fault> {
+    TargetName::try_from(text).map_err(|bad| unreadable(&bad.name, "name"))
+}
+
+fn unreadable(target: &str, what: &str) -> Fault {
+    Fault::new(
+        Kind::LedgerCorrupt,
+        format!("the row of target {target:?} has a {what} that keywheel does not write"),
+    )
+}
