@@ -18,6 +18,7 @@ pub mod admin;
 pub mod alarm;
 pub mod chance;
 pub mod clock;
+pub mod config;
 pub mod driver;
 pub mod fault;
 pub mod hook;

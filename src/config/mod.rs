@@ -1,0 +1,208 @@
+//! The configuration: layers of TOML and variables in, one checked [`Config`] out, or every finding at once.
+//!
+//! The way in: [`layers`] reads and merges, [`shape`] holds the tree against the [`schema`], each section is parsed into its type, and
+//! [`target`] looks at what only shows between sections. No secret is read and no value that could be one is ever shown.
+
+mod daemon;
+mod document;
+mod finding;
+mod layers;
+mod login;
+mod outlet;
+mod policy;
+mod provider;
+mod reading;
+mod schema;
+mod secret_ref;
+mod shape;
+mod target;
+mod variables;
+
+pub use daemon::{Daemon, LedgerUrl, LogForm};
+pub use finding::{Finding, Findings, Origin};
+pub use layers::FILE_LIMIT;
+pub use login::{Login, LoginForm};
+pub use outlet::{CommandHook, CommandSink, FileFormat, FileSink, Hook, Sink, SinkInput};
+pub use provider::{ActionSpelling, Provider, Site, Tencent, TencentCredentials};
+pub use schema::known_keys;
+pub use secret_ref::{SECRET_LIMIT, SecretRef};
+pub use target::Target;
+pub use variables::PREFIX;
+
+use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
+use crate::password::Policy;
+use crate::rotation::plan::Limits;
+use document::{Node, Table, Value};
+use reading::{Report, Section};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Everything that is configured; all names in it lead somewhere.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The daemon itself.
+    pub daemon: Daemon,
+    /// Patience and back-off of every rotation.
+    pub limits: Limits,
+    /// Cloud accounts.
+    pub providers: BTreeMap<ProviderName, Provider>,
+    /// Password policies; each can be met.
+    pub policies: BTreeMap<PolicyName, Policy>,
+    /// Places that receive passwords.
+    pub sinks: BTreeMap<SinkName, Sink>,
+    /// Who is told afterwards.
+    pub hooks: BTreeMap<HookName, Hook>,
+    /// What is rotated.
+    pub targets: BTreeMap<TargetName, Target>,
+}
+
+/// A usable configuration, and what is worth knowing about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is odd, but harms nothing.
+    pub warnings: Vec<Finding>,
+}
+
+/// Loads the file at `path`, the files of `keywheel.d` beside it, and what `variables` (the daemon's environment) sets. Reads nothing else.
+///
+/// # Errors
+/// Every finding at once, in the order of files and lines.
+pub fn load(path: &Path, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Findings> {
+    let merged = layers::read(path, variables.into_iter().collect()).map_err(in_order)?;
+    let mut findings = Vec::new();
+    let (config, warnings) = check(&merged.table, &merged.whole, &mut findings);
+    match config {
+        Some(config) if findings.is_empty() => Ok(Loaded { config, warnings }),
+        _ => Err(in_order(findings)),
+    }
+}
+
+fn in_order(mut findings: Vec<Finding>) -> Findings {
+    findings.sort();
+    findings.dedup();
+    Findings(findings)
+}
+
+/// Looks at the whole tree; a configuration is only there where nothing was found.
+fn check(tree: &Table, whole: &Origin, findings: &mut Vec<Finding>) -> (Option<Config>, Vec<Finding>) {
+    shape::check(tree, whole, findings);
+    let report = Report::default();
+    let sections = Sections {
+        tree,
+        whole,
+        report: &report,
+        absent: Node {
+            origin: whole.clone(),
+            value: Value::Table(Table::new()),
+        },
+    };
+    let config = sections.config();
+    findings.append(&mut report.findings.borrow_mut());
+    let mut warnings = report.warnings.take();
+    warnings.sort();
+    (config, warnings)
+}
+
+struct Sections<'a> {
+    tree: &'a Table,
+    whole: &'a Origin,
+    report: &'a Report,
+    absent: Node,
+}
+
+impl Sections<'_> {
+    /// The section of this name, empty where it is not there.
+    fn section(&self, name: &str) -> Section<'_> {
+        let there = self
+            .tree
+            .get(name)
+            .and_then(|node| Section::of(name.to_owned(), node, self.report));
+        there.unwrap_or_else(|| {
+            Section::of(name.to_owned(), &self.absent, self.report).expect("an empty table is a table")
+        })
+    }
+
+    /// The named tables of a section, each by `parse`; what could not be parsed keeps its name, so that nobody who refers to it is blamed.
+    fn named<N, T>(&self, section: &str, parse: impl Fn(&Section<'_>, &N) -> Option<T>) -> BTreeMap<N, Option<T>>
+    where
+        N: std::str::FromStr + Ord,
+    {
+        let entries = self.section(section);
+        let parsed = entries.entries().filter_map(|(name, entry)| {
+            let name = name.parse().ok()?;
+            let value = parse(&entry, &name);
+            Some((name, value))
+        });
+        parsed.collect()
+    }
+
+    fn config(&self) -> Option<Config> {
+        let daemon_section = self.section("daemon");
+        let time_zone = daemon::time_zone(&daemon_section);
+        let daemon = daemon::parse(&daemon_section, time_zone);
+        let limits = daemon::limits(&self.section("limits"));
+        let providers = self.named("providers", |section, _: &ProviderName| provider::parse(section));
+        let policies = self.named("policies", |section, _: &PolicyName| policy::parse(section));
+        let sinks = self.named("sinks", |section, _: &SinkName| outlet::sink(section));
+        let hooks = self.named("hooks", |section, _: &HookName| outlet::hook(section));
+        let surroundings = target::Surroundings {
+            time_zone,
+            providers: &providers,
+            policies: &policies,
+            sinks: &sinks,
+            hooks: &hooks,
+            accepted: std::cell::RefCell::default(),
+        };
+        let targets = self.named("targets", |section, name| target::parse(section, name, &surroundings));
+        outlet::refuse_shared_files(&self.section("sinks"), &sinks);
+        target::refuse_conflicts(&self.section("targets"), &targets, &surroundings);
+        self.warn_of_unused();
+        if self.section("targets").entries().next().is_none() {
+            self.report.warnings.borrow_mut().push(Finding {
+                origin: self.whole.clone(),
+                key: "targets".to_owned(),
+                what: "There is no target, so nothing will be rotated".to_owned(),
+                next_step: Some("add a [targets.NAME]".to_owned()),
+            });
+        }
+        Some(Config {
+            daemon: daemon?,
+            limits,
+            providers: complete(providers)?,
+            policies: complete(policies)?,
+            sinks: complete(sinks)?,
+            hooks: complete(hooks)?,
+            targets: complete(targets)?,
+        })
+    }
+
+    /// What no target refers to.
+    fn warn_of_unused(&self) {
+        let targets = self.section("targets");
+        for (section, key, plural) in [
+            ("providers", "provider", false),
+            ("policies", "policy", false),
+            ("sinks", "sinks", true),
+            ("hooks", "hooks", true),
+        ] {
+            let mut used = std::collections::BTreeSet::new();
+            for (_, target) in targets.entries() {
+                match plural {
+                    true => used.extend(target.texts(key)),
+                    false => used.extend(target.text(key).or((key == "policy").then_some(policy::DEFAULT_NAME))),
+                }
+            }
+            for (name, entry) in self.section(section).entries().filter(|(name, _)| !used.contains(name)) {
+                let advice = format!("remove it, or name {name} in a target's {key}");
+                entry.warn("", reading::refusal("No target uses this", advice));
+            }
+        }
+    }
+}
+
+fn complete<N: Ord, T>(parsed: BTreeMap<N, Option<T>>) -> Option<BTreeMap<N, T>> {
+    parsed.into_iter().map(|(name, value)| Some((name, value?))).collect()
+}

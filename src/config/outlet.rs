@@ -1,0 +1,279 @@
+//! `[sinks.NAME]` and `[hooks.NAME]`: who receives a password and who is told.
+
+use super::reading::{Section, refusal};
+use crate::name::SinkName;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The mode of a file unless said otherwise: its owner alone.
+const FILE_MODE: u32 = 0o600;
+
+/// How long a delivery by a program may take unless said otherwise.
+const SINK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a hook may take unless said otherwise.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The longest time a program may be given.
+const TIMEOUT_LIMIT: Duration = Duration::from_secs(3_600);
+
+/// The most arguments of a program.
+const ARGUMENT_LIMIT: usize = 64;
+
+/// A place that receives passwords.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sink {
+    /// A file that always holds one target's current password.
+    File(FileSink),
+    /// A program that stores passwords.
+    Command(CommandSink),
+}
+
+/// `kind = "file"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSink {
+    /// The file, absolute.
+    pub path: PathBuf,
+    /// What it looks like.
+    pub format: FileFormat,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its owner, a name or a number.
+    pub owner: Option<String>,
+    /// Its group, a name or a number.
+    pub group: Option<String>,
+    /// What the names of [`FileFormat::Env`] begin with.
+    pub prefix: Option<String>,
+    /// The text of [`FileFormat::Template`].
+    pub template: Option<String>,
+}
+
+/// What a file looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FileFormat {
+    /// The password alone.
+    #[default]
+    Raw,
+    /// Lines for `EnvironmentFile=` and shells.
+    Env,
+    /// A JSON object.
+    Json,
+    /// A YAML mapping.
+    Yaml,
+    /// A connection URL.
+    Url,
+    /// The operator's own text.
+    Template,
+}
+
+/// `kind = "command"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandSink {
+    /// The program's absolute path, then its arguments.
+    pub argv: Vec<String>,
+    /// What it reads on its standard input.
+    pub stdin: SinkInput,
+    /// Whether it understands the question "could you take a password?".
+    pub check: bool,
+    /// The daemon's variables that it inherits.
+    pub environment: Vec<String>,
+    /// When it is killed.
+    pub timeout: Duration,
+}
+
+/// What a program reads on its standard input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SinkInput {
+    /// A JSON object.
+    #[default]
+    Json,
+    /// The bare password.
+    Password,
+}
+
+/// Something told after a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hook {
+    /// A program that is run.
+    Command(CommandHook),
+}
+
+/// A hook of `kind = "command"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandHook {
+    /// The program's absolute path, then its arguments.
+    pub argv: Vec<String>,
+    /// The daemon's variables that it inherits.
+    pub environment: Vec<String>,
+    /// When it is killed.
+    pub timeout: Duration,
+}
+
+pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
+    match section.text("kind")? {
+        "file" => file(section).map(Sink::File),
+        "command" => {
+            let stdins = [("json", SinkInput::Json), ("password", SinkInput::Password)];
+            let stdin = section.choice("stdin", &stdins).unwrap_or_default();
+            let check = section.flag("check").unwrap_or(false);
+            if check && stdin == SinkInput::Password {
+                let what = "A bare password cannot ask the program whether it could take one";
+                section.refuse("check", refusal(what, "write stdin = \"json\" or remove check"));
+            }
+            let program = program(section, SINK_TIMEOUT);
+            Some(Sink::Command(CommandSink {
+                argv: program.argv,
+                stdin,
+                check,
+                environment: program.environment,
+                timeout: program.timeout,
+            }))
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn hook(section: &Section<'_>) -> Option<Hook> {
+    match section.text("kind")? {
+        "command" => Some(Hook::Command(program(section, HOOK_TIMEOUT))),
+        _ => None,
+    }
+}
+
+fn file(section: &Section<'_>) -> Option<FileSink> {
+    let path = section.path("path");
+    if section.text("path").is_some_and(|text| text.ends_with('/')) {
+        section.refuse("path", refusal("This names a folder", "add the file's name"));
+    }
+    let formats = [
+        ("raw", FileFormat::Raw),
+        ("env", FileFormat::Env),
+        ("json", FileFormat::Json),
+        ("yaml", FileFormat::Yaml),
+        ("url", FileFormat::Url),
+        ("template", FileFormat::Template),
+    ];
+    let format = match section.has("format") {
+        true => section.choice("format", &formats),
+        false => Some(FileFormat::default()),
+    };
+    let mode = mode(section);
+    for (key, wanted, word) in [
+        ("prefix", FileFormat::Env, "env"),
+        ("template", FileFormat::Template, "template"),
+    ] {
+        if section.has(key) && format.is_some_and(|format| format != wanted) {
+            let next_step = format!("write format = \"{word}\" or remove {key}");
+            section.refuse(key, refusal("This key means nothing with this format", next_step));
+        }
+    }
+    if format == Some(FileFormat::Template) && !section.has("template") {
+        let next_step = "add template = \"…\" with {{ password }} in it";
+        section.refuse("format", refusal("This format needs a template", next_step));
+    }
+    let prefix = section.parsed("prefix", |text| {
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        match plain && !text.starts_with(|first: char| first.is_ascii_digit()) {
+            true => Ok(text.to_owned()),
+            false => Err(refusal(
+                "No variable's name can begin with this",
+                "use letters, digits and _",
+            )),
+        }
+    });
+    Some(FileSink {
+        path: path?,
+        format: format?,
+        mode: mode?,
+        owner: section.text_or_number("owner"),
+        group: section.text_or_number("group"),
+        prefix,
+        template: section.text("template").map(str::to_owned),
+    })
+}
+
+fn mode(section: &Section<'_>) -> Option<u32> {
+    if !section.has("mode") {
+        return Some(FILE_MODE);
+    }
+    let mode = section.parsed("mode", |text| {
+        let octal = text.len() <= 4 && !text.starts_with('+');
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777);
+        mode.ok_or_else(|| refusal("This is not a file mode", "write it in octal, such as \"0640\""))
+    })?;
+    let (what, next_step) = match mode {
+        mode if mode & 0o400 == 0 => ("Not even the file's owner could read it", "add 0400"),
+        mode if mode & 0o111 != 0 => (
+            "A password is no program",
+            "leave out the execute bits, such as \"0640\"",
+        ),
+        mode if mode & 0o007 != 0 => (
+            "Everybody on the machine could read the password",
+            "end the mode with 0, and set group",
+        ),
+        _ => return Some(mode),
+    };
+    section.refuse("mode", refusal(what, next_step));
+    None
+}
+
+fn program(section: &Section<'_>, usual: Duration) -> CommandHook {
+    let argv: Vec<String> = section.texts("argv").into_iter().map(str::to_owned).collect();
+    let nul = argv.iter().any(|argument| argument.contains('\0'));
+    if section.has("argv") && !argv.first().is_some_and(|first| first.starts_with('/')) {
+        let what = "A program is named by its absolute path; no shell looks for it";
+        section.refuse(
+            "argv",
+            refusal(what, "write argv = [\"/path/to/program\", \"argument\"]"),
+        );
+    }
+    if argv.len() > ARGUMENT_LIMIT || nul {
+        let what = format!("A program has at most {ARGUMENT_LIMIT} arguments, without NUL characters");
+        section.refuse("argv", refusal(what, "put the rest into a script"));
+    }
+    let environment: Vec<String> = section.texts("environment").into_iter().map(str::to_owned).collect();
+    if environment
+        .iter()
+        .any(|name| name.is_empty() || name.contains(['=', '\0']))
+    {
+        let what = "These are names of variables that the program inherits, not values";
+        section.refuse(
+            "environment",
+            refusal(what, "write the names alone, such as [\"LANG\"]"),
+        );
+    }
+    CommandHook {
+        argv,
+        environment,
+        timeout: section.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(usual),
+    }
+}
+
+/// One file has one sink: two would overwrite each other, each in its own format.
+pub(super) fn refuse_shared_files(section: &Section<'_>, sinks: &BTreeMap<SinkName, Option<Sink>>) {
+    let mut taken: BTreeMap<&PathBuf, (&SinkName, FileFormat)> = BTreeMap::new();
+    for (name, entry) in section.entries_as_written() {
+        let known = name.parse().ok().and_then(|name: SinkName| sinks.get_key_value(&name));
+        let Some((name, Some(Sink::File(file)))) = known else {
+            continue;
+        };
+        match taken.get(&file.path) {
+            Some((other, format)) => {
+                let formats = if *format == file.format {
+                    ""
+                } else {
+                    ", in another format"
+                };
+                let what = format!("The sink {other} writes the same file{formats}");
+                entry.refuse(
+                    "path",
+                    refusal(what, "give each sink a file of its own, or keep one of them"),
+                );
+            }
+            None => {
+                taken.insert(&file.path, (name, file.format));
+            }
+        }
+    }
+}

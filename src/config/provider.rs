@@ -1,0 +1,214 @@
+//! `[providers.NAME]`: one cloud account and region.
+
+use super::daemon::zone;
+use super::reading::{Refusal, Section, refusal};
+use super::secret_ref::SecretRef;
+use crate::password::Profile;
+use chrono_tz::Tz;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::{Host, Url};
+
+/// Requests per second and action unless said otherwise: the limit that Tencent Cloud publishes for each action.
+const TENCENT_QUOTA: u32 = 20;
+
+/// The most requests per second that may be asked for.
+const QUOTA_LIMIT: u32 = 10_000;
+
+/// How long one request may take unless said otherwise.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The longest time one request may be given.
+const TIMEOUT_LIMIT: Duration = Duration::from_secs(600);
+
+/// The longest region id, in characters.
+const REGION_LIMIT: usize = 40;
+
+/// One cloud account and region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provider {
+    /// TencentDB for Redis.
+    Tencent(Tencent),
+}
+
+impl Provider {
+    /// The vendor's rules for passwords, unless a target names narrower ones.
+    pub fn profile(&self) -> Profile {
+        match self {
+            Self::Tencent(_) => Profile::Tencent,
+        }
+    }
+}
+
+/// `kind = "tencent"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tencent {
+    /// The region id, such as `ap-guangzhou`.
+    pub region: String,
+    /// The site the account belongs to.
+    pub site: Site,
+    /// Use the region's own host instead of the nearest one.
+    pub regional: bool,
+    /// A host that wins over region and site: https, or plain http to a loopback address.
+    pub endpoint: Option<Url>,
+    /// Whose requests these are.
+    pub credentials: TencentCredentials,
+    /// Requests per second and action.
+    pub quota: u32,
+    /// Under which name the change is called.
+    pub action_spelling: ActionSpelling,
+    /// The zone of the times that the cloud writes without one.
+    pub time_zone: Tz,
+    /// How long one request may take in all.
+    pub timeout: Duration,
+    /// Certificates (PEM) to trust instead of the machine's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Tencent Cloud's two sites.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Site {
+    /// `tencentcloudapi.com`
+    #[default]
+    China,
+    /// `intl.tencentcloudapi.com`
+    International,
+}
+
+/// The name of the action that changes a password; the first one ever published was misspelt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ActionSpelling {
+    /// The corrected one, and the other where that is unknown.
+    #[default]
+    Auto,
+    /// `ModifyInstancePassword` only.
+    Corrected,
+    /// `ModfiyInstancePassword` only.
+    Misspelt,
+}
+
+/// Where SecretId, SecretKey and session token are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TencentCredentials {
+    /// In the variables that the vendor's own tools read.
+    Environment,
+    /// Each at its own place.
+    Static {
+        /// The SecretId.
+        secret_id: SecretRef,
+        /// The SecretKey.
+        secret_key: SecretRef,
+        /// The session token of temporary credentials.
+        token: Option<SecretRef>,
+    },
+}
+
+pub(super) fn parse(section: &Section<'_>) -> Option<Provider> {
+    match section.text("kind")? {
+        "tencent" => tencent(section).map(Provider::Tencent),
+        _ => None,
+    }
+}
+
+fn tencent(section: &Section<'_>) -> Option<Tencent> {
+    let region = section.parsed("region", region);
+    let site = section.choice(
+        "site",
+        &[("china", Site::China), ("international", Site::International)],
+    );
+    let site = site.unwrap_or_default();
+    let regional = section.flag("regional").unwrap_or(false);
+    let endpoint = section.parsed("endpoint", endpoint);
+    if regional && site == Site::International && !section.has("endpoint") {
+        let next_step = "remove regional, or name the host with endpoint";
+        section.refuse(
+            "regional",
+            refusal("The international site publishes no regional hosts", next_step),
+        );
+    }
+    let credentials = section.section("credentials").and_then(|table| credentials(&table));
+    let quota = section.number("quota", 1..=QUOTA_LIMIT).unwrap_or(TENCENT_QUOTA);
+    let spellings = [
+        ("auto", ActionSpelling::Auto),
+        ("corrected", ActionSpelling::Corrected),
+        ("misspelt", ActionSpelling::Misspelt),
+    ];
+    let action_spelling = section.choice("action-spelling", &spellings).unwrap_or_default();
+    let time_zone = zone(section).unwrap_or(Tz::Asia__Shanghai);
+    let timeout = section.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(TIMEOUT);
+    let ca_file = section.path("ca-file");
+    Some(Tencent {
+        region: region?,
+        site,
+        regional,
+        endpoint,
+        credentials: credentials?,
+        quota,
+        action_spelling,
+        time_zone,
+        timeout,
+        ca_file,
+    })
+}
+
+/// The list of regions grows, so only the form is looked at.
+fn region(text: &str) -> Result<String, Refusal> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let fits = text.len() <= REGION_LIMIT
+        && text.bytes().all(plain)
+        && text.starts_with(|first: char| first.is_ascii_lowercase());
+    match fits {
+        true => Ok(text.to_owned()),
+        false => Err(refusal(
+            "This is not a region id",
+            "write it as the console shows it, such as ap-guangzhou",
+        )),
+    }
+}
+
+fn endpoint(text: &str) -> Result<Url, Refusal> {
+    let bare = "write https://HOST or https://HOST:PORT";
+    let url = Url::parse(text).map_err(|_| refusal("This is not a URL", bare))?;
+    let alone = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !url.username().is_empty() || url.password().is_some() {
+        let next_step = "write https://HOST alone, and replace the password if it was real";
+        return Err(refusal("There is a user or a password in this URL", next_step));
+    }
+    if !matches!(url.scheme(), "https" | "http") || !alone || url.host().is_none() {
+        return Err(refusal(
+            "An endpoint is a scheme, a host and perhaps a port, and nothing else",
+            bare,
+        ));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        let next_step = "write https://; plain http is for a stand-in on 127.0.0.1 alone";
+        return Err(refusal("Plain http would show every password on its way", next_step));
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+fn credentials(section: &Section<'_>) -> Option<TencentCredentials> {
+    match section.text("source")? {
+        "environment" => Some(TencentCredentials::Environment),
+        "static" => {
+            let secret_id = SecretRef::parse(section, "secret-id");
+            let secret_key = SecretRef::parse(section, "secret-key");
+            let token = SecretRef::parse(section, "token");
+            Some(TencentCredentials::Static {
+                secret_id: secret_id?,
+                secret_key: secret_key?,
+                token,
+            })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,341 @@
+//! Every key there is: its section, its shape, whether it must be there, and an example for whoever has to write it.
+
+/// What a key holds.
+pub enum Shape {
+    /// A text in quotes.
+    Text,
+    /// A whole number.
+    Number,
+    /// `true` or `false`.
+    Flag,
+    /// A list of texts.
+    List,
+    /// A text, or a whole number.
+    TextOrNumber,
+    /// Where a secret is kept; never the secret.
+    Reference,
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// A text that stands for the first key of the table, or the table.
+    TextOrTable(&'static [Key]),
+    /// A table whose other keys depend on one of them.
+    Kinds(&'static Kinds),
+}
+
+/// A table whose key `tag` decides which others it has.
+pub struct Kinds {
+    /// The deciding key.
+    pub tag: &'static str,
+    /// For each of its values the other keys.
+    pub of: &'static [(&'static str, &'static [Key])],
+}
+
+/// One key.
+pub struct Key {
+    /// As it is written.
+    pub name: &'static str,
+    /// What it holds.
+    pub shape: Shape,
+    /// A value, as TOML.
+    pub example: &'static str,
+    /// Whether its table is useless without it.
+    pub must: bool,
+}
+
+/// One section of the file.
+pub struct Section {
+    /// As it is written in brackets.
+    pub name: &'static str,
+    /// Whether it holds one table for each name, and what these are tables of.
+    pub named: Option<&'static str>,
+    /// The keys.
+    pub shape: Shape,
+}
+
+const fn must(name: &'static str, shape: Shape, example: &'static str) -> Key {
+    Key {
+        name,
+        shape,
+        example,
+        must: true,
+    }
+}
+
+const fn may(name: &'static str, shape: Shape, example: &'static str) -> Key {
+    Key {
+        name,
+        shape,
+        example,
+        must: false,
+    }
+}
+
+/// The sections, in the order of the reference.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        name: "daemon",
+        named: None,
+        shape: Shape::Table(DAEMON),
+    },
+    Section {
+        name: "limits",
+        named: None,
+        shape: Shape::Table(LIMITS),
+    },
+    Section {
+        name: "providers",
+        named: Some("provider"),
+        shape: Shape::Kinds(&PROVIDER),
+    },
+    Section {
+        name: "policies",
+        named: Some("policy"),
+        shape: Shape::Table(POLICY),
+    },
+    Section {
+        name: "sinks",
+        named: Some("sink"),
+        shape: Shape::Kinds(&SINK),
+    },
+    Section {
+        name: "hooks",
+        named: Some("hook"),
+        shape: Shape::Kinds(&HOOK),
+    },
+    Section {
+        name: "targets",
+        named: Some("target"),
+        shape: Shape::Table(TARGET),
+    },
+];
+
+const DAEMON: &[Key] = &[
+    must("ledger", Shape::Text, "\"sqlite:///var/lib/keywheel/ledger.db\""),
+    must("sealing-key", Shape::Reference, "{ credential = \"sealing-key\" }"),
+    may("control-socket", Shape::Text, "\"/run/keywheel/control.sock\""),
+    may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
+    may("max-in-flight", Shape::Number, "256"),
+    may("log", Shape::Text, "\"human\""),
+];
+
+const LIMITS: &[Key] = &[
+    may("usual-task-time", Shape::Text, "\"5s\""),
+    may("task-patience", Shape::Text, "\"15m\""),
+    may("proof-patience", Shape::Text, "\"2m\""),
+    may("late-effect", Shape::Text, "\"60s\""),
+    may("lock-patience", Shape::Text, "\"30m\""),
+    may("attempts", Shape::Number, "8"),
+    may("redraws", Shape::Number, "2"),
+    may("agreement", Shape::Number, "4"),
+    may("rounds", Shape::Number, "60"),
+    may("hook-attempts", Shape::Number, "8"),
+    may(
+        "call-backoff",
+        Shape::Table(BACKOFF),
+        "{ first = \"4s\", longest = \"2m\" }",
+    ),
+    may(
+        "look-backoff",
+        Shape::Table(BACKOFF),
+        "{ first = \"2s\", longest = \"30s\" }",
+    ),
+    may(
+        "outlet-backoff",
+        Shape::Table(BACKOFF),
+        "{ first = \"2s\", longest = \"5m\" }",
+    ),
+];
+
+const BACKOFF: &[Key] = &[
+    may("first", Shape::Text, "\"2s\""),
+    may("longest", Shape::Text, "\"2m\""),
+];
+
+const PROVIDER: Kinds = Kinds {
+    tag: "kind",
+    of: &[("tencent", TENCENT)],
+};
+
+const TENCENT: &[Key] = &[
+    must("region", Shape::Text, "\"ap-guangzhou\""),
+    may("site", Shape::Text, "\"china\""),
+    may("regional", Shape::Flag, "false"),
+    may("endpoint", Shape::Text, "\"https://redis.tencentcloudapi.com\""),
+    must(
+        "credentials",
+        Shape::Kinds(&CREDENTIALS),
+        "{ source = \"environment\" }",
+    ),
+    may("quota", Shape::Number, "20"),
+    may("action-spelling", Shape::Text, "\"auto\""),
+    may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
+    may("timeout", Shape::Text, "\"60s\""),
+    may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
+];
+
+const CREDENTIALS: Kinds = Kinds {
+    tag: "source",
+    of: &[
+        ("environment", &[]),
+        (
+            "static",
+            &[
+                must(
+                    "secret-id",
+                    Shape::Reference,
+                    "{ file = \"/etc/keywheel/tencent-secret-id\" }",
+                ),
+                must(
+                    "secret-key",
+                    Shape::Reference,
+                    "{ file = \"/etc/keywheel/tencent-secret-key\" }",
+                ),
+                may("token", Shape::Reference, "{ file = \"/run/keywheel/tencent-token\" }"),
+            ],
+        ),
+    ],
+};
+
+const POLICY: &[Key] = &[
+    may("length", Shape::Number, "24"),
+    may("alphabet", Shape::Text, "\"url-safe\""),
+    may(
+        "require",
+        Shape::Table(REQUIRE),
+        "{ lower = 1, upper = 1, digit = 1, special = 1 }",
+    ),
+    may("first", Shape::Text, "\"letter\""),
+];
+
+const REQUIRE: &[Key] = &[
+    may("lower", Shape::Number, "1"),
+    may("upper", Shape::Number, "1"),
+    may("digit", Shape::Number, "1"),
+    may("special", Shape::Number, "1"),
+];
+
+const SINK: Kinds = Kinds {
+    tag: "kind",
+    of: &[("file", FILE_SINK), ("command", COMMAND_SINK)],
+};
+
+const FILE_SINK: &[Key] = &[
+    must("path", Shape::Text, "\"/run/orders/redis.env\""),
+    may("format", Shape::Text, "\"raw\""),
+    may("mode", Shape::Text, "\"0640\""),
+    may("owner", Shape::TextOrNumber, "\"orders\""),
+    may("group", Shape::TextOrNumber, "\"orders\""),
+    may("prefix", Shape::Text, "\"REDIS_\""),
+    may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+];
+
+const COMMAND_SINK: &[Key] = &[
+    must("argv", Shape::List, "[\"/usr/local/bin/store-password\"]"),
+    may("stdin", Shape::Text, "\"json\""),
+    may("check", Shape::Flag, "false"),
+    may("environment", Shape::List, "[\"VAULT_ADDR\"]"),
+    may("timeout", Shape::Text, "\"30s\""),
+];
+
+const HOOK: Kinds = Kinds {
+    tag: "kind",
+    of: &[("command", COMMAND_HOOK)],
+};
+
+const COMMAND_HOOK: &[Key] = &[
+    must("argv", Shape::List, "[\"/usr/bin/systemctl\", \"reload\", \"orders\"]"),
+    may("environment", Shape::List, "[\"LANG\"]"),
+    may("timeout", Shape::Text, "\"60s\""),
+];
+
+const TARGET: &[Key] = &[
+    must("provider", Shape::Text, "\"shop\""),
+    must("instance", Shape::Text, "\"crs-5a4py64p\""),
+    may("account", Shape::Text, "\"root\""),
+    may("adopt", Shape::Reference, "{ file = \"/etc/keywheel/orders.initial\" }"),
+    may("login", Shape::TextOrTable(LOGIN), "\"redis://10.0.0.12:6379\""),
+    may("schedule", Shape::Text, "\"30 3 * * SUN\""),
+    may("every", Shape::Text, "\"30d\""),
+    may("window", Shape::Text, "\"2h\""),
+    may("splay", Shape::Text, "\"20m\""),
+    may("missed", Shape::Text, "\"if-open\""),
+    may("max-age", Shape::Text, "\"45d\""),
+    may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
+    may("policy", Shape::Text, "\"default\""),
+    may("profile", Shape::Text, "\"tencent\""),
+    may("strategy", Shape::Text, "\"in-place\""),
+    may("sinks", Shape::List, "[\"orders-env\"]"),
+    may("hooks", Shape::List, "[\"reload-orders\"]"),
+    may("recovery", Shape::Text, "\"halt\""),
+];
+
+const LOGIN: &[Key] = &[
+    must("url", Shape::Text, "\"redis://10.0.0.12:6379\""),
+    may("connections", Shape::Number, "1"),
+    may("form", Shape::Text, "\"auto\""),
+    may("ca-file", Shape::Text, "\"/etc/keywheel/redis-ca.pem\""),
+    may("tls-name", Shape::Text, "\"redis.example.com\""),
+    may("timeout", Shape::Text, "\"5s\""),
+];
+
+/// The kinds of reference.
+pub const REFERENCE: &[Key] = &[
+    may("env", Shape::Text, "\"ORDERS_PASSWORD\""),
+    may("file", Shape::Text, "\"/etc/keywheel/orders.initial\""),
+    may("credential", Shape::Text, "\"orders-initial\""),
+];
+
+/// The section of this name.
+pub fn section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name == name)
+}
+
+impl Shape {
+    /// The keys of the table this shape allows, those of every kind together, without the deciding key; empty for plain values.
+    pub fn keys(&self) -> Vec<&'static Key> {
+        match self {
+            Self::Text | Self::Number | Self::Flag | Self::List | Self::TextOrNumber => Vec::new(),
+            Self::Reference => REFERENCE.iter().collect(),
+            Self::Table(keys) | Self::TextOrTable(keys) => keys.iter().collect(),
+            Self::Kinds(kinds) => kinds.of.iter().flat_map(|(_, keys)| keys.iter()).collect(),
+        }
+    }
+
+    /// The key that decides over the others.
+    pub fn tag(&self) -> Option<&'static str> {
+        match self {
+            Self::Kinds(kinds) => Some(kinds.tag),
+            Self::Text
+            | Self::Number
+            | Self::Flag
+            | Self::List
+            | Self::TextOrNumber
+            | Self::Reference
+            | Self::Table(_)
+            | Self::TextOrTable(_) => None,
+        }
+    }
+}
+
+/// Every key the configuration knows, as section and path: `targets` and `login.connections`. For the tests of the reference.
+pub fn known_keys() -> Vec<(&'static str, String)> {
+    fn below(shape: &Shape, prefix: &str, into: &mut Vec<String>) {
+        into.extend(shape.tag().map(|tag| format!("{prefix}{tag}")));
+        for key in shape.keys() {
+            into.push(format!("{prefix}{}", key.name));
+            // The kinds of reference are the same everywhere.
+            if !matches!(key.shape, Shape::Reference) {
+                below(&key.shape, &format!("{prefix}{}.", key.name), into);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for section in SECTIONS {
+        let mut keys = Vec::new();
+        below(&section.shape, "", &mut keys);
+        all.extend(keys.into_iter().map(|key| (section.name, key)));
+    }
+    all.sort();
+    all.dedup();
+    all
+}
