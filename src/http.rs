@@ -35,10 +35,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            timeout: TIMEOUT,
-            ca_file: None,
-        }
+        Self { timeout: TIMEOUT, ca_file: None }
     }
 }
 
@@ -129,28 +126,15 @@ impl Client {
             .headers(header_map(headers).map_err(SendError::NotSent)?)
             .body(Bytes::from_owner(body));
         let response = request.send().await.map_err(|error| self.failed(&error))?;
-        let head = (
-            response.status().as_u16(),
-            date(response.headers()),
-            retry_after(response.headers()),
-        );
+        let head = (response.status().as_u16(), date(response.headers()), retry_after(response.headers()));
         let body = self.bounded_body(response).await.map_err(SendError::Unanswered)?;
         let (status, date, retry_after) = head;
-        Ok(Reply {
-            status,
-            date,
-            retry_after,
-            body,
-        })
+        Ok(Reply { status, date, retry_after, body })
     }
 
     async fn bounded_body(&self, mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let too_large = || {
-            Fault::new(
-                Kind::Unanswered,
-                format!("{} sent more than {ANSWER_LIMIT} bytes", self.authority()),
-            )
-        };
+        let too_large =
+            || Fault::new(Kind::Unanswered, format!("{} sent more than {ANSWER_LIMIT} bytes", self.authority()));
         let announced = response.content_length().unwrap_or(0);
         let announced = usize::try_from(announced).unwrap_or(usize::MAX);
         if announced > ANSWER_LIMIT {
@@ -199,11 +183,15 @@ impl Client {
     }
 }
 
-fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest::Client, Fault> {
-    // A process has one TLS provider; whoever comes first installs it, and it is always this one.
+/// Chooses the process's one TLS provider. Whoever comes first installs it, and it is always this one.
+pub fn choose_cryptography() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
     }
+}
+
+fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest::Client, Fault> {
+    choose_cryptography();
     let builder = reqwest::Client::builder()
         .timeout(settings.timeout)
         .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout / 2))
@@ -215,11 +203,7 @@ fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest
         Effect::Write => builder.pool_max_idle_per_host(0),
     };
     // What goes to this machine itself goes there directly: no proxy sees it in plain text.
-    let builder = if is_loopback(endpoint) {
-        builder.no_proxy()
-    } else {
-        builder
-    };
+    let builder = if is_loopback(endpoint) { builder.no_proxy() } else { builder };
     let builder = if endpoint.scheme() == "http" {
         builder.tls_certs_only([]) // no certificate is needed, so none has to be installed
     } else if let Some(path) = &settings.ca_file {
@@ -232,25 +216,17 @@ fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        Fault::new(
-            Kind::ConfigInvalid,
-            format!("No TLS client can be made for {endpoint}: {cause}"),
-        )
-        .advise("install the ca-certificates package, or name a PEM file with the provider's ca-file setting")
+        Fault::new(Kind::ConfigInvalid, format!("No TLS client can be made for {endpoint}: {cause}"))
+            .advise("install the ca-certificates package, or name a PEM file with the provider's ca-file setting")
     })
 }
 
 fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Fault> {
     let unusable = |why: String| {
-        Fault::new(
-            Kind::ConfigInvalid,
-            format!("The certificates in {} cannot be used: {why}", path.display()),
-        )
-        .advise("name a file of PEM certificates with the provider's ca-file setting")
+        Fault::new(Kind::ConfigInvalid, format!("The certificates in {} cannot be used: {why}", path.display()))
+            .advise("name a file of PEM certificates with the provider's ca-file setting")
     };
-    let size = std::fs::metadata(path)
-        .map_err(|error| unusable(error.to_string()))?
-        .len();
+    let size = std::fs::metadata(path).map_err(|error| unusable(error.to_string()))?.len();
     if size > CA_FILE_LIMIT {
         return Err(unusable(format!("it has {size} bytes, the limit is {CA_FILE_LIMIT}")));
     }
@@ -331,10 +307,7 @@ mod tests {
         let empty = folder.path().join("empty.pem");
         std::fs::write(&empty, "nothing here").unwrap();
         for path in [empty, folder.path().join("absent.pem")] {
-            let settings = Settings {
-                ca_file: Some(path),
-                ..Settings::default()
-            };
+            let settings = Settings { ca_file: Some(path), ..Settings::default() };
             let fault = Client::new(url("https://redis.example/"), &settings).unwrap_err();
             assert_eq!(fault.kind, Kind::ConfigInvalid);
             assert!(fault.next_step.contains("ca-file"), "{fault}");

@@ -13,10 +13,13 @@
 //! | 5 edges | `config admin telemetry` | what comes in from outside |
 //! | 6 assemble | `assemble` | the one place that matches on kinds |
 //! | 7 faces | `cli` | what a person types and reads |
+//! | beside | `simulator` | a stand-in cloud for rehearsal, demo, tests and benches; uses the words only |
 
 pub mod admin;
 pub mod alarm;
+pub mod assemble;
 pub mod chance;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod driver;
@@ -24,6 +27,7 @@ pub mod fault;
 pub mod hook;
 pub mod http;
 pub mod ledger;
+pub mod memory;
 pub mod moment;
 pub mod name;
 pub mod pacer;
@@ -36,6 +40,29 @@ pub mod schedule;
 pub mod seal;
 pub mod secret;
 pub mod sign;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 pub mod sink;
 pub mod systemd;
 pub mod telemetry;
+
+use cli::args::Cli;
+use fault::{Fault, Kind};
+use std::time::Duration;
+
+/// How long blocking work (a file on a hung disk) may hold up the end of the process.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Does what was typed, on a runtime of its own.
+///
+/// # Errors
+/// Why it could not be done.
+pub fn start(cli: Cli) -> Result<cli::Exit, Fault> {
+    memory::keep_private();
+    http::choose_cryptography();
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Fault::new(Kind::Bug, format!("the runtime cannot be started: {error}")))?;
+    let outcome = runtime.block_on(cli::obey(cli));
+    runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+    outcome
+}

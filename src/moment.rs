@@ -113,13 +113,7 @@ pub fn span_setting<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result
 
 /// A duration for people, in at most two units: `2h 5m`, `12d 3h`, `850ms`.
 pub fn show_span(span: Duration) -> String {
-    const UNITS: [(u128, &str); 5] = [
-        (86_400_000, "d"),
-        (3_600_000, "h"),
-        (60_000, "m"),
-        (1_000, "s"),
-        (1, "ms"),
-    ];
+    const UNITS: [(u128, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
     let mut rest = span.as_millis();
     let mut parts = Vec::new();
     for (size, unit) in UNITS {
@@ -134,11 +128,7 @@ pub fn show_span(span: Duration) -> String {
             break;
         }
     }
-    if parts.is_empty() {
-        "0s".to_owned()
-    } else {
-        parts.join(" ")
-    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
 #[cfg(test)]
@@ -147,13 +137,7 @@ mod tests {
 
     #[test]
     fn spans_are_read_as_people_write_them() {
-        for (text, seconds) in [
-            ("90s", 90),
-            ("20m", 1_200),
-            ("2h", 7_200),
-            ("30d", 2_592_000),
-            ("1h 30m", 5_400),
-        ] {
+        for (text, seconds) in [("90s", 90), ("20m", 1_200), ("2h", 7_200), ("30d", 2_592_000), ("1h 30m", 5_400)] {
             assert_eq!(parse_span(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for bad in ["", "90", "2 fortnights", "-1s", "99999999d"] {
@@ -178,10 +162,7 @@ mod tests {
 
     #[test]
     fn moments_print_as_rfc_3339() {
-        assert_eq!(
-            Moment::from_seconds(1_735_689_600).to_string(),
-            "2025-01-01T00:00:00.000Z"
-        );
+        assert_eq!(Moment::from_seconds(1_735_689_600).to_string(), "2025-01-01T00:00:00.000Z");
         assert_eq!((Moment::NEVER + Duration::from_secs(1)), Moment::NEVER);
     }
 }

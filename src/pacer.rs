@@ -30,20 +30,13 @@ impl Pacers {
     /// Pacers that each begin at `quota` calls per second, which must be above zero and at most [`QUOTA_LIMIT`] (it is clamped).
     #[must_use]
     pub fn new(quota: f64) -> Self {
-        Self {
-            quota,
-            actions: Mutex::default(),
-        }
+        Self { quota, actions: Mutex::default() }
     }
 
     /// The pacer of this action; the same one for every caller.
     pub fn of(&self, action: &'static str) -> Arc<Pacer> {
         let mut actions = unpoisoned(&self.actions);
-        Arc::clone(
-            actions
-                .entry(action)
-                .or_insert_with(|| Arc::new(Pacer::new(self.quota))),
-        )
+        Arc::clone(actions.entry(action).or_insert_with(|| Arc::new(Pacer::new(self.quota))))
     }
 }
 
@@ -72,11 +65,7 @@ impl Pacer {
         Self {
             quota,
             queue: tokio::sync::Mutex::new(()),
-            state: Mutex::new(State {
-                rate: quota,
-                next: Instant::now(),
-                complained: None,
-            }),
+            state: Mutex::new(State { rate: quota, next: Instant::now(), complained: None }),
         }
     }
 
@@ -130,11 +119,7 @@ impl State {
     /// is made up, else timer granularity would cost part of the quota); a caller that found the queue idle begins a new row of slots.
     fn take(&mut self, arrived: Instant, now: Instant) {
         let interval = Duration::from_secs_f64(1.0 / self.rate);
-        let began = if arrived <= self.next {
-            self.next.max(now.checked_sub(interval).unwrap_or(now))
-        } else {
-            now
-        };
+        let began = if arrived <= self.next { self.next.max(now.checked_sub(interval).unwrap_or(now)) } else { now };
         self.next = began + interval;
     }
 }
@@ -254,11 +239,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waking_late_does_not_cost_the_quota() {
-        let mut state = State {
-            rate: 20.0,
-            next: Instant::now(),
-            complained: None,
-        };
+        let mut state = State { rate: 20.0, next: Instant::now(), complained: None };
         let first = state.next;
         state.take(first, first + 30 * MILLI);
         assert_eq!(state.next, first + 50 * MILLI, "the schedule stands");

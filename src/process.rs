@@ -89,9 +89,7 @@ impl Program {
             None => ("", argv),
         };
         if !Path::new(first).is_absolute() {
-            wrong.push(format!(
-                "argv begins with {first:?}: it must begin with the program's absolute path"
-            ));
+            wrong.push(format!("argv begins with {first:?}: it must begin with the program's absolute path"));
         }
         if argv.len() > ARGUMENT_LIMIT {
             wrong.push(format!("argv has {} entries, more than {ARGUMENT_LIMIT}", argv.len()));
@@ -101,9 +99,7 @@ impl Program {
         }
         for name in environment {
             if name.is_empty() || name.contains(['=', '\0']) {
-                wrong.push(format!(
-                    "environment lists {name:?}, which is not the name of a variable"
-                ));
+                wrong.push(format!("environment lists {name:?}, which is not the name of a variable"));
             }
         }
         if timeout.is_zero() {
@@ -163,15 +159,8 @@ impl Program {
         command
             .args(&self.arguments)
             .env_clear()
-            .env(
-                "PATH",
-                std::env::var_os("PATH").unwrap_or_else(|| OsString::from(DEFAULT_PATH)),
-            )
-            .envs(
-                self.environment
-                    .iter()
-                    .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
-            )
+            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| OsString::from(DEFAULT_PATH)))
+            .envs(self.environment.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value))))
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             .process_group(0)
@@ -179,10 +168,7 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|source| ProgramError::Start {
-            path: self.path.clone(),
-            source,
-        })?;
+        let mut child = command.spawn().map_err(|source| ProgramError::Start { path: self.path.clone(), source })?;
         let mut group = Group::of(&child);
         let stdin = child.stdin.take();
         let heard = Heard::default();
@@ -212,10 +198,7 @@ impl Program {
                 }
                 Ok(status)
             }
-            Ok(Err(source)) => Err(ProgramError::Pipe {
-                path: self.path.clone(),
-                source,
-            }),
+            Ok(Err(source)) => Err(ProgramError::Pipe { path: self.path.clone(), source }),
             Err(_elapsed) => Err(ProgramError::TooLong {
                 path: self.path.clone(),
                 limit: self.timeout,
@@ -223,10 +206,7 @@ impl Program {
             }),
         };
         drop(group);
-        outcome.map(|status| Ended {
-            status,
-            output: heard.shown(secrets),
-        })
+        outcome.map(|status| Ended { status, output: heard.shown(secrets) })
     }
 }
 
@@ -242,11 +222,7 @@ impl Ended {
 }
 
 fn said(output: &str) -> String {
-    if output.is_empty() {
-        " without a word".to_owned()
-    } else {
-        format!(" and said: {output}")
-    }
+    if output.is_empty() { " without a word".to_owned() } else { format!(" and said: {output}") }
 }
 
 /// The process group of a running program; killed when this is dropped, unless spared.
@@ -302,11 +278,7 @@ impl Heard {
         }
         let line: String = kept.into_iter().collect();
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        if line.chars().count() > SHOWN_LIMIT {
-            line.chars().take(SHOWN_LIMIT).chain(['…']).collect()
-        } else {
-            line
-        }
+        if line.chars().count() > SHOWN_LIMIT { line.chars().take(SHOWN_LIMIT).chain(['…']).collect() } else { line }
     }
 }
 
@@ -344,39 +316,22 @@ mod tests {
         let program = shell("cat; env >&2; exit 3", AMPLE);
         let input = Zeroizing::new(b"hello hunter2\n".to_vec());
         let secret = Secret::new("hunter2".to_owned());
-        let ended = program
-            .run(input, &[("KEYWHEEL_TARGET", "t".to_owned())], &[&secret])
-            .await
-            .unwrap();
+        let ended = program.run(input, &[("KEYWHEEL_TARGET", "t".to_owned())], &[&secret]).await.unwrap();
         assert_eq!(ended.status.code(), Some(3));
         assert!(ended.output.contains("hello [secret]"), "{}", ended.output);
         assert!(ended.output.contains("KEYWHEEL_TARGET=t"), "{}", ended.output);
-        assert!(
-            !ended.output.contains("CARGO"),
-            "the environment is minimal: {}",
-            ended.output
-        );
+        assert!(!ended.output.contains("CARGO"), "the environment is minimal: {}", ended.output);
     }
 
     #[tokio::test]
     async fn a_program_that_ignores_its_input_may() {
         let big = Zeroizing::new(vec![b'x'; 1 << 20]);
-        assert!(
-            shell("exit 0", AMPLE)
-                .run(big, &[], &[])
-                .await
-                .unwrap()
-                .status
-                .success()
-        );
+        assert!(shell("exit 0", AMPLE).run(big, &[], &[]).await.unwrap().status.success());
     }
 
     #[tokio::test]
     async fn endless_output_is_bounded_and_does_not_block() {
-        let ended = shell("head -c 10000000 /dev/zero | tr '\\0' y", AMPLE)
-            .run(nothing(), &[], &[])
-            .await
-            .unwrap();
+        let ended = shell("head -c 10000000 /dev/zero | tr '\\0' y", AMPLE).run(nothing(), &[], &[]).await.unwrap();
         assert!(ended.status.success());
         assert_eq!(ended.output.chars().count(), SHOWN_LIMIT + 1);
     }
@@ -384,13 +339,10 @@ mod tests {
     #[tokio::test]
     async fn half_a_secret_at_the_cut_is_not_shown() {
         let secret = Secret::new("S".repeat(OUTPUT_LIMIT));
-        let ended = shell(
-            &format!("printf a; head -c {} /dev/zero | tr '\\0' S", OUTPUT_LIMIT),
-            AMPLE,
-        )
-        .run(nothing(), &[], &[&secret])
-        .await
-        .unwrap();
+        let ended = shell(&format!("printf a; head -c {} /dev/zero | tr '\\0' S", OUTPUT_LIMIT), AMPLE)
+            .run(nothing(), &[], &[&secret])
+            .await
+            .unwrap();
         assert!(!ended.output.contains('S'), "{}", ended.output);
     }
 
@@ -399,13 +351,7 @@ mod tests {
         // The grandchild holds the write end of a FIFO: end-of-file on the other end proves that it is gone.
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
-        assert!(
-            std::process::Command::new("mkfifo")
-                .arg(&fifo)
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let script = format!("sleep 600 > {} & echo started; wait", fifo.display());
         let program = shell(&script, Duration::from_millis(300));
         let reader = tokio::task::spawn_blocking(move || std::fs::read(fifo));
@@ -417,10 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn something_left_running_does_not_hold_us_up() {
-        let ended = shell("sleep 5 & echo done", AMPLE)
-            .run(nothing(), &[], &[])
-            .await
-            .unwrap();
+        let ended = shell("sleep 5 & echo done", AMPLE).run(nothing(), &[], &[]).await.unwrap();
         assert!(ended.status.success());
         assert_eq!(ended.output, "done");
     }

@@ -26,11 +26,7 @@ pub fn stopping() {
 
 /// One line for `systemctl status`.
 pub fn status(line: &str) {
-    let line: String = line
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(STATUS_LIMIT)
-        .collect();
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_LIMIT).collect();
     tell(&[NotifyState::Status(&line)]);
 }
 

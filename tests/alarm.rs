@@ -70,10 +70,7 @@ struct Book {
 impl Book {
     fn new(tables: &BTreeMap<String, Timetable>, since: Moment) -> Self {
         let served = tables.keys().map(|target| (target.clone(), since)).collect();
-        Self {
-            served,
-            started: Vec::new(),
-        }
+        Self { served, started: Vec::new() }
     }
 
     fn serve(&mut self, tables: &BTreeMap<String, Timetable>, now: Moment) {
@@ -101,11 +98,7 @@ async fn turn(dial: &Dial, to: Moment, woken: &mut UnboundedReceiver<Moment>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_thousand_targets_in_one_second_are_neither_lost_nor_doubled() {
     // At noon UTC and at one more hour each, told on three clocks: more distinct schedules than get a job of their own.
-    let clocks = [
-        (Tz::UTC, 0, 12),
-        (Tz::Asia__Shanghai, 0, 20),
-        (Tz::Asia__Kathmandu, 45, 17),
-    ];
+    let clocks = [(Tz::UTC, 0, 12), (Tz::Asia__Shanghai, 0, 20), (Tz::Asia__Kathmandu, 45, 17)];
     let tables: BTreeMap<String, Timetable> = (0..5_000)
         .map(|number| {
             let (zone, minute, noon) = clocks[number % 3];
@@ -157,10 +150,7 @@ async fn both_clock_changes_and_a_clock_that_jumps() {
         ("2026-03-29T02:30:00Z", &[("utc", "2026-03-29T02:30:00Z")]),
         ("2026-03-30T00:30:00Z", &[("berlin", "2026-03-30T00:30:00Z")]),
         // Suspended for seven months: one start each, for the newest slot.
-        (
-            "2026-10-25T00:15:00Z",
-            &[("berlin", "2026-10-24T00:30:00Z"), ("utc", "2026-10-24T02:30:00Z")],
-        ),
+        ("2026-10-25T00:15:00Z", &[("berlin", "2026-10-24T00:30:00Z"), ("utc", "2026-10-24T02:30:00Z")]),
         // 02:30 comes twice: the first pass only.
         ("2026-10-25T00:30:00Z", &[("berlin", "2026-10-25T00:30:00Z")]),
         ("2026-10-25T01:30:00Z", &[]),
@@ -174,11 +164,7 @@ async fn both_clock_changes_and_a_clock_that_jumps() {
         turn(&dial, at(now), &mut woken).await;
         book.started.clear();
         book.serve(&tables, dial.now());
-        let started: Vec<(&str, Moment)> = book
-            .started
-            .iter()
-            .map(|(target, slot)| (target.as_str(), *slot))
-            .collect();
+        let started: Vec<(&str, Moment)> = book.started.iter().map(|(target, slot)| (target.as_str(), *slot)).collect();
         let expected: Vec<(&str, Moment)> = expected.iter().map(|(target, slot)| (*target, at(slot))).collect();
         assert_eq!(started, expected, "{now}");
     }

@@ -1,6 +1,7 @@
 //! The configuration as its files are written: what is found, in which words, and what never shows.
 
-use keywheel::config::{self, Config, Loaded, LoginForm, Provider, SecretRef, Sink};
+use keywheel::config::{self, Config, Loaded, Provider, SecretRef, Sink};
+use keywheel::probe::redis::FormChoice as LoginForm;
 use keywheel::rotation::plan::Limits;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -12,24 +13,17 @@ use std::path::{Path, PathBuf};
 const PLANTED: &str = "hunter2";
 
 fn lines(path: &Path, variables: &[(&str, &str)]) -> Vec<String> {
-    let variables = variables
-        .iter()
-        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let findings = match config::load(path, variables) {
         Ok(loaded) => loaded.warnings,
         Err(findings) => findings.0,
     };
     let folder = format!("{}/", path.parent().expect("a file lies in a folder").display());
-    findings
-        .iter()
-        .map(|finding| finding.to_string().replace(&folder, ""))
-        .collect()
+    findings.iter().map(|finding| finding.to_string().replace(&folder, "")).collect()
 }
 
 fn load(path: &Path, variables: &[(&str, &str)]) -> Loaded {
-    let variables = variables
-        .iter()
-        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     config::load(path, variables).unwrap_or_else(|findings| panic!("{findings}"))
 }
 
@@ -80,10 +74,7 @@ fn each_fixture_gives_exactly_its_findings() {
         let found: Vec<String> = found.iter().map(|line| line.replace(&format!("{name}:"), "")).collect();
         if std::env::var_os("KEYWHEEL_BLESS").is_some() {
             let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("#= ")).collect();
-            let all = kept
-                .iter()
-                .map(|line| (*line).to_owned())
-                .chain(found.iter().map(|line| format!("#= {line}")));
+            let all = kept.iter().map(|line| (*line).to_owned()).chain(found.iter().map(|line| format!("#= {line}")));
             std::fs::write(&path, all.map(|line| line + "\n").collect::<String>()).unwrap();
         } else {
             assert_eq!(found, expected, "{name}");
@@ -115,14 +106,8 @@ fn files_that_are_no_configuration_are_refused_with_a_sentence() {
     let bad_text = [b"[daemon]\nledger = \"".as_slice(), &[0xff], b"hunter2\"\n"].concat();
     for (content, sentence) in [
         (b"".as_slice(), "keywheel.toml: The configuration is empty"),
-        (
-            b"\xef\xbb\xbf# nothing\r\n",
-            "keywheel.toml: The configuration is empty",
-        ),
-        (
-            &bad_text,
-            "keywheel.toml:2:11: This is not UTF-8. Next: save the file as UTF-8",
-        ),
+        (b"\xef\xbb\xbf# nothing\r\n", "keywheel.toml: The configuration is empty"),
+        (&bad_text, "keywheel.toml:2:11: This is not UTF-8. Next: save the file as UTF-8"),
     ] {
         let (_folder, path) = folder(content);
         let found = lines(&path, &[]);
@@ -130,12 +115,7 @@ fn files_that_are_no_configuration_are_refused_with_a_sentence() {
         assert!(found[0].starts_with(sentence), "{found:?}");
     }
     let (whole, path) = folder(b"");
-    std::fs::File::options()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(100 * 1024 * 1024)
-        .unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(100 * 1024 * 1024).unwrap();
     assert!(lines(&path, &[])[0].starts_with("keywheel.toml: The file is larger than 64 MiB"));
     assert_eq!(
         lines(&whole.path().join("absent.toml"), &[]),
@@ -154,11 +134,7 @@ fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
     let (_folder, path) = folder(text.replace("every", "evry").as_bytes());
     let expected =
         "keywheel.toml:20:1: targets.orders-cache.evry: There is no such key here. Next: did you mean every?";
-    assert!(
-        lines(&path, &[]).iter().any(|line| line == expected),
-        "{:?}",
-        lines(&path, &[])
-    );
+    assert!(lines(&path, &[]).iter().any(|line| line == expected), "{:?}", lines(&path, &[]));
 }
 
 #[test]
@@ -166,14 +142,8 @@ fn later_layers_win_key_by_key_and_tables_inside_a_section_as_a_whole() {
     let (folder, path) = folder(SMALL.replace(".cache2", "-two").as_bytes());
     std::fs::create_dir(folder.path().join("keywheel.d")).unwrap();
     let more = |name: &str, text: &str| std::fs::write(folder.path().join("keywheel.d").join(name), text).unwrap();
-    more(
-        "10-first.toml",
-        "[daemon]\nmax-in-flight = 10\nlog = \"json\"\nsealing-key = { credential = \"k\" }\n",
-    );
-    more(
-        "20-second.toml",
-        "[daemon]\nmax-in-flight = 20\n[targets.orders-cache]\naccount = \"app\"\n",
-    );
+    more("10-first.toml", "[daemon]\nmax-in-flight = 10\nlog = \"json\"\nsealing-key = { credential = \"k\" }\n");
+    more("20-second.toml", "[daemon]\nmax-in-flight = 20\n[targets.orders-cache]\naccount = \"app\"\n");
     more(".hidden.toml", "not toml at all");
     more("notes.txt", "not toml at all");
     let Loaded { config, .. } = load(
@@ -194,11 +164,7 @@ fn later_layers_win_key_by_key_and_tables_inside_a_section_as_a_whole() {
     let target = &config.targets[&"orders-cache".parse().unwrap()];
     assert_eq!(target.address.account, "app");
     assert_eq!(target.adopt, Some(SecretRef::File("/p".into())));
-    assert!(
-        target.timetable.describe().contains("alert when older than 45d"),
-        "{}",
-        target.timetable.describe()
-    );
+    assert!(target.timetable.describe().contains("alert when older than 45d"), "{}", target.timetable.describe());
     assert_eq!(config.targets[&"orders-two".parse().unwrap()].sinks.len(), 1);
     more("30-third.toml", "[daemon]\nlogg = \"hunter2\"\n");
     assert_eq!(
@@ -256,12 +222,7 @@ fn nothing_a_file_says_is_turned_into_another_type() {
         ("1.5", "a number with a fraction"),
         ("1979-05-27", "a date"),
     ] {
-        let (_folder, path) = folder(
-            SMALL
-                .replace("\"crs-1\"", written)
-                .replace(".cache2", "-two")
-                .as_bytes(),
-        );
+        let (_folder, path) = folder(SMALL.replace("\"crs-1\"", written).replace(".cache2", "-two").as_bytes());
         assert_eq!(
             lines(&path, &[]),
             [format!(
@@ -293,10 +254,7 @@ fn the_reference_shows_the_true_defaults() {
     assert_eq!(reference.providers, minimal.providers);
     let login = |target: &str| reference.targets[&target.parse().unwrap()].login.clone().unwrap();
     let (full, short) = (login("sessions-cache"), login("orders-cache"));
-    assert_eq!(
-        (full.connections, full.form, full.timeout),
-        (short.connections, LoginForm::Auto, short.timeout)
-    );
+    assert_eq!((full.connections, full.form, full.timeout), (short.connections, LoginForm::Auto, short.timeout));
     let sink = |config: &Config| match &config.sinks[&"orders-env".parse().unwrap()] {
         Sink::File(file) => (file.mode, file.path.clone()),
         Sink::Command(_) => panic!("a file"),
@@ -341,20 +299,10 @@ fn the_reference_names_every_key_and_no_other() {
             }
         }
     }
-    let known: BTreeSet<(String, String)> = config::known_keys()
-        .into_iter()
-        .map(|(section, key)| (section.to_owned(), key))
-        .collect();
-    assert_eq!(
-        named.difference(&known).collect::<Vec<_>>(),
-        Vec::<&(String, String)>::new(),
-        "not known"
-    );
-    assert_eq!(
-        known.difference(&named).collect::<Vec<_>>(),
-        Vec::<&(String, String)>::new(),
-        "not explained"
-    );
+    let known: BTreeSet<(String, String)> =
+        config::known_keys().into_iter().map(|(section, key)| (section.to_owned(), key)).collect();
+    assert_eq!(named.difference(&known).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "not known");
+    assert_eq!(known.difference(&named).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "not explained");
 }
 
 #[test]
@@ -385,22 +333,13 @@ fn secrets_are_read_from_where_the_reference_says() {
         (file("group-writes", b"hunter2", 0o660), Err("has the mode 0660")),
         (file("others-read", b"hunter2", 0o644), Err("has the mode 0644")),
         (file("binary", b"hunter2\xff", 0o600), Err("does not hold UTF-8 text")),
-        (
-            file("large", &vec![b'h'; config::SECRET_LIMIT + 1], 0o600),
-            Err("more than a secret"),
-        ),
+        (file("large", &vec![b'h'; config::SECRET_LIMIT + 1], 0o600), Err("more than a secret")),
         (file("nothing", b"", 0o600), Err("is empty")),
         (SecretRef::File(folder.path().join("link")), Ok("linked")),
-        (
-            SecretRef::File(folder.path().join("absent")),
-            Err("cannot be read: entity not found"),
-        ),
+        (SecretRef::File(folder.path().join("absent")), Err("cannot be read: entity not found")),
         (SecretRef::File(folder.path().to_owned()), Err("is not a file")),
         (SecretRef::Credential("windows".to_owned()), Ok("hunter2")),
-        (
-            SecretRef::Credential("absent".to_owned()),
-            Err("The credential absent cannot be read"),
-        ),
+        (SecretRef::Credential("absent".to_owned()), Err("The credential absent cannot be read")),
     ] {
         match (reference.read(&env), expected) {
             (Ok(secret), Ok(expected)) => assert_eq!(secret.expose(), expected, "{reference}"),
@@ -431,9 +370,5 @@ fn a_large_fleet_is_read_as_one_file() {
     assert_eq!(findings.0.len(), 2_000);
     let shown = findings.to_string();
     assert_eq!(shown.lines().count(), 202);
-    assert!(
-        shown.ends_with("and 1900 more\n2000 problems in the configuration"),
-        "{}",
-        &shown[shown.len() - 80..]
-    );
+    assert!(shown.ends_with("and 1900 more\n2000 problems in the configuration"), "{}", &shown[shown.len() - 80..]);
 }

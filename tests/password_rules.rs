@@ -38,11 +38,7 @@ fn tencent_ckv(password: &str) -> bool {
 /// ! @ # $ % ^ & * ( ) _ + - =
 fn alibaba(password: &str) -> bool {
     let has = |belongs: fn(char) -> bool| usize::from(password.contains(belongs));
-    let special = |character| {
-        "! @ # $ % ^ & * ( ) _ + - ="
-            .split(' ')
-            .any(|one| one.starts_with(character))
-    };
+    let special = |character| "! @ # $ % ^ & * ( ) _ + - =".split(' ').any(|one| one.starts_with(character));
     let kinds = has(|c| c.is_ascii_uppercase()) + has(|c| c.is_ascii_lowercase()) + has(|c| c.is_ascii_digit());
     let known = password.chars().all(|c| c.is_ascii_alphanumeric() || special(c));
     known && kinds + usize::from(password.contains(special)) >= 3 && password.len() >= 8 && password.len() <= 32
@@ -74,16 +70,8 @@ fn assert_all_comply(what: &str, policy: &Policy, is_good: impl Fn(&str) -> bool
 
 /// A policy as wide as the profile allows, so that the rare passwords turn up too.
 fn widest(profile: Profile, length: u32, specials: &str) -> Policy {
-    let alphabet: String = ('a'..='z')
-        .chain('A'..='Z')
-        .chain('0'..='9')
-        .chain(specials.chars())
-        .collect();
-    let settings = PolicySettings {
-        length,
-        alphabet,
-        ..profile.default_settings()
-    };
+    let alphabet: String = ('a'..='z').chain('A'..='Z').chain('0'..='9').chain(specials.chars()).collect();
+    let settings = PolicySettings { length, alphabet, ..profile.default_settings() };
     let policy = Policy::parse(&settings).expect("the widest policy can be met");
     assert_eq!(profile.accepts_policy(&policy), Ok(()));
     policy
@@ -120,9 +108,7 @@ fn the_validators_refuse_what_the_vendors_refuse() {
 #[test]
 fn tencent_passwords_comply() {
     let profile = Profile::Tencent;
-    assert_all_comply("default", &profile.default_policy(), |password| {
-        tencent(password) && house(password)
-    });
+    assert_all_comply("default", &profile.default_policy(), |password| tencent(password) && house(password));
     let wide = widest(profile, 30, "()~!#$%^&*-+=_|{}[];<>,.?/");
     assert_all_comply("widest", &wide, tencent);
 }
@@ -130,41 +116,28 @@ fn tencent_passwords_comply() {
 #[test]
 fn tencent_ckv_passwords_comply() {
     let profile = Profile::TencentCkv;
-    assert_all_comply("default", &profile.default_policy(), |password| {
-        tencent_ckv(password) && house(password)
-    });
+    assert_all_comply("default", &profile.default_policy(), |password| tencent_ckv(password) && house(password));
 }
 
 #[test]
 fn alibaba_passwords_comply() {
     let profile = Profile::Alibaba;
-    assert_all_comply("default", &profile.default_policy(), |password| {
-        alibaba(password) && house(password)
-    });
+    assert_all_comply("default", &profile.default_policy(), |password| alibaba(password) && house(password));
     assert_all_comply("widest", &widest(profile, 32, "!@#$%^&*()_+-="), alibaba);
 }
 
 #[test]
 fn redis_passwords_comply() {
     let profile = Profile::Redis;
-    assert_all_comply("default", &profile.default_policy(), |password| {
-        redis(password) && house(password)
-    });
+    assert_all_comply("default", &profile.default_policy(), |password| redis(password) && house(password));
 }
 
 /// "DescribeInstancePasswordPolicy": at least so many letters, digits, special characters, and characters in all.
 #[test]
 fn passwords_for_an_instance_with_its_own_rule_comply_with_both() {
     let profile = Profile::Tencent;
-    let extra = Extra {
-        letters: 9,
-        digits: 8,
-        specials: 7,
-        length: 26,
-    };
-    let policy = profile
-        .tightened(&profile.default_policy(), extra)
-        .expect("26 characters are room enough");
+    let extra = Extra { letters: 9, digits: 8, specials: 7, length: 26 };
+    let policy = profile.tightened(&profile.default_policy(), extra).expect("26 characters are room enough");
     assert_all_comply("tightened", &policy, |password| {
         let letters = password.matches(char::is_alphabetic).count();
         let digits = password.matches(char::is_numeric).count();

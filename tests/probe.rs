@@ -28,11 +28,7 @@ impl Server {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let lines = if lines.contains("PORT") {
-            lines.to_owned()
-        } else {
-            format!("port PORT\n{lines}")
-        };
+        let lines = if lines.contains("PORT") { lines.to_owned() } else { format!("port PORT\n{lines}") };
         let settings = format!(
             "bind 127.0.0.1\nsave \"\"\nappendonly no\ndir {}\n{}\n",
             folder.path().display(),
@@ -52,11 +48,7 @@ impl Server {
             assert!(length > 0, "redis-server ended: {log}");
         }
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Self {
-            child,
-            port,
-            _folder: folder,
-        }
+        Self { child, port, _folder: folder }
     }
 
     fn with_password(password: &str) -> Self {
@@ -89,10 +81,7 @@ fn quoted(word: &str) -> String {
 
 fn probe(address: &str, forms: Vec<LoginForm>, more: serde_json::Value) -> RedisProbe {
     let mut settings = serde_json::json!({ "address": address, "timeout": "20s" });
-    settings
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     RedisProbe::new(serde_json::from_value(settings).unwrap(), forms).unwrap()
 }
 
@@ -163,11 +152,7 @@ async fn passwords_with_every_special_character_are_proven_and_refused() {
 async fn each_login_form_is_what_the_documents_say() {
     let rows = [
         (LoginForm::Password, "p:@w", None),
-        (
-            LoginForm::InstanceColonPassword("crs-5a4py64p".to_owned()),
-            "crs-5a4py64p:p:@w",
-            None,
-        ),
+        (LoginForm::InstanceColonPassword("crs-5a4py64p".to_owned()), "crs-5a4py64p:p:@w", None),
         (LoginForm::AccountAtPassword("app".to_owned()), "app@p:@w", None),
         (LoginForm::UserAndPassword("app".to_owned()), "p:@w", Some("app")),
     ];
@@ -195,10 +180,7 @@ async fn auto_finds_the_form_that_works_and_remembers_it() {
         assert_eq!(probe.form(), form);
         assert_eq!(probe.login(&secret("pw")).await, Login::Accepted);
     }
-    assert_eq!(
-        tencent_forms("crs-1", "app", false),
-        [LoginForm::AccountAtPassword("app".to_owned())]
-    );
+    assert_eq!(tencent_forms("crs-1", "app", false), [LoginForm::AccountAtPassword("app".to_owned())]);
 }
 
 #[tokio::test]
@@ -214,10 +196,7 @@ async fn a_changed_password_is_seen_at_once() {
 #[tokio::test]
 async fn a_free_instance_proves_nothing() {
     let server = Server::start("user app on +ping ~* >pw");
-    assert_eq!(
-        plain(server.port, vec![LoginForm::Password]).login(&secret("pw")).await,
-        Login::PasswordFree
-    );
+    assert_eq!(plain(server.port, vec![LoginForm::Password]).login(&secret("pw")).await, Login::PasswordFree);
     // The named user's password is compared all the same.
     let named = plain(server.port, vec![LoginForm::UserAndPassword("app".to_owned())]);
     assert_eq!(named.login(&secret("pw")).await, Login::Accepted);
@@ -252,10 +231,8 @@ fn certificates(folder: &Path) {
     let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
     let issuer = rcgen::Issuer::new(authority, authority_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["redis.test".to_owned()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(vec!["redis.test".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     std::fs::write(folder.join("ca.pem"), authority_pem).unwrap();
     std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
@@ -344,9 +321,7 @@ async fn several_connections_must_agree() {
         let port = scripted(scripts.map(Script::clone).to_vec());
         let address = format!("redis://127.0.0.1:{port}");
         let settings = serde_json::json!({ "connections": 3 });
-        probe(&address, vec![LoginForm::Password], settings)
-            .login(&secret("pw"))
-            .await
+        probe(&address, vec![LoginForm::Password], settings).login(&secret("pw")).await
     };
     assert_eq!(login([&welcome, &welcome, &welcome]).await, Login::Accepted);
     assert_eq!(login([&refusal, &refusal, &refusal]).await, Login::Refused);
@@ -385,13 +360,7 @@ fn settings_are_an_address_or_a_table_and_checked_whole() {
     assert_eq!(all.len(), 3, "{all:?}");
     let missing = findings(serde_json::json!({ "address": "rediss://h", "ca": "/no/such/file" }));
     assert!(missing[0].what.contains("/no/such/file"), "{missing:?}");
-    let six = RedisProbe::new(
-        read(serde_json::json!("redis://[fd00::1]")).unwrap(),
-        vec![LoginForm::Password],
-    )
-    .unwrap();
-    assert_eq!(
-        (six.route(), six.host(), six.port()),
-        ("redis://[fd00::1]:6379", "fd00::1", 6379)
-    );
+    let six =
+        RedisProbe::new(read(serde_json::json!("redis://[fd00::1]")).unwrap(), vec![LoginForm::Password]).unwrap();
+    assert_eq!((six.route(), six.host(), six.port()), ("redis://[fd00::1]:6379", "fd00::1", 6379));
 }

@@ -28,10 +28,7 @@ fn secret(text: &str) -> Secret {
 }
 
 fn address() -> Address {
-    Address {
-        instance: "crs-1".to_owned(),
-        account: "root".to_owned(),
-    }
+    Address { instance: "crs-1".to_owned(), account: "root".to_owned() }
 }
 
 fn rotation() -> RotationId {
@@ -64,9 +61,7 @@ fn settings(endpoint: &str) -> TencentSettings {
 }
 
 fn provider(settings: TencentSettings, credentials: Arc<dyn CredentialSource>) -> Tencent {
-    Tencent::new(settings, credentials, Arc::new(|| Moment::from_seconds(NEW_YEAR)))
-        .ok()
-        .unwrap()
+    Tencent::new(settings, credentials, Arc::new(|| Moment::from_seconds(NEW_YEAR))).ok().unwrap()
 }
 
 async fn scripted(steps: Vec<Step>) -> (Scripted, Tencent) {
@@ -76,17 +71,11 @@ async fn scripted(steps: Vec<Step>) -> (Scripted, Tencent) {
 }
 
 async fn change(provider: &Tencent) -> Answer {
-    provider
-        .change(&address(), rotation(), &secret(OLD), &secret(NEW))
-        .await
+    provider.change(&address(), rotation(), &secret(OLD), &secret(NEW)).await
 }
 
 fn actions(server: &Scripted) -> Vec<String> {
-    server
-        .seen()
-        .iter()
-        .map(|seen| seen.header("x-tc-action").unwrap_or_default().to_owned())
-        .collect()
+    server.seen().iter().map(|seen| seen.header("x-tc-action").unwrap_or_default().to_owned()).collect()
 }
 
 const ACCEPTED_SEVEN: Answer = Answer::Accepted { task: Some(TaskId(7)) };
@@ -97,10 +86,7 @@ async fn a_change_is_sent_whole_and_once() {
     assert_eq!(change(&provider).await, ACCEPTED_SEVEN);
     let seen = server.seen();
     assert_eq!(seen.len(), 1);
-    assert_eq!(
-        seen[0].body,
-        r#"{"InstanceId":"crs-1","OldPassword":"OldPassw0rd\"01","Password":"NewPassw0rd!02"}"#
-    );
+    assert_eq!(seen[0].body, r#"{"InstanceId":"crs-1","OldPassword":"OldPassw0rd\"01","Password":"NewPassw0rd!02"}"#);
     assert!(seen[0].head.starts_with("post / http/1.1"));
     let host = server.address.to_string();
     for (name, value) in [
@@ -127,20 +113,14 @@ async fn every_broken_answer_to_a_change_is_doubt_and_is_sent_once() {
     let rows = [
         ("closed without a word", Step::Raw(String::new())),
         ("half a head", Step::Raw("HTTP/1.1 20".to_owned())),
-        (
-            "half a body",
-            ok("Content-Length: 900\r\n\r\n{\"Response\":{\"TaskId\":7"),
-        ),
+        ("half a body", ok("Content-Length: 900\r\n\r\n{\"Response\":{\"TaskId\":7")),
         ("not HTTP", Step::Raw("+OK\r\n".to_owned())),
         ("HTML", reply("<html>")),
         ("empty", reply("")),
         ("wrong shape", reply(r#"{"Response":{"RequestId":"r"}}"#)),
         ("500", Step::Reply(500, String::new(), ACCEPTED.to_owned())),
         ("502", Step::Reply(502, String::new(), "bad gateway".to_owned())),
-        (
-            "a redirect",
-            Step::Reply(307, "Location: /elsewhere\r\n".to_owned(), String::new()),
-        ),
+        ("a redirect", Step::Reply(307, "Location: /elsewhere\r\n".to_owned(), String::new())),
         ("100 MB announced", ok("Content-Length: 104857600\r\n\r\n{")),
         ("never ends", Step::Endless),
         ("an unknown code", error("Novel.Code")),
@@ -206,18 +186,11 @@ async fn an_unknown_name_is_followed_by_the_other_and_what_works_is_remembered()
         let (server, provider) = scripted(vec![error(code), reply(ACCEPTED), reply(ACCEPTED)]).await;
         assert_eq!(change(&provider).await, ACCEPTED_SEVEN);
         assert_eq!(change(&provider).await, ACCEPTED_SEVEN);
-        let expected = [
-            "modifyinstancepassword",
-            "modfiyinstancepassword",
-            "modfiyinstancepassword",
-        ];
+        let expected = ["modifyinstancepassword", "modfiyinstancepassword", "modfiyinstancepassword"];
         assert_eq!(actions(&server), expected, "{code}");
     }
     let rows = [
-        (
-            ActionSpelling::Auto,
-            vec!["modifyinstancepassword", "modfiyinstancepassword"],
-        ),
+        (ActionSpelling::Auto, vec!["modifyinstancepassword", "modfiyinstancepassword"]),
         (ActionSpelling::Corrected, vec!["modifyinstancepassword"]),
         (ActionSpelling::Misspelt, vec!["modfiyinstancepassword"]),
     ];
@@ -226,16 +199,7 @@ async fn an_unknown_name_is_followed_by_the_other_and_what_works_is_remembered()
         let mut settings = settings(&format!("http://{}/", server.address));
         settings.action_spelling = spelling;
         let answer = change(&provider(settings, fixed())).await;
-        assert!(
-            matches!(
-                answer,
-                Answer::Refused {
-                    refusal: Refusal::Fatal,
-                    ..
-                }
-            ),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Answer::Refused { refusal: Refusal::Fatal, .. }), "{answer:?}");
         assert_eq!(actions(&server), expected);
     }
 }
@@ -280,10 +244,7 @@ impl CredentialSource for Renewing {
 async fn a_refused_credential_is_read_anew_once() {
     let refused = || error("AuthFailure.TokenFailure");
     let server = Scripted::serve(vec![refused(), reply(ACCEPTED), refused(), refused(), reply(ACCEPTED)]).await;
-    let renewing = provider(
-        settings(&format!("http://{}/", server.address)),
-        Arc::new(Renewing(AtomicUsize::new(0))),
-    );
+    let renewing = provider(settings(&format!("http://{}/", server.address)), Arc::new(Renewing(AtomicUsize::new(0))));
     assert_eq!(change(&renewing).await, ACCEPTED_SEVEN);
     let Answer::Refused { refusal, fault } = change(&renewing).await else {
         panic!("not refused");
@@ -294,13 +255,7 @@ async fn a_refused_credential_is_read_anew_once() {
     assert_eq!(tokens, ["token-0", "token-1", "token-1", "token-2"]);
 
     let (server, provider) = scripted(vec![refused(), reply(ACCEPTED)]).await;
-    assert!(matches!(
-        change(&provider).await,
-        Answer::Refused {
-            refusal: Refusal::Fatal,
-            ..
-        }
-    ));
+    assert!(matches!(change(&provider).await, Answer::Refused { refusal: Refusal::Fatal, .. }));
     assert_eq!(server.seen().len(), 1, "the same credential is not tried twice");
 }
 
@@ -321,23 +276,11 @@ async fn what_the_vendor_repeats_is_scrubbed() {
 #[tokio::test]
 async fn only_the_default_account_is_served() {
     let (server, provider) = scripted(vec![]).await;
-    let other = Address {
-        account: "app".to_owned(),
-        ..address()
-    };
+    let other = Address { account: "app".to_owned(), ..address() };
     let changed = provider.change(&other, rotation(), &secret(OLD), &secret(NEW)).await;
     let reset = provider.reset(&other, rotation(), &secret(NEW)).await;
     for answer in [changed, reset] {
-        assert!(
-            matches!(
-                answer,
-                Answer::Refused {
-                    refusal: Refusal::Fatal,
-                    ..
-                }
-            ),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Answer::Refused { refusal: Refusal::Fatal, .. }), "{answer:?}");
     }
     assert!(server.seen().is_empty());
     assert!(!provider.abilities(&other).reset);
@@ -356,28 +299,15 @@ const NO_POLICY: &str = r#"{"Response":{"PasswordPolicy":{"Enabled":false},"Requ
 #[tokio::test]
 async fn the_change_mark_is_the_clouds_own_text() {
     let (_server, provider) = scripted(vec![reply(ACCOUNTS), error("FailedOperation.UnSupportError")]).await;
-    assert_eq!(
-        provider.change_mark(&address()).await,
-        Ok(Some("2025-01-01 08:00:00".to_owned()))
-    );
-    assert_eq!(
-        provider.change_mark(&address()).await,
-        Ok(None),
-        "an engine older than accounts"
-    );
+    assert_eq!(provider.change_mark(&address()).await, Ok(Some("2025-01-01 08:00:00".to_owned())));
+    assert_eq!(provider.change_mark(&address()).await, Ok(None), "an engine older than accounts");
 }
 
 #[tokio::test]
 async fn an_instance_that_cannot_be_changed_is_not_asked_further() {
     let (server, provider) = scripted(vec![reply(&instances(2, true)), reply(&instances(1, false))]).await;
-    assert_eq!(
-        provider.inspect(&address()).await.unwrap().condition,
-        Condition::PasswordFree
-    );
-    assert!(matches!(
-        provider.inspect(&address()).await.unwrap().condition,
-        Condition::Busy(_)
-    ));
+    assert_eq!(provider.inspect(&address()).await.unwrap().condition, Condition::PasswordFree);
+    assert!(matches!(provider.inspect(&address()).await.unwrap().condition, Condition::Busy(_)));
     assert_eq!(actions(&server), ["describeinstances", "describeinstances"]);
 }
 
@@ -393,16 +323,11 @@ async fn an_endpoint_without_password_policies_is_asked_once() {
     ])
     .await;
     let first = provider.inspect(&address()).await.unwrap();
-    assert_eq!(
-        (first.condition, first.change_mark, first.password_policy),
-        (Condition::Ready, None, None)
-    );
+    assert_eq!((first.condition, first.change_mark, first.password_policy), (Condition::Ready, None, None));
     let second = provider.inspect(&address()).await.unwrap();
     assert_eq!(second.change_mark.as_deref(), Some("2025-01-01 08:00:00"));
     let asked = actions(&server);
-    let policies = asked
-        .iter()
-        .filter(|action| *action == "describeinstancepasswordpolicy");
+    let policies = asked.iter().filter(|action| *action == "describeinstancepasswordpolicy");
     assert_eq!(policies.count(), 1, "{asked:?}");
 }
 
@@ -419,31 +344,14 @@ async fn check_reports_every_finding_at_once() {
             "old endpoint",
             after(
                 reply(&instances(2, false)),
-                vec![
-                    error("FailedOperation.UnSupportError"),
-                    reply(NO_TASKS),
-                    unknown_task(),
-                    error("InvalidAction"),
-                ],
+                vec![error("FailedOperation.UnSupportError"), reply(NO_TASKS), unknown_task(), error("InvalidAction")],
             ),
             vec![],
         ),
-        (
-            "password-free",
-            after(reply(&instances(2, true)), healthy()),
-            vec![Kind::PasswordFree],
-        ),
-        (
-            "stopped",
-            after(reply(&instances(-2, false)), healthy()),
-            vec![Kind::Gone],
-        ),
+        ("password-free", after(reply(&instances(2, true)), healthy()), vec![Kind::PasswordFree]),
+        ("stopped", after(reply(&instances(-2, false)), healthy()), vec![Kind::Gone]),
         ("busy", after(reply(&instances(1, false)), healthy()), vec![Kind::Busy]),
-        (
-            "clock",
-            after(late(instances(2, false)), healthy()),
-            vec![Kind::ClockSkew],
-        ),
+        ("clock", after(late(instances(2, false)), healthy()), vec![Kind::ClockSkew]),
         (
             "clock refused",
             vec![
@@ -452,36 +360,15 @@ async fn check_reports_every_finding_at_once() {
             ],
             vec![Kind::ClockSkew],
         ),
-        (
-            "bad key",
-            vec![error("AuthFailure.SecretIdNotFound")],
-            vec![Kind::CredentialRefused],
-        ),
-        (
-            "bad signature",
-            vec![error("AuthFailure.SignatureFailure")],
-            vec![Kind::CredentialRefused],
-        ),
-        (
-            "not found",
-            after(error("ResourceNotFound.InstanceNotExists"), healthy()),
-            vec![Kind::NotFound],
-        ),
-        (
-            "denied",
-            vec![denied(), denied(), denied(), denied(), denied()],
-            vec![Kind::Denied; 5],
-        ),
+        ("bad key", vec![error("AuthFailure.SecretIdNotFound")], vec![Kind::CredentialRefused]),
+        ("bad signature", vec![error("AuthFailure.SignatureFailure")], vec![Kind::CredentialRefused]),
+        ("not found", after(error("ResourceNotFound.InstanceNotExists"), healthy()), vec![Kind::NotFound]),
+        ("denied", vec![denied(), denied(), denied(), denied(), denied()], vec![Kind::Denied; 5]),
         (
             "no task permission",
             after(
                 reply(&instances(2, false)),
-                vec![
-                    reply(ACCOUNTS),
-                    reply(NO_TASKS),
-                    error("InvalidParameter.PermissionDenied"),
-                    reply(NO_POLICY),
-                ],
+                vec![reply(ACCOUNTS), reply(NO_TASKS), error("InvalidParameter.PermissionDenied"), reply(NO_POLICY)],
             ),
             vec![Kind::Denied],
         ),
@@ -499,17 +386,10 @@ async fn check_reports_every_finding_at_once() {
 #[tokio::test]
 async fn settings_that_make_no_provider_are_refused() {
     for quota in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
-        let settings = TencentSettings {
-            quota,
-            ..settings("http://127.0.0.1:1/")
-        };
+        let settings = TencentSettings { quota, ..settings("http://127.0.0.1:1/") };
         let made = Tencent::new(settings, fixed(), Arc::new(|| Moment::from_seconds(0)));
         assert_eq!(made.err().map(|fault| fault.kind), Some(Kind::ConfigInvalid), "{quota}");
     }
-    let made = Tencent::new(
-        settings("http://10.0.0.1/"),
-        fixed(),
-        Arc::new(|| Moment::from_seconds(0)),
-    );
+    let made = Tencent::new(settings("http://10.0.0.1/"), fixed(), Arc::new(|| Moment::from_seconds(0)));
     assert_eq!(made.err().map(|fault| fault.kind), Some(Kind::ConfigInvalid));
 }

@@ -69,33 +69,19 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         let what = format!("The path of a socket has at most {SOCKET_PATH_LIMIT} bytes");
         section.refuse("control-socket", refusal(what, "choose a shorter path"));
     }
-    let max_in_flight = section
-        .number("max-in-flight", 1..=IN_FLIGHT_LIMIT)
-        .unwrap_or(MAX_IN_FLIGHT);
-    let log = section
-        .choice("log", &[("human", LogForm::Human), ("json", LogForm::Json)])
-        .unwrap_or_default();
-    Some(Daemon {
-        ledger: ledger?,
-        sealing_key: sealing_key?,
-        control_socket,
-        time_zone,
-        max_in_flight,
-        log,
-    })
+    let max_in_flight = section.number("max-in-flight", 1..=IN_FLIGHT_LIMIT).unwrap_or(MAX_IN_FLIGHT);
+    let log = section.choice("log", &[("human", LogForm::Human), ("json", LogForm::Json)]).unwrap_or_default();
+    Some(Daemon { ledger: ledger?, sealing_key: sealing_key?, control_socket, time_zone, max_in_flight, log })
 }
 
 fn ledger_url(text: &str) -> Result<LedgerUrl, Refusal> {
     let advice = "write sqlite:// and an absolute path, such as sqlite:///var/lib/keywheel/ledger.db";
-    let path = text
-        .strip_prefix("sqlite://")
-        .ok_or_else(|| refusal("This is no ledger that keywheel knows", advice))?;
+    let path =
+        text.strip_prefix("sqlite://").ok_or_else(|| refusal("This is no ledger that keywheel knows", advice))?;
     if path.ends_with('/') || path.contains(['?', '#', '%']) {
         return Err(refusal("This is not the path of a file", advice));
     }
-    absolute(path)
-        .map(LedgerUrl::Sqlite)
-        .map_err(|_| refusal("The ledger's path is not absolute", advice))
+    absolute(path).map(LedgerUrl::Sqlite).map_err(|_| refusal("The ledger's path is not absolute", advice))
 }
 
 /// The zone at `time-zone`.

@@ -80,30 +80,19 @@ pub fn parse_value(text: &str, origin: &Origin) -> Option<Value> {
 /// The parser's message names what it expected and the types it met, never what is written there.
 fn syntax(origin: Origin, message: &str) -> Finding {
     let (what, next_step) = match message {
-        "duplicate key" => (
-            "This key stands twice in its table".to_owned(),
-            "keep one of them".to_owned(),
-        ),
+        "duplicate key" => ("This key stands twice in its table".to_owned(), "keep one of them".to_owned()),
         other => (
             format!("This is not TOML: {other}"),
             "correct the line; texts stand in \"quotes\", tables in [brackets]".to_owned(),
         ),
     };
-    Finding {
-        origin,
-        key: String::new(),
-        what,
-        next_step: Some(next_step),
-    }
+    Finding { origin, key: String::new(), what, next_step: Some(next_step) }
 }
 
 fn table(from: &DeTable<'_>, lines: &Lines<'_>) -> Table {
     from.iter()
         .map(|(key, held)| {
-            let node = Node {
-                origin: lines.origin(key.span().start),
-                value: value(held.get_ref(), lines),
-            };
+            let node = Node { origin: lines.origin(key.span().start), value: value(held.get_ref(), lines) };
             (key.get_ref().to_string(), node)
         })
         .collect()
@@ -122,10 +111,7 @@ fn value(from: &DeValue<'_>, lines: &Lines<'_>) -> Value {
         DeValue::Array(items) => Value::List(
             items
                 .iter()
-                .map(|item| Node {
-                    origin: lines.origin(item.span().start),
-                    value: value(item.get_ref(), lines),
-                })
+                .map(|item| Node { origin: lines.origin(item.span().start), value: value(item.get_ref(), lines) })
                 .collect(),
         ),
         DeValue::Table(inner) => Value::Table(table(inner, lines)),
@@ -142,25 +128,12 @@ struct Lines<'a> {
 impl<'a> Lines<'a> {
     fn of(text: &'a str, place: &Arc<str>, layer: usize) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
-        Self {
-            text,
-            starts: starts.collect(),
-            whole: Origin {
-                layer,
-                line: 0,
-                column: 0,
-                place: place.clone(),
-            },
-        }
+        Self { text, starts: starts.collect(), whole: Origin { layer, line: 0, column: 0, place: place.clone() } }
     }
 
     /// No lines: everything stands at one place.
     fn flat(origin: &Origin) -> Lines<'static> {
-        Lines {
-            text: "",
-            starts: Vec::new(),
-            whole: origin.clone(),
-        }
+        Lines { text: "", starts: Vec::new(), whole: origin.clone() }
     }
 
     fn origin(&self, at: usize) -> Origin {
@@ -169,10 +142,6 @@ impl<'a> Lines<'a> {
             return self.whole.clone();
         };
         let before = self.text.get(start..at).unwrap_or_default();
-        Origin {
-            line,
-            column: before.chars().count() + 1,
-            ..self.whole.clone()
-        }
+        Origin { line, column: before.chars().count() + 1, ..self.whole.clone() }
     }
 }

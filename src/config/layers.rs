@@ -76,12 +76,7 @@ pub fn read(path: &Path, variables: Vec<(OsString, OsString)>) -> Result<Merged,
 }
 
 fn origin_of(path: &Path, layer: usize) -> Origin {
-    Origin {
-        layer,
-        line: 0,
-        column: 0,
-        place: Arc::from(path.display().to_string()),
-    }
+    Origin { layer, line: 0, column: 0, place: Arc::from(path.display().to_string()) }
 }
 
 fn folder_files(path: &Path) -> Result<Vec<PathBuf>, Finding> {
@@ -106,9 +101,7 @@ fn folder_files(path: &Path) -> Result<Vec<PathBuf>, Finding> {
     let mut files = Vec::new();
     for entry in entries {
         let file = entry.map_err(unreadable)?.path();
-        let hidden = file
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if !hidden && file.extension().is_some_and(|ending| ending == "toml") {
             files.push(file);
         }
@@ -126,12 +119,7 @@ fn folder_files(path: &Path) -> Result<Vec<PathBuf>, Finding> {
 fn read_file(path: &Path, layer: usize) -> Result<Table, Vec<Finding>> {
     let whole = origin_of(path, layer);
     let refuse = |origin: Origin, what: String, next_step: &str| {
-        Err(vec![Finding {
-            origin,
-            key: String::new(),
-            what,
-            next_step: Some(next_step.to_owned()),
-        }])
+        Err(vec![Finding { origin, key: String::new(), what, next_step: Some(next_step.to_owned()) }])
     };
     let bytes = match bounded_bytes(path) {
         Ok(bytes) => bytes,
@@ -154,11 +142,7 @@ fn read_file(path: &Path, layer: usize) -> Result<Table, Vec<Finding>> {
             );
         }
         Err(Unreadable::Io(kind)) => {
-            return refuse(
-                whole,
-                format!("The file cannot be read: {kind}"),
-                "let keywheel's user read it",
-            );
+            return refuse(whole, format!("The file cannot be read: {kind}"), "let keywheel's user read it");
         }
     };
     match std::str::from_utf8(&bytes) {
@@ -273,10 +257,7 @@ impl Held {
             | Value::Other(_)
             | Value::List(_)
             | Value::Table(_)) => {
-                self.values.push(Some(Node {
-                    origin: node.origin,
-                    value,
-                }));
+                self.values.push(Some(Node { origin: node.origin, value }));
                 config::Value::new(None, ValueKind::U64(self.values.len() as u64 - 1))
             }
         }
@@ -290,9 +271,7 @@ impl Held {
         for (key, value) in keys {
             path.push(key.clone());
             let node = if let ValueKind::U64(number) = value.kind {
-                usize::try_from(number)
-                    .ok()
-                    .and_then(|number| self.values.get_mut(number)?.take())
+                usize::try_from(number).ok().and_then(|number| self.values.get_mut(number)?.take())
             } else {
                 Some(Node {
                     origin: self.sections.get(path).unwrap_or(whole).clone(),

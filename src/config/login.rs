@@ -1,6 +1,7 @@
 //! The key `login` of a target: where a password is proven.
 
 use super::reading::{Refusal, Section, refusal};
+use crate::probe::redis::FormChoice;
 use crate::sink::Endpoint;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,29 +27,13 @@ pub struct Login {
     /// How many fresh connections each login opens.
     pub connections: u32,
     /// What a client sends.
-    pub form: LoginForm,
+    pub form: FormChoice,
     /// Certificates (PEM) to trust instead of the machine's.
     pub ca_file: Option<PathBuf>,
     /// The name in the server's certificate, where it is not the host.
     pub tls_name: Option<String>,
     /// How long one connection may take.
     pub timeout: Duration,
-}
-
-/// What a client sends to log in (Tencent Cloud, "Managing Account" and "Connection preparation").
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LoginForm {
-    /// What the provider's documents say.
-    #[default]
-    Auto,
-    /// The password alone.
-    Password,
-    /// `INSTANCE:PASSWORD` as the password.
-    InstanceColonPassword,
-    /// `ACCOUNT@PASSWORD` as the password.
-    AccountAtPassword,
-    /// User and password.
-    UserAndPassword,
 }
 
 pub(super) fn parse(section: &Section<'_>) -> Option<Login> {
@@ -60,36 +45,30 @@ pub(super) fn parse(section: &Section<'_>) -> Option<Login> {
     let mut login = Login {
         endpoint,
         connections: 1,
-        form: LoginForm::Auto,
+        form: FormChoice::Auto,
         ca_file: None,
         tls_name: None,
         timeout: LOGIN_TIMEOUT,
     };
     if let Some(table) = table {
         let forms = [
-            ("auto", LoginForm::Auto),
-            ("password", LoginForm::Password),
-            ("instance-colon-password", LoginForm::InstanceColonPassword),
-            ("account-at-password", LoginForm::AccountAtPassword),
-            ("user-and-password", LoginForm::UserAndPassword),
+            ("auto", FormChoice::Auto),
+            ("password", FormChoice::Password),
+            ("instance-colon-password", FormChoice::InstanceColonPassword),
+            ("account-at-password", FormChoice::AccountAtPassword),
+            ("user-and-password", FormChoice::UserAndPassword),
         ];
         login.connections = table.number("connections", 1..=CONNECTIONS_LIMIT).unwrap_or(1);
         login.form = table.choice("form", &forms).unwrap_or_default();
         login.ca_file = table.path("ca-file");
         login.tls_name = table.parsed("tls-name", |text| match url::Host::parse(text) {
             Ok(_) => Ok(text.to_owned()),
-            Err(_) => Err(refusal(
-                "This is not the name of a host",
-                "write the name that the server's certificate has",
-            )),
+            Err(_) => {
+                Err(refusal("This is not the name of a host", "write the name that the server's certificate has"))
+            }
         });
-        login.timeout = table
-            .span_up_to("timeout", LOGIN_TIMEOUT_LIMIT)
-            .unwrap_or(LOGIN_TIMEOUT);
-        for key in ["ca-file", "tls-name"]
-            .into_iter()
-            .filter(|key| table.has(key) && !login.endpoint.tls)
-        {
+        login.timeout = table.span_up_to("timeout", LOGIN_TIMEOUT_LIMIT).unwrap_or(LOGIN_TIMEOUT);
+        for key in ["ca-file", "tls-name"].into_iter().filter(|key| table.has(key) && !login.endpoint.tls) {
             let what = "This key means nothing without TLS";
             table.refuse(key, refusal(what, "write rediss:// in url, or remove it"));
         }
@@ -110,20 +89,9 @@ fn login_url(text: &str) -> Result<Endpoint, Refusal> {
         return Err(refusal("There is a user or a password in this address", next_step));
     }
     let alone = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
-    let host = url
-        .host_str()
-        .unwrap_or_default()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     if !alone || host.is_empty() {
-        return Err(refusal(
-            "An address to log in to is a scheme, a host and perhaps a port, and nothing else",
-            plain,
-        ));
+        return Err(refusal("An address to log in to is a scheme, a host and perhaps a port, and nothing else", plain));
     }
-    Ok(Endpoint {
-        host: host.to_owned(),
-        port: url.port().unwrap_or(REDIS_PORT),
-        tls,
-    })
+    Ok(Endpoint { host: host.to_owned(), port: url.port().unwrap_or(REDIS_PORT), tls })
 }

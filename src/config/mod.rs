@@ -21,9 +21,9 @@ mod variables;
 pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use finding::{Finding, Findings, Origin};
 pub use layers::FILE_LIMIT;
-pub use login::{Login, LoginForm};
-pub use outlet::{CommandHook, CommandSink, FileFormat, FileSink, Hook, Sink, SinkInput};
-pub use provider::{ActionSpelling, Provider, Site, Tencent, TencentCredentials};
+pub use login::Login;
+pub use outlet::{CommandHook, CommandSink, FileSink, Hook, Sink};
+pub use provider::{Provider, Tencent, TencentCredentials};
 pub use schema::known_keys;
 pub use secret_ref::{SECRET_LIMIT, SecretRef};
 pub use target::Target;
@@ -94,10 +94,7 @@ fn check(tree: &Table, whole: &Origin, findings: &mut Vec<Finding>) -> (Option<C
         tree,
         whole,
         report: &report,
-        absent: Node {
-            origin: whole.clone(),
-            value: Value::Table(Table::new()),
-        },
+        absent: Node { origin: whole.clone(), value: Value::Table(Table::new()) },
     };
     let config = sections.config();
     findings.append(&mut report.findings.borrow_mut());
@@ -116,10 +113,7 @@ struct Sections<'a> {
 impl Sections<'_> {
     /// The section of this name, empty where it is not there.
     fn section(&self, name: &str) -> Section<'_> {
-        let there = self
-            .tree
-            .get(name)
-            .and_then(|node| Section::of(name.to_owned(), node, self.report));
+        let there = self.tree.get(name).and_then(|node| Section::of(name.to_owned(), node, self.report));
         there.unwrap_or_else(|| {
             Section::of(name.to_owned(), &self.absent, self.report).expect("an empty table is a table")
         })

@@ -2,6 +2,8 @@
 
 use super::reading::{Section, refusal};
 use crate::name::SinkName;
+use crate::sink::command::Input as SinkInput;
+use crate::sink::file::Format as FileFormat;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,24 +51,6 @@ pub struct FileSink {
     pub template: Option<String>,
 }
 
-/// What a file looks like.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum FileFormat {
-    /// The password alone.
-    #[default]
-    Raw,
-    /// Lines for `EnvironmentFile=` and shells.
-    Env,
-    /// A JSON object.
-    Json,
-    /// A YAML mapping.
-    Yaml,
-    /// A connection URL.
-    Url,
-    /// The operator's own text.
-    Template,
-}
-
 /// `kind = "command"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandSink {
@@ -80,16 +64,6 @@ pub struct CommandSink {
     pub environment: Vec<String>,
     /// When it is killed.
     pub timeout: Duration,
-}
-
-/// What a program reads on its standard input.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SinkInput {
-    /// A JSON object.
-    #[default]
-    Json,
-    /// The bare password.
-    Password,
 }
 
 /// Something told after a delivery.
@@ -159,10 +133,7 @@ fn file(section: &Section<'_>) -> Option<FileSink> {
         false => Some(FileFormat::default()),
     };
     let mode = mode(section);
-    for (key, wanted, word) in [
-        ("prefix", FileFormat::Env, "env"),
-        ("template", FileFormat::Template, "template"),
-    ] {
+    for (key, wanted, word) in [("prefix", FileFormat::Env, "env"), ("template", FileFormat::Template, "template")] {
         if section.has(key) && format.is_some_and(|format| format != wanted) {
             let next_step = format!("write format = \"{word}\" or remove {key}");
             section.refuse(key, refusal("This key means nothing with this format", next_step));
@@ -176,10 +147,7 @@ fn file(section: &Section<'_>) -> Option<FileSink> {
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         match plain && !text.starts_with(|first: char| first.is_ascii_digit()) {
             true => Ok(text.to_owned()),
-            false => Err(refusal(
-                "No variable's name can begin with this",
-                "use letters, digits and _",
-            )),
+            false => Err(refusal("No variable's name can begin with this", "use letters, digits and _")),
         }
     });
     Some(FileSink {
@@ -204,14 +172,10 @@ fn mode(section: &Section<'_>) -> Option<u32> {
     })?;
     let (what, next_step) = match mode {
         mode if mode & 0o400 == 0 => ("Not even the file's owner could read it", "add 0400"),
-        mode if mode & 0o111 != 0 => (
-            "A password is no program",
-            "leave out the execute bits, such as \"0640\"",
-        ),
-        mode if mode & 0o007 != 0 => (
-            "Everybody on the machine could read the password",
-            "end the mode with 0, and set group",
-        ),
+        mode if mode & 0o111 != 0 => ("A password is no program", "leave out the execute bits, such as \"0640\""),
+        mode if mode & 0o007 != 0 => {
+            ("Everybody on the machine could read the password", "end the mode with 0, and set group")
+        }
         _ => return Some(mode),
     };
     section.refuse("mode", refusal(what, next_step));
@@ -223,31 +187,18 @@ fn program(section: &Section<'_>, usual: Duration) -> CommandHook {
     let nul = argv.iter().any(|argument| argument.contains('\0'));
     if section.has("argv") && !argv.first().is_some_and(|first| first.starts_with('/')) {
         let what = "A program is named by its absolute path; no shell looks for it";
-        section.refuse(
-            "argv",
-            refusal(what, "write argv = [\"/path/to/program\", \"argument\"]"),
-        );
+        section.refuse("argv", refusal(what, "write argv = [\"/path/to/program\", \"argument\"]"));
     }
     if argv.len() > ARGUMENT_LIMIT || nul {
         let what = format!("A program has at most {ARGUMENT_LIMIT} arguments, without NUL characters");
         section.refuse("argv", refusal(what, "put the rest into a script"));
     }
     let environment: Vec<String> = section.texts("environment").into_iter().map(str::to_owned).collect();
-    if environment
-        .iter()
-        .any(|name| name.is_empty() || name.contains(['=', '\0']))
-    {
+    if environment.iter().any(|name| name.is_empty() || name.contains(['=', '\0'])) {
         let what = "These are names of variables that the program inherits, not values";
-        section.refuse(
-            "environment",
-            refusal(what, "write the names alone, such as [\"LANG\"]"),
-        );
+        section.refuse("environment", refusal(what, "write the names alone, such as [\"LANG\"]"));
     }
-    CommandHook {
-        argv,
-        environment,
-        timeout: section.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(usual),
-    }
+    CommandHook { argv, environment, timeout: section.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(usual) }
 }
 
 /// One file has one sink: two would overwrite each other, each in its own format.
@@ -260,16 +211,9 @@ pub(super) fn refuse_shared_files(section: &Section<'_>, sinks: &BTreeMap<SinkNa
         };
         match taken.get(&file.path) {
             Some((other, format)) => {
-                let formats = if *format == file.format {
-                    ""
-                } else {
-                    ", in another format"
-                };
+                let formats = if *format == file.format { "" } else { ", in another format" };
                 let what = format!("The sink {other} writes the same file{formats}");
-                entry.refuse(
-                    "path",
-                    refusal(what, "give each sink a file of its own, or keep one of them"),
-                );
+                entry.refuse("path", refusal(what, "give each sink a file of its own, or keep one of them"));
             }
             None => {
                 taken.insert(&file.path, (name, file.format));

@@ -8,11 +8,7 @@ pub(super) const DEFAULT_NAME: &str = "default";
 
 pub(super) fn parse(section: &Section<'_>) -> Option<Policy> {
     let usual = PolicySettings::default();
-    let lists = [
-        ("letter", First::Letter),
-        ("alphanumeric", First::Alphanumeric),
-        ("any", First::Any),
-    ];
+    let lists = [("letter", First::Letter), ("alphanumeric", First::Alphanumeric), ("any", First::Any)];
     let length = number(section, "length", usual.length);
     let alphabet = match section.has("alphabet") {
         true => section.text("alphabet").map(str::to_owned),
@@ -27,12 +23,7 @@ pub(super) fn parse(section: &Section<'_>) -> Option<Policy> {
         None if section.has("require") => None,
         None => Some(None),
     };
-    let settings = PolicySettings {
-        length: length?,
-        alphabet: alphabet?,
-        require: require?,
-        first: first?,
-    };
+    let settings = PolicySettings { length: length?, alphabet: alphabet?, require: require?, first: first? };
     let refuse = |problems: Vec<_>| {
         for problem in problems {
             section.refuse("", format!("{problem}"));
@@ -46,20 +37,9 @@ fn require(table: &Section<'_>) -> Option<RequireSettings> {
     let sum: u64 = [lower?, upper?, digit?, special?].into_iter().map(u64::from).sum();
     if sum == 0 {
         let what = "This requires nothing";
-        table.warn(
-            "",
-            refusal(
-                what,
-                "leave require out to have one character of each class the alphabet has",
-            ),
-        );
+        table.warn("", refusal(what, "leave require out to have one character of each class the alphabet has"));
     }
-    Some(RequireSettings {
-        lower: lower?,
-        upper: upper?,
-        digit: digit?,
-        special: special?,
-    })
+    Some(RequireSettings { lower: lower?, upper: upper?, digit: digit?, special: special? })
 }
 
 /// The number at a key, or the usual one where the key is not there; nothing where it is wrong.

@@ -4,6 +4,7 @@ use super::daemon::zone;
 use super::reading::{Refusal, Section, refusal};
 use super::secret_ref::SecretRef;
 use crate::password::Profile;
+use crate::provider::tencent::{ActionSpelling, Site};
 use chrono_tz::Tz;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,28 +66,6 @@ pub struct Tencent {
     pub ca_file: Option<PathBuf>,
 }
 
-/// Tencent Cloud's two sites.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Site {
-    /// `tencentcloudapi.com`
-    #[default]
-    China,
-    /// `intl.tencentcloudapi.com`
-    International,
-}
-
-/// The name of the action that changes a password; the first one ever published was misspelt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ActionSpelling {
-    /// The corrected one, and the other where that is unknown.
-    #[default]
-    Auto,
-    /// `ModifyInstancePassword` only.
-    Corrected,
-    /// `ModfiyInstancePassword` only.
-    Misspelt,
-}
-
 /// Where SecretId, SecretKey and session token are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TencentCredentials {
@@ -112,19 +91,13 @@ pub(super) fn parse(section: &Section<'_>) -> Option<Provider> {
 
 fn tencent(section: &Section<'_>) -> Option<Tencent> {
     let region = section.parsed("region", region);
-    let site = section.choice(
-        "site",
-        &[("china", Site::China), ("international", Site::International)],
-    );
+    let site = section.choice("site", &[("china", Site::China), ("international", Site::International)]);
     let site = site.unwrap_or_default();
     let regional = section.flag("regional").unwrap_or(false);
     let endpoint = section.parsed("endpoint", endpoint);
     if regional && site == Site::International && !section.has("endpoint") {
         let next_step = "remove regional, or name the host with endpoint";
-        section.refuse(
-            "regional",
-            refusal("The international site publishes no regional hosts", next_step),
-        );
+        section.refuse("regional", refusal("The international site publishes no regional hosts", next_step));
     }
     let credentials = section.section("credentials").and_then(|table| credentials(&table));
     let quota = section.number("quota", 1..=QUOTA_LIMIT).unwrap_or(TENCENT_QUOTA);
@@ -159,10 +132,7 @@ fn region(text: &str) -> Result<String, Refusal> {
         && text.starts_with(|first: char| first.is_ascii_lowercase());
     match fits {
         true => Ok(text.to_owned()),
-        false => Err(refusal(
-            "This is not a region id",
-            "write it as the console shows it, such as ap-guangzhou",
-        )),
+        false => Err(refusal("This is not a region id", "write it as the console shows it, such as ap-guangzhou")),
     }
 }
 
@@ -175,10 +145,7 @@ fn endpoint(text: &str) -> Result<Url, Refusal> {
         return Err(refusal("There is a user or a password in this URL", next_step));
     }
     if !matches!(url.scheme(), "https" | "http") || !alone || url.host().is_none() {
-        return Err(refusal(
-            "An endpoint is a scheme, a host and perhaps a port, and nothing else",
-            bare,
-        ));
+        return Err(refusal("An endpoint is a scheme, a host and perhaps a port, and nothing else", bare));
     }
     if url.scheme() == "http" && !is_loopback(&url) {
         let next_step = "write https://; plain http is for a stand-in on 127.0.0.1 alone";
@@ -203,11 +170,7 @@ fn credentials(section: &Section<'_>) -> Option<TencentCredentials> {
             let secret_id = SecretRef::parse(section, "secret-id");
             let secret_key = SecretRef::parse(section, "secret-key");
             let token = SecretRef::parse(section, "token");
-            Some(TencentCredentials::Static {
-                secret_id: secret_id?,
-                secret_key: secret_key?,
-                token,
-            })
+            Some(TencentCredentials::Static { secret_id: secret_id?, secret_key: secret_key?, token })
         }
         _ => None,
     }

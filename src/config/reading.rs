@@ -49,26 +49,15 @@ pub struct Section<'a> {
 
 /// A key as it may be shown: what could not be a bare key may be anything.
 pub fn shown(key: &str) -> String {
-    let plain = key
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if plain && !key.is_empty() && key.len() <= NAME_LIMIT {
-        key.to_owned()
-    } else {
-        "\"…\"".to_owned()
-    }
+    let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if plain && !key.is_empty() && key.len() <= NAME_LIMIT { key.to_owned() } else { "\"…\"".to_owned() }
 }
 
 impl<'a> Section<'a> {
     /// The table of a node; `None` where it is something else.
     pub fn of(path: String, node: &'a Node, report: &'a Report) -> Option<Self> {
         match &node.value {
-            Value::Table(table) => Some(Self {
-                path,
-                origin: &node.origin,
-                table,
-                report,
-            }),
+            Value::Table(table) => Some(Self { path, origin: &node.origin, table, report }),
             Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::Other(_) | Value::List(_) => None,
         }
     }
@@ -131,10 +120,7 @@ impl<'a> Section<'a> {
     pub fn text(&self, key: &str) -> Option<&'a str> {
         match &self.table.get(key)?.value {
             Value::Text(text) if text.len() > TEXT_LIMIT => {
-                self.refuse(
-                    key,
-                    refusal(format!("This is longer than {TEXT_LIMIT} bytes"), "shorten it"),
-                );
+                self.refuse(key, refusal(format!("This is longer than {TEXT_LIMIT} bytes"), "shorten it"));
                 None
             }
             Value::Text(text) => Some(text),
@@ -153,10 +139,7 @@ impl<'a> Section<'a> {
             let found = choices.iter().find(|(word, _)| *word == text);
             found.map(|(_, meaning)| *meaning).ok_or_else(|| {
                 let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-                refusal(
-                    "This is none of the words that may stand here",
-                    suggestion(text, &words, ""),
-                )
+                refusal("This is none of the words that may stand here", suggestion(text, &words, ""))
             })
         })
     }
@@ -167,10 +150,7 @@ impl<'a> Section<'a> {
         if span.is_zero() {
             self.refuse(
                 key,
-                refusal(
-                    "A duration of zero makes no sense here",
-                    "write one such as 90s, 20m, 2h or 30d",
-                ),
+                refusal("A duration of zero makes no sense here", "write one such as 90s, 20m, 2h or 30d"),
             );
             return None;
         }
@@ -181,10 +161,7 @@ impl<'a> Section<'a> {
     pub fn span_or_zero(&self, key: &str) -> Option<Duration> {
         self.parsed(key, |text| {
             parse_span(text).map_err(|_| {
-                refusal(
-                    "This is not a duration",
-                    "write a number with a unit, such as 90s, 20m, 2h or 30d",
-                )
+                refusal("This is not a duration", "write a number with a unit, such as 90s, 20m, 2h or 30d")
             })
         })
     }
@@ -194,10 +171,7 @@ impl<'a> Section<'a> {
         let span = self.span(key)?;
         if span > limit {
             let limit = show_span(limit);
-            self.refuse(
-                key,
-                refusal("This duration is too long", format!("write {limit} or less")),
-            );
+            self.refuse(key, refusal("This duration is too long", format!("write {limit} or less")));
             return None;
         }
         Some(span)

@@ -53,60 +53,22 @@ pub struct Section {
 }
 
 const fn must(name: &'static str, shape: Shape, example: &'static str) -> Key {
-    Key {
-        name,
-        shape,
-        example,
-        must: true,
-    }
+    Key { name, shape, example, must: true }
 }
 
 const fn may(name: &'static str, shape: Shape, example: &'static str) -> Key {
-    Key {
-        name,
-        shape,
-        example,
-        must: false,
-    }
+    Key { name, shape, example, must: false }
 }
 
 /// The sections, in the order of the reference.
 pub const SECTIONS: &[Section] = &[
-    Section {
-        name: "daemon",
-        named: None,
-        shape: Shape::Table(DAEMON),
-    },
-    Section {
-        name: "limits",
-        named: None,
-        shape: Shape::Table(LIMITS),
-    },
-    Section {
-        name: "providers",
-        named: Some("provider"),
-        shape: Shape::Kinds(&PROVIDER),
-    },
-    Section {
-        name: "policies",
-        named: Some("policy"),
-        shape: Shape::Table(POLICY),
-    },
-    Section {
-        name: "sinks",
-        named: Some("sink"),
-        shape: Shape::Kinds(&SINK),
-    },
-    Section {
-        name: "hooks",
-        named: Some("hook"),
-        shape: Shape::Kinds(&HOOK),
-    },
-    Section {
-        name: "targets",
-        named: Some("target"),
-        shape: Shape::Table(TARGET),
-    },
+    Section { name: "daemon", named: None, shape: Shape::Table(DAEMON) },
+    Section { name: "limits", named: None, shape: Shape::Table(LIMITS) },
+    Section { name: "providers", named: Some("provider"), shape: Shape::Kinds(&PROVIDER) },
+    Section { name: "policies", named: Some("policy"), shape: Shape::Table(POLICY) },
+    Section { name: "sinks", named: Some("sink"), shape: Shape::Kinds(&SINK) },
+    Section { name: "hooks", named: Some("hook"), shape: Shape::Kinds(&HOOK) },
+    Section { name: "targets", named: Some("target"), shape: Shape::Table(TARGET) },
 ];
 
 const DAEMON: &[Key] = &[
@@ -129,43 +91,21 @@ const LIMITS: &[Key] = &[
     may("agreement", Shape::Number, "4"),
     may("rounds", Shape::Number, "60"),
     may("hook-attempts", Shape::Number, "8"),
-    may(
-        "call-backoff",
-        Shape::Table(BACKOFF),
-        "{ first = \"4s\", longest = \"2m\" }",
-    ),
-    may(
-        "look-backoff",
-        Shape::Table(BACKOFF),
-        "{ first = \"2s\", longest = \"30s\" }",
-    ),
-    may(
-        "outlet-backoff",
-        Shape::Table(BACKOFF),
-        "{ first = \"2s\", longest = \"5m\" }",
-    ),
+    may("call-backoff", Shape::Table(BACKOFF), "{ first = \"4s\", longest = \"2m\" }"),
+    may("look-backoff", Shape::Table(BACKOFF), "{ first = \"2s\", longest = \"30s\" }"),
+    may("outlet-backoff", Shape::Table(BACKOFF), "{ first = \"2s\", longest = \"5m\" }"),
 ];
 
-const BACKOFF: &[Key] = &[
-    may("first", Shape::Text, "\"2s\""),
-    may("longest", Shape::Text, "\"2m\""),
-];
+const BACKOFF: &[Key] = &[may("first", Shape::Text, "\"2s\""), may("longest", Shape::Text, "\"2m\"")];
 
-const PROVIDER: Kinds = Kinds {
-    tag: "kind",
-    of: &[("tencent", TENCENT)],
-};
+const PROVIDER: Kinds = Kinds { tag: "kind", of: &[("tencent", TENCENT)] };
 
 const TENCENT: &[Key] = &[
     must("region", Shape::Text, "\"ap-guangzhou\""),
     may("site", Shape::Text, "\"china\""),
     may("regional", Shape::Flag, "false"),
     may("endpoint", Shape::Text, "\"https://redis.tencentcloudapi.com\""),
-    must(
-        "credentials",
-        Shape::Kinds(&CREDENTIALS),
-        "{ source = \"environment\" }",
-    ),
+    must("credentials", Shape::Kinds(&CREDENTIALS), "{ source = \"environment\" }"),
     may("quota", Shape::Number, "20"),
     may("action-spelling", Shape::Text, "\"auto\""),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
@@ -180,16 +120,8 @@ const CREDENTIALS: Kinds = Kinds {
         (
             "static",
             &[
-                must(
-                    "secret-id",
-                    Shape::Reference,
-                    "{ file = \"/etc/keywheel/tencent-secret-id\" }",
-                ),
-                must(
-                    "secret-key",
-                    Shape::Reference,
-                    "{ file = \"/etc/keywheel/tencent-secret-key\" }",
-                ),
+                must("secret-id", Shape::Reference, "{ file = \"/etc/keywheel/tencent-secret-id\" }"),
+                must("secret-key", Shape::Reference, "{ file = \"/etc/keywheel/tencent-secret-key\" }"),
                 may("token", Shape::Reference, "{ file = \"/run/keywheel/tencent-token\" }"),
             ],
         ),
@@ -199,11 +131,7 @@ const CREDENTIALS: Kinds = Kinds {
 const POLICY: &[Key] = &[
     may("length", Shape::Number, "24"),
     may("alphabet", Shape::Text, "\"url-safe\""),
-    may(
-        "require",
-        Shape::Table(REQUIRE),
-        "{ lower = 1, upper = 1, digit = 1, special = 1 }",
-    ),
+    may("require", Shape::Table(REQUIRE), "{ lower = 1, upper = 1, digit = 1, special = 1 }"),
     may("first", Shape::Text, "\"letter\""),
 ];
 
@@ -214,10 +142,7 @@ const REQUIRE: &[Key] = &[
     may("special", Shape::Number, "1"),
 ];
 
-const SINK: Kinds = Kinds {
-    tag: "kind",
-    of: &[("file", FILE_SINK), ("command", COMMAND_SINK)],
-};
+const SINK: Kinds = Kinds { tag: "kind", of: &[("file", FILE_SINK), ("command", COMMAND_SINK)] };
 
 const FILE_SINK: &[Key] = &[
     must("path", Shape::Text, "\"/run/orders/redis.env\""),
@@ -237,10 +162,7 @@ const COMMAND_SINK: &[Key] = &[
     may("timeout", Shape::Text, "\"30s\""),
 ];
 
-const HOOK: Kinds = Kinds {
-    tag: "kind",
-    of: &[("command", COMMAND_HOOK)],
-};
+const HOOK: Kinds = Kinds { tag: "kind", of: &[("command", COMMAND_HOOK)] };
 
 const COMMAND_HOOK: &[Key] = &[
     must("argv", Shape::List, "[\"/usr/bin/systemctl\", \"reload\", \"orders\"]"),

@@ -42,11 +42,7 @@ impl SecretRef {
     /// The reference at a key.
     pub(super) fn parse(section: &Section<'_>, key: &str) -> Option<Self> {
         let table = section.section(key)?;
-        let kinds: Vec<&str> = REFERENCE
-            .iter()
-            .map(|key| key.name)
-            .filter(|kind| table.has(kind))
-            .collect();
+        let kinds: Vec<&str> = REFERENCE.iter().map(|key| key.name).filter(|kind| table.has(kind)).collect();
         match kinds[..] {
             ["env"] => table.parsed("env", |name| {
                 if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
@@ -83,17 +79,15 @@ impl SecretRef {
     /// group can write.
     pub fn read(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Secret, Fault> {
         let text = match self {
-            Self::Env(name) => env(name).map(Zeroizing::new).ok_or_else(|| {
-                self.fault("is not set")
-                    .advise("set it for the daemon, or refer to a file instead")
-            })?,
+            Self::Env(name) => env(name)
+                .map(Zeroizing::new)
+                .ok_or_else(|| self.fault("is not set").advise("set it for the daemon, or refer to a file instead"))?,
             Self::File(path) => self.read_file(path)?,
             Self::Credential(name) => {
                 let folder = env(CREDENTIALS_DIRECTORY).ok_or_else(|| {
-                    self.fault("cannot be read, because CREDENTIALS_DIRECTORY is not set")
-                        .advise(format!(
-                            "start keywheel by systemd with LoadCredential={name}:/path, or refer to a file instead"
-                        ))
+                    self.fault("cannot be read, because CREDENTIALS_DIRECTORY is not set").advise(format!(
+                        "start keywheel by systemd with LoadCredential={name}:/path, or refer to a file instead"
+                    ))
                 })?;
                 self.read_file(&Path::new(&folder).join(name))?
             }
@@ -125,18 +119,14 @@ impl SecretRef {
         let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
         if mode & 0o027 != 0 {
             return Err(self
-                .fault(&format!(
-                    "has the mode {mode:04o}: others may use it, or its group may change it"
-                ))
+                .fault(&format!("has the mode {mode:04o}: others may use it, or its group may change it"))
                 .advise(
                     "chmod 0600 it (0640 where a group must read it; defaultMode: 0400 for a Kubernetes secret), and \
                      replace the secret if others may have read it",
                 ));
         }
         let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_LIMIT + 1));
-        file.take(SECRET_LIMIT as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
+        file.take(SECRET_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         match String::from_utf8(std::mem::take(&mut *bytes)) {
             Ok(text) => Ok(Zeroizing::new(text)),
             Err(error) => {

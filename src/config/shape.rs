@@ -52,12 +52,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     fn say(&mut self, path: &str, origin: &Origin, what: String, next_step: String) {
-        self.findings.push(Finding {
-            origin: origin.clone(),
-            key: path.to_owned(),
-            what,
-            next_step: Some(next_step),
-        });
+        self.findings.push(Finding { origin: origin.clone(), key: path.to_owned(), what, next_step: Some(next_step) });
     }
 
     fn wrong_type(&mut self, path: &str, node: &Node, wanted: &str, next_step: &str) {

@@ -3,7 +3,7 @@
 use super::daemon::zone;
 use super::finding::suggestion;
 use super::login::{self, Login};
-use super::outlet::{FileFormat, Hook, Sink};
+use super::outlet::{Hook, Sink};
 use super::policy;
 use super::provider::Provider;
 use super::reading::{Refusal, Section, refusal};
@@ -78,10 +78,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
     let adopt = SecretRef::parse(section, "adopt");
     if !section.has("adopt") {
         let what = "No place is named for the password that works today";
-        section.warn(
-            "adopt",
-            refusal(what, format!("run `keywheel adopt {name}` unless that was done")),
-        );
+        section.warn("adopt", refusal(what, format!("run `keywheel adopt {name}` unless that was done")));
     }
     let login = login::parse(section);
     let timetable = timetable(section, name, around.time_zone);
@@ -92,20 +89,14 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
     if !section.has("sinks") || sinks.is_empty() && section.texts("sinks").is_empty() {
         section.warn(
             "sinks",
-            refusal(
-                "No sink receives this password",
-                "add sinks = [\"NAME\"], or read it with `keywheel reveal`",
-            ),
+            refusal("No sink receives this password", "add sinks = [\"NAME\"], or read it with `keywheel reveal`"),
         );
     }
     let recoveries = [("halt", Recovery::Halt), ("reset", Recovery::Reset)];
     let recovery = section.choice("recovery", &recoveries).unwrap_or_default();
     Some(Target {
         provider: provider?,
-        address: Address {
-            instance: instance?,
-            account: account?,
-        },
+        address: Address { instance: instance?, account: account? },
         adopt,
         login,
         timetable: timetable?,
@@ -122,10 +113,7 @@ fn id(text: &str) -> Result<String, Refusal> {
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
     match !text.is_empty() && text.len() <= ID_LIMIT && text.bytes().all(plain) {
         true => Ok(text.to_owned()),
-        false => Err(refusal(
-            "This cannot be an id of the cloud's",
-            "copy it from the console, such as crs-5a4py64p",
-        )),
+        false => Err(refusal("This cannot be an id of the cloud's", "copy it from the console, such as crs-5a4py64p")),
     }
 }
 
@@ -142,10 +130,7 @@ fn named<N: FromStr + Ord + AsName, T>(
     }
     let names: Vec<&str> = known.keys().map(AsName::as_name).collect();
     let none = format!("add a [{}.NAME] first", N::SECTION);
-    section.refuse(
-        key,
-        refusal(format!("There is no such {}", N::NOUN), suggestion(text, &names, &none)),
-    );
+    section.refuse(key, refusal(format!("There is no such {}", N::NOUN), suggestion(text, &names, &none)));
     None
 }
 
@@ -182,10 +167,7 @@ fn outlets<N: FromStr + Ord + AsName + Clone, T>(
 ) -> Vec<N> {
     let texts = section.texts(key);
     if texts.len() > OUTLETS_LIMIT {
-        section.refuse(
-            key,
-            refusal(format!("These are more than {OUTLETS_LIMIT}"), "leave some out"),
-        );
+        section.refuse(key, refusal(format!("These are more than {OUTLETS_LIMIT}"), "leave some out"));
     }
     let mut names: Vec<N> = Vec::new();
     for text in texts {
@@ -203,11 +185,7 @@ fn outlets<N: FromStr + Ord + AsName + Clone, T>(
 }
 
 fn timetable(section: &Section<'_>, name: &TargetName, daemon_zone: Tz) -> Option<Timetable> {
-    let missed = [
-        ("if-open", Missed::IfOpen),
-        ("run", Missed::Run),
-        ("skip", Missed::Skip),
-    ];
+    let missed = [("if-open", Missed::IfOpen), ("run", Missed::Run), ("skip", Missed::Skip)];
     let settings = Settings {
         target: name.clone(),
         schedule: section.text("schedule").map(str::to_owned),
@@ -243,9 +221,7 @@ fn password(
     let profiles = [("tencent", Profile::Tencent), ("tencent-ckv", Profile::TencentCkv)];
     let profile = match section.has("profile") {
         true => section.choice("profile", &profiles),
-        false => provider
-            .and_then(|provider| around.providers.get(provider)?.as_ref())
-            .map(Provider::profile),
+        false => provider.and_then(|provider| around.providers.get(provider)?.as_ref()).map(Provider::profile),
     };
     let Some(profile) = profile else {
         return (name, None, None);
@@ -281,17 +257,11 @@ pub(super) fn refuse_conflicts(
         if let (Some(provider), Some(instance)) = (entry.text("provider"), entry.text("instance")) {
             let account = (provider, instance, entry.text("account").unwrap_or(ACCOUNT));
             if let Some(other) = accounts.insert(account, name) {
-                let what = format!(
-                    "The target {} rotates the same account already",
-                    super::reading::shown(other)
-                );
+                let what = format!("The target {} rotates the same account already", super::reading::shown(other));
                 entry.refuse("instance", refusal(what, "keep one of the two"));
             }
         }
-        let target = name
-            .parse()
-            .ok()
-            .and_then(|name: TargetName| targets.get(&name)?.as_ref());
+        let target = name.parse().ok().and_then(|name: TargetName| targets.get(&name)?.as_ref());
         for text in entry.texts("sinks") {
             let Ok(sink_name) = text.parse::<SinkName>() else {
                 continue;
@@ -309,12 +279,9 @@ pub(super) fn refuse_conflicts(
                 }
                 Some(_) | None => {}
             }
-            if file.format == FileFormat::Url && target.is_some_and(|target| target.login.is_none()) {
+            if file.format == crate::sink::file::Format::Url && target.is_some_and(|target| target.login.is_none()) {
                 let what = format!("The sink {text} writes a URL, and this target has no login address");
-                entry.refuse(
-                    "sinks",
-                    refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"),
-                );
+                entry.refuse("sinks", refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"));
             }
         }
     }

@@ -34,12 +34,7 @@ pub fn layer(
     names.sort();
     let mut layer = Table::new();
     for (name, value) in names {
-        let origin = Origin {
-            layer: number,
-            line: 0,
-            column: 0,
-            place: Arc::from(name.as_str()),
-        };
+        let origin = Origin { layer: number, line: 0, column: 0, place: Arc::from(name.as_str()) };
         match understood(&name[PREFIX.len()..], value, files, &origin) {
             Ok((path, value)) => {
                 if !put(&mut layer, &path, value, &origin) {
@@ -58,12 +53,7 @@ pub fn layer(
 }
 
 fn finding(origin: &Origin, path: &[String], what: String, next_step: impl Into<String>) -> Finding {
-    Finding {
-        origin: origin.clone(),
-        key: path.join("."),
-        what,
-        next_step: Some(next_step.into()),
-    }
+    Finding { origin: origin.clone(), key: path.join("."), what, next_step: Some(next_step.into()) }
 }
 
 fn folded(name: &str) -> String {
@@ -75,22 +65,13 @@ fn understood(rest: &str, value: OsString, files: &[Table], origin: &Origin) -> 
     let mut path = Vec::new();
     let names: Vec<&str> = schema::SECTIONS.iter().map(|section| section.name).collect();
     let written = parts.next().unwrap_or_default();
-    let section = schema::SECTIONS
-        .iter()
-        .find(|section| folded(section.name) == folded(written))
-        .ok_or_else(|| {
-            let next_step = suggestion(written, &names, "");
-            finding(origin, &path, "No section has this name".to_owned(), next_step)
-        })?;
+    let section = schema::SECTIONS.iter().find(|section| folded(section.name) == folded(written)).ok_or_else(|| {
+        let next_step = suggestion(written, &names, "");
+        finding(origin, &path, "No section has this name".to_owned(), next_step)
+    })?;
     path.push(section.name.to_owned());
     if let Some(noun) = section.named {
-        path.push(entry(
-            parts.next().unwrap_or_default(),
-            section.name,
-            noun,
-            files,
-            origin,
-        )?);
+        path.push(entry(parts.next().unwrap_or_default(), section.name, noun, files, origin)?);
     }
     let mut shape = &section.shape;
     for part in parts {
@@ -115,12 +96,7 @@ fn understood(rest: &str, value: OsString, files: &[Table], origin: &Origin) -> 
     }
     if path.len() <= 1 + usize::from(section.named.is_some()) {
         let next_step = format!("add a key to the variable's name, such as {PREFIX}{rest}__KEY");
-        return Err(finding(
-            origin,
-            &path,
-            "A variable sets one key, not a section".to_owned(),
-            next_step,
-        ));
+        return Err(finding(origin, &path, "A variable sets one key, not a section".to_owned(), next_step));
     }
     let value = typed(value, shape, origin).map_err(|(what, next_step)| finding(origin, &path, what, next_step))?;
     Ok((path, value))
@@ -170,10 +146,9 @@ fn typed(value: OsString, shape: &Shape, origin: &Origin) -> Result<Value, (Stri
     }
     let as_toml = |wanted: &str, example: &str| match document::parse_value(text.trim(), origin) {
         Some(value @ (Value::List(_) | Value::Table(_))) => Ok(value),
-        Some(Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::Other(_)) | None => Err((
-            format!("The variable's value is not {wanted}"),
-            format!("write it as in TOML, such as {example}"),
-        )),
+        Some(Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::Other(_)) | None => {
+            Err((format!("The variable's value is not {wanted}"), format!("write it as in TOML, such as {example}")))
+        }
     };
     match shape {
         Shape::Text | Shape::TextOrNumber => Ok(Value::Text(text)),
@@ -212,16 +187,12 @@ fn put(table: &mut Table, path: &[String], value: Value, origin: &Origin) -> boo
         return false;
     };
     if rest.is_empty() {
-        let node = Node {
-            origin: origin.clone(),
-            value,
-        };
+        let node = Node { origin: origin.clone(), value };
         return table.insert(first.clone(), node).is_none();
     }
-    let node = table.entry(first.clone()).or_insert_with(|| Node {
-        origin: origin.clone(),
-        value: Value::Table(Table::new()),
-    });
+    let node = table
+        .entry(first.clone())
+        .or_insert_with(|| Node { origin: origin.clone(), value: Value::Table(Table::new()) });
     match &mut node.value {
         Value::Table(inner) => put(inner, rest, value, origin),
         Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::Other(_) | Value::List(_) => false,

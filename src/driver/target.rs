@@ -60,6 +60,9 @@ impl PlanSettings {
 /// Reads the password that works today from where the configuration says; `None` where it says nothing.
 pub type AdoptFrom = Arc<dyn Fn() -> Option<Result<Secret, Fault>> + Send + Sync>;
 
+/// Makes the user name, if any, and the text of the password field out of a password.
+pub type LoginWords = Arc<dyn Fn(&Secret) -> (Option<String>, Secret) + Send + Sync>;
+
 /// What a target is changed, proven and delivered with.
 #[derive(Clone)]
 pub struct Hands {
@@ -78,7 +81,7 @@ pub struct Hands {
     /// Today's password.
     pub adopt: AdoptFrom,
     /// What a client sends to log in with a password: the user name, if any, and the text of the password field.
-    pub login: Arc<dyn Fn(&Secret) -> (Option<String>, Secret) + Send + Sync>,
+    pub login: LoginWords,
     /// Where clients connect.
     pub endpoint: Option<Endpoint>,
 }

@@ -44,12 +44,7 @@ impl CommandHook {
     pub fn new(settings: CommandHookSettings) -> Result<Self, Vec<Fault>> {
         Program::new(&settings.argv, &settings.environment, settings.timeout)
             .map(|program| Self { program })
-            .map_err(|wrong| {
-                wrong
-                    .into_iter()
-                    .map(|what| Fault::new(Kind::ConfigInvalid, what))
-                    .collect()
-            })
+            .map_err(|wrong| wrong.into_iter().map(|what| Fault::new(Kind::ConfigInvalid, what)).collect())
     }
 
     /// Whether the program is there and may be executed, for `check`. Blocks on the disk.
@@ -69,10 +64,7 @@ impl Hook for CommandHook {
         let variables = [
             ("KEYWHEEL_TARGET", notice.target.to_string()),
             ("KEYWHEEL_GENERATION", notice.generation.to_string()),
-            (
-                "KEYWHEEL_ROTATION",
-                notice.rotation.map(|rotation| rotation.to_string()).unwrap_or_default(),
-            ),
+            ("KEYWHEEL_ROTATION", notice.rotation.map(|rotation| rotation.to_string()).unwrap_or_default()),
         ];
         let ended = self
             .program
@@ -82,10 +74,7 @@ impl Hook for CommandHook {
         if ended.status.success() {
             Ok(())
         } else {
-            Err(Fault::new(
-                Kind::HookFailed,
-                format!("{} {}", self.program.path().display(), ended.describe()),
-            ))
+            Err(Fault::new(Kind::HookFailed, format!("{} {}", self.program.path().display(), ended.describe())))
         }
     }
 
@@ -110,11 +99,7 @@ mod tests {
     }
 
     fn notice(rotation: Option<RotationId>) -> Notice {
-        Notice {
-            target: "orders-cache".parse().unwrap(),
-            generation: Generation(7),
-            rotation,
-        }
+        Notice { target: "orders-cache".parse().unwrap(), generation: Generation(7), rotation }
     }
 
     #[tokio::test]
@@ -124,20 +109,13 @@ mod tests {
             "[ $KEYWHEEL_TARGET/$KEYWHEEL_GENERATION/$KEYWHEEL_ROTATION = orders-cache/7/{rotation} ] && [ -z \"$(cat)\" ]"
         );
         hook(&script, "30s").tell(&notice(Some(rotation))).await.unwrap();
-        hook("[ -z \"$KEYWHEEL_ROTATION\" ]", "30s")
-            .tell(&notice(None))
-            .await
-            .unwrap();
+        hook("[ -z \"$KEYWHEEL_ROTATION\" ]", "30s").tell(&notice(None)).await.unwrap();
     }
 
     #[tokio::test]
     async fn failures_say_which_program_and_what_it_said() {
         for (script, timeout, said) in [
-            (
-                "echo no such unit >&2; exit 5",
-                "30s",
-                "status 5 and said: no such unit",
-            ),
+            ("echo no such unit >&2; exit 5", "30s", "status 5 and said: no such unit"),
             ("kill -9 $$", "30s", "signal"),
             ("sleep 600", "100ms", "did not end within 100ms"),
         ] {
@@ -156,10 +134,7 @@ mod tests {
             serde_json::json!({ "argv": ["/bin/true"], "timeout": "soon" }),
             serde_json::json!({ "argv": ["/bin/true"], "shell": true }),
         ] {
-            assert!(
-                serde_json::from_value::<CommandHookSettings>(bad.clone()).is_err(),
-                "{bad}"
-            );
+            assert!(serde_json::from_value::<CommandHookSettings>(bad.clone()).is_err(), "{bad}");
         }
         let relative = serde_json::from_value(serde_json::json!({ "argv": ["true"] })).unwrap();
         assert_eq!(CommandHook::new(relative).unwrap_err()[0].kind, Kind::ConfigInvalid);

@@ -53,11 +53,7 @@ pub struct Head {
 impl Head {
     /// The head of a record without events.
     pub fn empty() -> Self {
-        Self {
-            seq: 0,
-            last: ORIGIN.to_vec(),
-            base: 1,
-        }
+        Self { seq: 0, last: ORIGIN.to_vec(), base: 1 }
     }
 
     /// Its MAC.
@@ -131,12 +127,7 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Begins with the event numbered `next`; `previous` is the MAC of the one before it.
     pub fn new(target: &'a TargetName, seal: Option<&'a dyn Seal>, next: u64, previous: Vec<u8>) -> Self {
-        Self {
-            target,
-            seal,
-            next,
-            previous,
-        }
+        Self { target, seal, next, previous }
     }
 
     /// The number of the event it expects.
@@ -177,11 +168,7 @@ impl<'a> Walk<'a> {
         };
         self.next += 1;
         self.previous = stored.mac;
-        Ok(Row {
-            seq: stored.seq,
-            rotation,
-            event: Event { at: stored.at, what },
-        })
+        Ok(Row { seq: stored.seq, rotation, event: Event { at: stored.at, what } })
     }
 
     /// Checks that the record ends where its head says.
@@ -192,11 +179,7 @@ impl<'a> Walk<'a> {
         if self.next <= head.seq {
             Err(self.broken("it is missing"))
         } else if self.next > head.seq + 1 || self.previous != head.last {
-            Err(broken(
-                self.target.as_str(),
-                self.next - 1,
-                "the record's end is marked elsewhere",
-            ))
+            Err(broken(self.target.as_str(), self.next - 1, "the record's end is marked elsewhere"))
         } else {
             Ok(())
         }
@@ -208,10 +191,7 @@ impl<'a> Walk<'a> {
 }
 
 fn broken(target: &str, seq: u64, why: &str) -> Fault {
-    Fault::new(
-        Kind::LedgerCorrupt,
-        format!("the record of {target} fails its check at event {seq}: {why}"),
-    )
+    Fault::new(Kind::LedgerCorrupt, format!("the record of {target} fails its check at event {seq}: {why}"))
 }
 
 /// Bytes for a MAC, unambiguous: each field stands behind its length, an absent one is told from an empty one, and each kind of thing has a name.

@@ -53,10 +53,7 @@ impl RedisProbe {
         let mut wrong = Vec::new();
         let mut keep = |finding: String| wrong.push(Fault::new(Kind::ConfigInvalid, finding));
         if !(1..=CONNECTION_LIMIT).contains(&settings.connections) {
-            keep(format!(
-                "connections is {}: use 1 to {CONNECTION_LIMIT}",
-                settings.connections
-            ));
+            keep(format!("connections is {}: use 1 to {CONNECTION_LIMIT}", settings.connections));
         }
         if settings.timeout.is_zero() {
             keep("timeout is zero: no login could ever succeed".to_owned());
@@ -141,10 +138,7 @@ impl RedisProbe {
         let talk = self.converse(form, &sent, &mut stage);
         let outcome = match tokio::time::timeout(self.timeout, talk).await {
             Ok(outcome) => outcome,
-            Err(_elapsed) => Err(Error::new(
-                ErrorKind::TimedOut,
-                format!("no end within {}", show_span(self.timeout)),
-            )),
+            Err(_elapsed) => Err(Error::new(ErrorKind::TimedOut, format!("no end within {}", show_span(self.timeout)))),
         };
         match outcome {
             Ok(login) => login,
@@ -245,11 +239,7 @@ fn together(logins: Vec<Login>) -> Login {
         if accepted + refused > 0 {
             let answered = if accepted > 0 { "let in" } else { "turned away" };
             let next_step = std::mem::take(&mut fault.next_step);
-            let what = format!(
-                "{} of {all} connections were {answered}, but: {}",
-                accepted + refused,
-                fault.what
-            );
+            let what = format!("{} of {all} connections were {answered}, but: {}", accepted + refused, fault.what);
             fault = Fault::new(fault.kind, what).advise(next_step);
         }
         Login::Unreachable { fault }

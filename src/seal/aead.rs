@@ -37,11 +37,7 @@ impl SealingKey {
                 "give the 32 bytes in base64 that `keywheel key new` prints; for an existing ledger, the key it was made with",
             )
         };
-        let bytes = Zeroizing::new(
-            STANDARD
-                .decode(text.expose().trim())
-                .map_err(|_| refused("not base64"))?,
-        );
+        let bytes = Zeroizing::new(STANDARD.decode(text.expose().trim()).map_err(|_| refused("not base64"))?);
         if bytes.len() != KEY_BYTES {
             return Err(refused(&format!("{} bytes long, not {KEY_BYTES}", bytes.len())));
         }
@@ -96,11 +92,7 @@ impl Aead {
 
 impl Seal for Aead {
     fn seal(&self, target: &TargetName, generation: Generation, password: &Secret) -> Vec<u8> {
-        encrypt(
-            &self.cipher,
-            password.expose().as_bytes(),
-            &password_context(target, generation),
-        )
+        encrypt(&self.cipher, password.expose().as_bytes(), &password_context(target, generation))
     }
 
     fn open(&self, target: &TargetName, generation: Generation, sealed: &[u8]) -> Result<Secret, Fault> {
@@ -135,21 +127,12 @@ fn wrap_context() -> Vec<u8> {
 
 /// A target's name has no NUL in it, so the name and the number cannot run into each other.
 fn password_context(target: &TargetName, generation: Generation) -> Vec<u8> {
-    [
-        b"keywheel password".as_slice(),
-        &[FORMAT],
-        target.as_str().as_bytes(),
-        &[0],
-        &generation.0.to_be_bytes(),
-    ]
-    .concat()
+    [b"keywheel password".as_slice(), &[FORMAT], target.as_str().as_bytes(), &[0], &generation.0.to_be_bytes()].concat()
 }
 
 fn derive(key: &[u8], purpose: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
     let mut derived = Zeroizing::new([0; KEY_BYTES]);
-    Hkdf::<Sha256>::new(None, key)
-        .expand(purpose, derived.as_mut())
-        .expect("HKDF-SHA256 gives up to 8160 bytes");
+    Hkdf::<Sha256>::new(None, key).expand(purpose, derived.as_mut()).expect("HKDF-SHA256 gives up to 8160 bytes");
     derived
 }
 
@@ -160,13 +143,8 @@ fn cipher(key: &[u8], purpose: &[u8]) -> Aes256GcmSiv {
 fn encrypt(cipher: &Aes256GcmSiv, plain: &[u8], context: &[u8]) -> Vec<u8> {
     let mut nonce = [0; NONCE_BYTES];
     rand::rng().fill_bytes(&mut nonce);
-    let payload = Payload {
-        msg: plain,
-        aad: context,
-    };
-    let sealed = cipher
-        .encrypt(&Nonce::from(nonce), payload)
-        .expect("AES-256-GCM-SIV seals anything below 64 GiB");
+    let payload = Payload { msg: plain, aad: context };
+    let sealed = cipher.encrypt(&Nonce::from(nonce), payload).expect("AES-256-GCM-SIV seals anything below 64 GiB");
     [&[FORMAT], nonce.as_slice(), &sealed].concat()
 }
 
@@ -176,10 +154,7 @@ fn decrypt(cipher: &Aes256GcmSiv, sealed: &[u8], context: &[u8]) -> Option<Zeroi
     if *format != FORMAT {
         return None;
     }
-    let payload = Payload {
-        msg: sealed,
-        aad: context,
-    };
+    let payload = Payload { msg: sealed, aad: context };
     cipher.decrypt(&Nonce::from(*nonce), payload).ok().map(Zeroizing::new)
 }
 
@@ -229,11 +204,7 @@ mod tests {
             flipped[at] ^= 1;
             refused(&ours, "a", 1, &flipped);
         }
-        assert_ne!(
-            sealed,
-            ours.seal(&target("a"), Generation(1), &password),
-            "a nonce repeats"
-        );
+        assert_ne!(sealed, ours.seal(&target("a"), Generation(1), &password), "a nonce repeats");
     }
 
     #[test]
@@ -253,26 +224,13 @@ mod tests {
         let padded = Secret::new(format!(" {}\n", text.expose()));
         let opened = SealingKey::parse(&padded).unwrap().unwrap(&wrapped).unwrap();
         assert_eq!(opened.expose(), data_key.expose());
-        assert_eq!(
-            other.unwrap(&wrapped).err().map(|fault| fault.kind),
-            Some(Kind::KeyWrong)
-        );
+        assert_eq!(other.unwrap(&wrapped).err().map(|fault| fault.kind), Some(Kind::KeyWrong));
     }
 
     #[test]
     fn a_text_that_is_no_key_is_refused_without_being_shown() {
-        for text in [
-            "",
-            "hunter2",
-            "aHVudGVyMg==",
-            &STANDARD.encode([7; 31]),
-            &STANDARD.encode([7; 33]),
-            "/w",
-        ] {
-            let fault = SealingKey::parse(&Secret::new(text.to_owned()))
-                .err()
-                .expect("no key")
-                .to_string();
+        for text in ["", "hunter2", "aHVudGVyMg==", &STANDARD.encode([7; 31]), &STANDARD.encode([7; 33]), "/w"] {
+            let fault = SealingKey::parse(&Secret::new(text.to_owned())).err().expect("no key").to_string();
             assert!(fault.contains("keywheel key new"), "{fault}");
             assert!(text.is_empty() || !fault.contains(text), "{fault}");
         }

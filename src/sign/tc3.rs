@@ -41,10 +41,8 @@ pub struct Signer<'a> {
 #[must_use]
 pub fn sign(head: &Head<'_>, signer: Signer<'_>) -> Vec<(String, String)> {
     let signed = signed_headers(head);
-    let mut headers: Vec<(String, String)> = signed
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let mut headers: Vec<(String, String)> =
+        signed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     headers.push(("x-tc-timestamp".to_owned(), head.timestamp.seconds().to_string()));
     headers.push(("authorization".to_owned(), authorization(head, signer)));
     headers
@@ -84,12 +82,7 @@ fn canonical_request(head: &Head<'_>) -> String {
 }
 
 fn string_to_sign(head: &Head<'_>, canonical: &str) -> String {
-    format!(
-        "{ALGORITHM}\n{}\n{}\n{}",
-        head.timestamp.seconds(),
-        scope(head),
-        sha256(canonical.as_bytes())
-    )
+    format!("{ALGORITHM}\n{}\n{}\n{}", head.timestamp.seconds(), scope(head), sha256(canonical.as_bytes()))
 }
 
 fn scope(head: &Head<'_>) -> String {
@@ -126,14 +119,8 @@ mod tests {
 
     const JSON: &str = "application/json";
     const JSON_UTF8: &str = "application/json; charset=utf-8";
-    const FAKE: (&str, &str) = (
-        "AKIDEXAMPLEfakefakefakefake000000001",
-        "FakeSecretKeyForTestVectorsOnly01",
-    );
-    const TEMPORARY: (&str, &str) = (
-        "AKIDEXAMPLEtempfakefake000000000002",
-        "FakeTmpSecretKeyForVectors000002",
-    );
+    const FAKE: (&str, &str) = ("AKIDEXAMPLEfakefakefakefake000000001", "FakeSecretKeyForTestVectorsOnly01");
+    const TEMPORARY: (&str, &str) = ("AKIDEXAMPLEtempfakefake000000000002", "FakeTmpSecretKeyForVectors000002");
     const NEW_YEAR: i64 = 1_735_689_600;
 
     /// One row of the published or cross-checked vectors. An empty stage was not published.
@@ -219,11 +206,7 @@ mod tests {
             payload_sha: "24af8f290aebdea13130bb127ca9542351d7032ad21cfd0539f3cbee22d55f21",
             canonical_sha: "8246c46c1d2306f80b2ed35c965e8dd9ad34f10c420bab05a27827b8e1a99fc6",
             to_sign: "TC3-HMAC-SHA256\n1735775999\n2025-01-01/redis/tc3_request\n8246c46c1d2306f80b2ed35c965e8dd9ad34f10c420bab05a27827b8e1a99fc6",
-            keys: [
-                "",
-                "",
-                "259fc476504ff312ad24728c2ca0c32b76d88e6904c25b794b958c09733b0dfc",
-            ],
+            keys: ["", "", "259fc476504ff312ad24728c2ca0c32b76d88e6904c25b794b958c09733b0dfc"],
             signature: "1badfde77433cf68774fa0f9861b72dc96815cf71f6cd3fe448f16fb46b847c8",
             ..VECTOR
         },
@@ -299,10 +282,7 @@ mod tests {
     ];
 
     fn same(name: &str, stage: &str, computed: &str, published: &str) {
-        assert!(
-            published.is_empty() || computed == published,
-            "{name}, {stage}: {computed} is not {published}"
-        );
+        assert!(published.is_empty() || computed == published, "{name}, {stage}: {computed} is not {published}");
     }
 
     #[test]
@@ -324,45 +304,24 @@ mod tests {
             same(name, "payload", &sha256(head.payload), vector.payload_sha);
             same(name, "canonical request", &canonical, vector.canonical);
             same(name, "its hash", &sha256(canonical.as_bytes()), vector.canonical_sha);
-            same(
-                name,
-                "string to sign",
-                &string_to_sign(&head, &canonical),
-                vector.to_sign,
-            );
+            same(name, "string to sign", &string_to_sign(&head, &canonical), vector.to_sign);
             for (link, published) in chain.iter().zip(vector.keys) {
                 same(name, "derived key", &hex::encode(**link), published);
             }
 
-            let names = if vector.action.is_empty() {
-                "content-type;host"
-            } else {
-                "content-type;host;x-tc-action"
-            };
-            let date = if vector.service == "cvm" {
-                "2019-02-25"
-            } else {
-                "2025-01-01"
-            };
+            let names = if vector.action.is_empty() { "content-type;host" } else { "content-type;host;x-tc-action" };
+            let date = if vector.service == "cvm" { "2019-02-25" } else { "2025-01-01" };
             let authorization = format!(
                 "TC3-HMAC-SHA256 Credential={id}/{date}/{}/tc3_request, SignedHeaders={names}, Signature={}",
                 vector.service, vector.signature
             );
             let headers = sign(&head, Signer { id, key: &key });
-            let sent = |wanted: &str| {
-                headers
-                    .iter()
-                    .find(|(header, _)| header == wanted)
-                    .map(|(_, value)| value.as_str())
-            };
+            let sent =
+                |wanted: &str| headers.iter().find(|(header, _)| header == wanted).map(|(_, value)| value.as_str());
             assert_eq!(sent("authorization"), Some(authorization.as_str()), "{name}");
             assert_eq!(sent("host"), Some(vector.host), "{name}");
             assert_eq!(sent("content-type"), Some(vector.content_type), "{name}");
-            assert_eq!(
-                sent("x-tc-timestamp"),
-                Some(vector.timestamp.to_string().as_str()),
-                "{name}"
-            );
+            assert_eq!(sent("x-tc-timestamp"), Some(vector.timestamp.to_string().as_str()), "{name}");
             assert_eq!(sent("x-tc-action").unwrap_or(""), vector.action, "{name}");
         }
     }

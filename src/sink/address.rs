@@ -23,12 +23,7 @@ pub fn connection_url(document: &Document) -> Option<Zeroizing<String>> {
     } else {
         endpoint.host.clone()
     };
-    Some(Zeroizing::new(format!(
-        "{scheme}://{}:{}@{host}:{}",
-        user.as_str(),
-        password.as_str(),
-        endpoint.port
-    )))
+    Some(Zeroizing::new(format!("{scheme}://{}:{}@{host}:{}", user.as_str(), password.as_str(), endpoint.port)))
 }
 
 #[cfg(test)]
@@ -50,11 +45,7 @@ pub mod tests {
             password: Secret::new(password.to_owned()),
             login_user: None,
             login_password: Secret::new(password.to_owned()),
-            endpoint: Some(Endpoint {
-                host: "10.0.0.12".to_owned(),
-                port: 6379,
-                tls: false,
-            }),
+            endpoint: Some(Endpoint { host: "10.0.0.12".to_owned(), port: 6379, tls: false }),
         }
     }
 
@@ -64,15 +55,8 @@ pub mod tests {
         let mut document = document(1, "p@ss:w/%41");
         assert_eq!(shown(&document).unwrap(), "redis://:p%40ss%3Aw%2F%2541@10.0.0.12:6379");
         document.login_user = Some("app é".to_owned());
-        document.endpoint = Some(Endpoint {
-            host: "fd00::1".to_owned(),
-            port: 6380,
-            tls: true,
-        });
-        assert_eq!(
-            shown(&document).unwrap(),
-            "rediss://app%20%C3%A9:p%40ss%3Aw%2F%2541@[fd00::1]:6380"
-        );
+        document.endpoint = Some(Endpoint { host: "fd00::1".to_owned(), port: 6380, tls: true });
+        assert_eq!(shown(&document).unwrap(), "rediss://app%20%C3%A9:p%40ss%3Aw%2F%2541@[fd00::1]:6380");
         document.endpoint = None;
         assert_eq!(shown(&document), None);
     }

@@ -99,19 +99,12 @@ impl CommandSink {
         }
         match Program::new(&settings.argv, &settings.environment, settings.timeout) {
             Ok(program) if wrong.is_empty() => {
-                return Ok(Self {
-                    program,
-                    input: settings.stdin,
-                    check: settings.check,
-                });
+                return Ok(Self { program, input: settings.stdin, check: settings.check });
             }
             Ok(_) => {}
             Err(more) => wrong.extend(more),
         }
-        Err(wrong
-            .into_iter()
-            .map(|what| Fault::new(Kind::ConfigInvalid, what))
-            .collect())
+        Err(wrong.into_iter().map(|what| Fault::new(Kind::ConfigInvalid, what)).collect())
     }
 
     async fn ask(
@@ -158,11 +151,7 @@ impl Sink for CommandSink {
         if !self.check {
             return Ok(());
         }
-        let question = Question {
-            version: PROTOCOL_VERSION,
-            action: "ready",
-            target,
-        };
+        let question = Question { version: PROTOCOL_VERSION, action: "ready", target };
         let variables = [("KEYWHEEL_TARGET", target.to_string())];
         self.ask(written(&question), &variables, &[]).await
     }
@@ -244,11 +233,7 @@ fn shapes(document: &Document) -> Vec<Secret> {
             let plain = secret.expose();
             let quoted = written(&plain);
             let inner = String::from_utf8_lossy(&quoted).trim().trim_matches('"').to_owned();
-            [
-                Secret::new(plain.to_owned()),
-                Secret::new(inner),
-                Secret::new(encoded(plain).to_string()),
-            ]
+            [Secret::new(plain.to_owned()), Secret::new(inner), Secret::new(encoded(plain).to_string())]
         })
         .collect()
 }
@@ -268,10 +253,7 @@ mod tests {
 
     fn sink(script: &str, more: serde_json::Value) -> CommandSink {
         let mut settings = serde_json::json!({ "argv": ["/bin/sh", "-c", script] });
-        settings
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         CommandSink::new(serde_json::from_value(settings).unwrap()).unwrap()
     }
 
@@ -302,10 +284,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("copy");
         let script = format!("[ $KEYWHEEL_GENERATION = 3 ] && cat > {}", copy.display());
-        sink(&script, serde_json::json!({ "stdin": "password" }))
-            .deliver(&document(3, SPECIAL))
-            .await
-            .unwrap();
+        sink(&script, serde_json::json!({ "stdin": "password" })).deliver(&document(3, SPECIAL)).await.unwrap();
         assert_eq!(std::fs::read(&copy).unwrap(), SPECIAL.as_bytes());
     }
 
@@ -337,10 +316,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_echoed_password_is_scrubbed_in_every_likely_shape() {
-        let fault = sink("cat >&2; exit 1", serde_json::json!({}))
-            .deliver(&document(1, "pa\"ss\\%w"))
-            .await
-            .unwrap_err();
+        let fault =
+            sink("cat >&2; exit 1", serde_json::json!({})).deliver(&document(1, "pa\"ss\\%w")).await.unwrap_err();
         assert!(fault.what.contains("[secret]"), "{fault}");
         for shape in ["pa\"ss", "pa\\\"ss", "pa%22ss"] {
             assert!(!fault.what.contains(shape), "{fault}");
@@ -351,15 +328,10 @@ mod tests {
     async fn ready_asks_only_where_the_program_understands_the_question() {
         let target = "orders-cache".parse().unwrap();
         let asked = "grep -q '\"action\":\"ready\",\"target\":\"orders-cache\"}' || exit 77";
-        sink(asked, serde_json::json!({ "check": true }))
-            .ready(&target)
-            .await
-            .unwrap();
+        sink(asked, serde_json::json!({ "check": true })).ready(&target).await.unwrap();
         sink("exit 1", serde_json::json!({})).ready(&target).await.unwrap();
-        let fault = sink("echo no token; exit 77", serde_json::json!({ "check": true }))
-            .ready(&target)
-            .await
-            .unwrap_err();
+        let fault =
+            sink("echo no token; exit 77", serde_json::json!({ "check": true })).ready(&target).await.unwrap_err();
         assert_eq!(fault.kind, Kind::SinkDenied);
         assert!(fault.what.contains("no token"), "{fault}");
         let settings = serde_json::from_value(serde_json::json!({ "argv": ["/no/such/program"] })).unwrap();

@@ -1,17 +1,14 @@
 //! Log lines: for people, or as JSON for a collector. Always to standard error; standard output belongs to what a command prints.
 
 use crate::fault::{Fault, Kind};
-use serde::Deserialize;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 /// The form of log lines.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogForm {
     /// One readable line each.
-    #[default]
     Human,
     /// One JSON object each.
     Json,
@@ -33,21 +30,14 @@ pub fn start(form: LogForm, level: &str, filter: Option<&str>) -> Result<(), Fau
         Fault::new(Kind::Usage, format!("{FILTER_VARIABLE} is not understood: {error}"))
             .advise(format!("write for example {FILTER_VARIABLE}=debug"))
     })?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_span_events(FmtSpan::NONE);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
     let started = match form {
         LogForm::Human => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             lines.with_target(false).with_ansi(colour).try_init()
         }
-        LogForm::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(true)
-            .try_init(),
+        LogForm::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(true).try_init(),
     };
     started.map_err(|error| Fault::new(Kind::Bug, format!("logging was started twice: {error}")))
 }

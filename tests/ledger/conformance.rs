@@ -52,10 +52,8 @@ pub async fn enlisting_is_idempotent(store: &impl Store) {
     let ledger = store.open();
     ledger.enlist(&names(&["b", "a"]), at(10)).await.unwrap();
     let first = ledger.listing().await.unwrap();
-    let shown: Vec<_> = first
-        .iter()
-        .map(|row| (row.target.as_str(), row.projection.label, row.projection.generation.0))
-        .collect();
+    let shown: Vec<_> =
+        first.iter().map(|row| (row.target.as_str(), row.projection.label, row.projection.generation.0)).collect();
     assert_eq!(shown, [("a", Label::Due, 0), ("b", Label::Due, 0)]);
     record(&*ledger, "a", &[asked(11, "x")]).await;
     ledger.enlist(&names(&["a", "b", "c"]), at(20)).await.unwrap();
@@ -82,12 +80,7 @@ pub async fn events_come_back_in_order_and_whole(store: &impl Store) {
         settled(2),
         asked(3, "because \"quotes\", ünicode and \u{1} control"),
         prepared(4, 2, "tomorrow's"),
-        entry(
-            5,
-            What::Halted {
-                fault: Fault::new(Kind::Denied, "no"),
-            },
-        ),
+        entry(5, What::Halted { fault: Fault::new(Kind::Denied, "no") }),
     ];
     {
         let ledger = store.open();
@@ -98,10 +91,7 @@ pub async fn events_come_back_in_order_and_whole(store: &impl Store) {
     }
     let rows = store.open().history(&name("a")).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-    assert_eq!(
-        rows.iter().map(|row| row.event.clone()).collect::<Vec<_>>(),
-        events(&entries)
-    );
+    assert_eq!(rows.iter().map(|row| row.event.clone()).collect::<Vec<_>>(), events(&entries));
     assert_eq!(rows[0].rotation, None);
     assert_eq!(rows[3].rotation, Some(rotation(7)));
 }
@@ -171,19 +161,13 @@ pub async fn an_append_is_all_or_nothing(store: &impl Store) {
     let mut claim = claim(&*ledger, "a").await;
     // A password is never overwritten; what stood before it in the same append goes with it.
     let overwriting = [asked(2, "x"), prepared(3, 2, "second"), prepared(4, 1, "other")];
-    assert_eq!(
-        refused(claim.append(&overwriting, &projection(at(888))).await),
-        Kind::Bug
-    );
+    assert_eq!(refused(claim.append(&overwriting, &projection(at(888))).await), Kind::Bug);
     assert_eq!(ledger.history(&name("a")).await.unwrap().len(), 1);
     assert_eq!(ledger.listing().await.unwrap()[0].projection.wake_at, at(500));
     assert!(ledger.password(&name("a"), Generation(2)).await.is_err());
     let kept = ledger.password(&name("a"), Generation(1)).await.unwrap();
     assert_eq!(kept.expose(), "first");
-    claim
-        .append(&[prepared(5, 2, "second")], &projection(at(9)))
-        .await
-        .unwrap();
+    claim.append(&[prepared(5, 2, "second")], &projection(at(9))).await.unwrap();
     assert_eq!(ledger.history(&name("a")).await.unwrap()[1].seq, 2, "no number is lost");
 }
 
@@ -205,23 +189,14 @@ pub async fn claims_exclude_each_other_and_fences_grow(store: &impl Store) {
 pub async fn one_instance_has_one_rotation(store: &impl Store) {
     let ledger = store.open();
     ledger.enlist(&names(&["a", "b", "c"]), at(0)).await.unwrap();
-    let holding = |instance: &str| Projection {
-        holds: Some(instance.to_owned()),
-        ..projection(at(9))
-    };
+    let holding = |instance: &str| Projection { holds: Some(instance.to_owned()), ..projection(at(9)) };
     let mut first = claim(&*ledger, "a").await;
     let mut second = claim(&*ledger, "b").await;
     first.append(&[asked(1, "x")], &holding("shop/one")).await.unwrap();
     first.append(&[asked(2, "x")], &holding("shop/one")).await.unwrap();
-    let fault = second
-        .append(&[asked(3, "y")], &holding("shop/one"))
-        .await
-        .expect_err("busy");
+    let fault = second.append(&[asked(3, "y")], &holding("shop/one")).await.expect_err("busy");
     assert_eq!(fault.kind, Kind::Busy);
-    assert!(
-        fault.what.contains("shop/one") && fault.what.contains("target a"),
-        "{fault}"
-    );
+    assert!(fault.what.contains("shop/one") && fault.what.contains("target a"), "{fault}");
     assert!(ledger.history(&name("b")).await.unwrap().is_empty());
     second.append(&[], &holding("shop/two")).await.unwrap();
     first.append(&[], &projection(at(9))).await.unwrap();
@@ -235,24 +210,12 @@ pub async fn due_is_ordered_and_bounded(store: &impl Store) {
     let ledger = store.open();
     ledger.enlist(&names(&["a", "b", "c", "d"]), at(0)).await.unwrap();
     for (target, second) in [("a", 30), ("b", 10), ("c", 20), ("d", 40)] {
-        claim(&*ledger, target)
-            .await
-            .append(&[], &projection(at(second)))
-            .await
-            .unwrap();
+        claim(&*ledger, target).await.append(&[], &projection(at(second))).await.unwrap();
     }
-    for (second, limit, expected) in [
-        (9, 9, &[][..]),
-        (10, 9, &["b"]),
-        (30, 9, &["b", "c", "a"]),
-        (99, 2, &["b", "c"]),
-        (99, 0, &[]),
-    ] {
-        assert_eq!(
-            ledger.due(at(second), limit).await.unwrap(),
-            names(expected),
-            "{second}"
-        );
+    for (second, limit, expected) in
+        [(9, 9, &[][..]), (10, 9, &["b"]), (30, 9, &["b", "c", "a"]), (99, 2, &["b", "c"]), (99, 0, &[])]
+    {
+        assert_eq!(ledger.due(at(second), limit).await.unwrap(), names(expected), "{second}");
     }
 }
 

@@ -20,13 +20,8 @@ async fn closed_ledger() -> SqliteStore {
     let ledger = store.open();
     ledger.enlist(&[name("a"), name("b")], at(0)).await.unwrap();
     for target in ["a", "b"] {
-        let entries = [
-            adopted(1, 1, "first"),
-            asked(2, "because"),
-            settled(3),
-            prepared(4, 2, "second"),
-            asked(5, "again"),
-        ];
+        let entries =
+            [adopted(1, 1, "first"), asked(2, "because"), settled(3), prepared(4, 2, "second"), asked(5, "again")];
         record(&*ledger, target, &entries).await;
     }
     store
@@ -65,51 +60,21 @@ async fn a_changed_record_is_noticed_and_the_place_named() {
         ("a bit of a text", bit("events", "body", "seq = 2"), "event 2"),
         ("a bit of the last text", bit("events", "body", "seq = 5"), "event 5"),
         ("a bit of a MAC", bit("events", "mac", "seq = 3"), "event 3"),
-        (
-            "a bit of a password",
-            bit("passwords", "sealed", "generation = 1"),
-            "event 1",
-        ),
+        ("a bit of a password", bit("passwords", "sealed", "generation = 1"), "event 1"),
         ("a bit of the head", bit("targets", "head_mac", "true"), "event 5"),
         ("a bit of the head's MAC", bit("targets", "mac", "true"), "event 5"),
-        (
-            "a time",
-            sql("UPDATE events SET at = at + 1 WHERE target = 'a' AND seq = 2"),
-            "event 2",
-        ),
-        (
-            "a rotation",
-            sql("UPDATE events SET rotation = NULL WHERE target = 'a' AND seq = 4"),
-            "event 4",
-        ),
-        (
-            "a version",
-            sql("UPDATE events SET version = 9 WHERE target = 'a' AND seq = 4"),
-            "event 4",
-        ),
-        (
-            "a password's number",
-            sql("UPDATE events SET brought = NULL WHERE target = 'a' AND seq = 4"),
-            "event 4",
-        ),
-        (
-            "a password gone",
-            sql("DELETE FROM passwords WHERE target = 'a' AND generation = 2"),
-            "event 4",
-        ),
+        ("a time", sql("UPDATE events SET at = at + 1 WHERE target = 'a' AND seq = 2"), "event 2"),
+        ("a rotation", sql("UPDATE events SET rotation = NULL WHERE target = 'a' AND seq = 4"), "event 4"),
+        ("a version", sql("UPDATE events SET version = 9 WHERE target = 'a' AND seq = 4"), "event 4"),
+        ("a password's number", sql("UPDATE events SET brought = NULL WHERE target = 'a' AND seq = 4"), "event 4"),
+        ("a password gone", sql("DELETE FROM passwords WHERE target = 'a' AND generation = 2"), "event 4"),
         (
             "a password from elsewhere",
-            sql(
-                "UPDATE passwords SET sealed = (SELECT sealed FROM passwords WHERE target = 'b' AND generation = 2)
-                 WHERE target = 'a' AND generation = 2",
-            ),
+            sql("UPDATE passwords SET sealed = (SELECT sealed FROM passwords WHERE target = 'b' AND generation = 2)
+                 WHERE target = 'a' AND generation = 2"),
             "event 4",
         ),
-        (
-            "cut out of the middle",
-            sql("DELETE FROM events WHERE target = 'a' AND seq = 3"),
-            "event 3",
-        ),
+        ("cut out of the middle", sql("DELETE FROM events WHERE target = 'a' AND seq = 3"), "event 3"),
         (
             "cut out and closed up",
             sql("DELETE FROM events WHERE target = 'a' AND seq = 2;
@@ -126,11 +91,7 @@ async fn a_changed_record_is_noticed_and_the_place_named() {
                  UPDATE events SET seq = 3 WHERE target = 'a' AND seq = 99"),
             "event 2",
         ),
-        (
-            "cut off the end",
-            sql("DELETE FROM events WHERE target = 'a' AND seq = 5"),
-            "event 5",
-        ),
+        ("cut off the end", sql("DELETE FROM events WHERE target = 'a' AND seq = 5"), "event 5"),
         (
             "cut off the end, head moved",
             sql("DELETE FROM events WHERE target = 'a' AND seq = 5;
@@ -140,17 +101,11 @@ async fn a_changed_record_is_noticed_and_the_place_named() {
         ),
         (
             "put at the end",
-            sql(
-                "INSERT INTO events SELECT target, 6, at, rotation, version, body, NULL, mac FROM events
-                 WHERE target = 'a' AND seq = 5",
-            ),
+            sql("INSERT INTO events SELECT target, 6, at, rotation, version, body, NULL, mac FROM events
+                 WHERE target = 'a' AND seq = 5"),
             "event 6",
         ),
-        (
-            "the place where reading begins",
-            sql("UPDATE targets SET base_seq = 5 WHERE target = 'a'"),
-            "event 5",
-        ),
+        ("the place where reading begins", sql("UPDATE targets SET base_seq = 5 WHERE target = 'a'"), "event 5"),
         (
             "another record's head",
             sql("UPDATE targets SET mac = (SELECT mac FROM targets WHERE target = 'b')"),
@@ -169,10 +124,7 @@ async fn a_changed_record_is_noticed_and_the_place_named() {
         let fault = reading(&store).await.expect_err(harm);
         assert_eq!(fault.kind, Kind::LedgerCorrupt, "{harm}: {fault}");
         assert!(fault.what.contains(place), "{harm}: {fault}");
-        assert!(
-            place == "list of targets" || fault.what.contains("of a "),
-            "{harm}: {fault}"
-        );
+        assert!(place == "list of targets" || fault.what.contains("of a "), "{harm}: {fault}");
     }
 }
 
@@ -183,26 +135,14 @@ async fn an_audit_names_every_broken_record_and_goes_on() {
         let reader = Reader::open(&store.path(), key.then_some(&store.key as &dyn Envelope)).unwrap();
         async move { reader.verify_all().await.unwrap() }
     };
-    let sound: Vec<_> = audit(true)
-        .await
-        .into_iter()
-        .map(|audit| (audit.sound, audit.broken))
-        .collect();
+    let sound: Vec<_> = audit(true).await.into_iter().map(|audit| (audit.sound, audit.broken)).collect();
     assert_eq!(sound, [(5, None), (5, None)]);
     flip(&raw(&store), "events", "mac", "target = 'a' AND seq = 2");
-    raw(&store)
-        .execute_batch("DELETE FROM events WHERE target = 'b' AND seq = 4")
-        .unwrap();
+    raw(&store).execute_batch("DELETE FROM events WHERE target = 'b' AND seq = 4").unwrap();
     let with_key = audit(true).await;
     let shown: Vec<_> = with_key
         .iter()
-        .map(|audit| {
-            (
-                audit.target.as_str(),
-                audit.sound,
-                audit.broken.as_ref().map(|fault| fault.kind),
-            )
-        })
+        .map(|audit| (audit.target.as_str(), audit.sound, audit.broken.as_ref().map(|fault| fault.kind)))
         .collect();
     let corrupt = Some(Kind::LedgerCorrupt);
     assert_eq!(shown, [("a", 1, corrupt), ("b", 3, corrupt)]);
@@ -217,10 +157,7 @@ async fn a_damaged_record_takes_no_further_event() {
     let ledger = store.try_open().unwrap();
     flip(&raw(&store), "targets", "head_mac", "target = 'a'");
     let mut claim = claim(&ledger, "a").await;
-    let fault = claim
-        .append(&[asked(6, "x")], &projection(at(9)))
-        .await
-        .expect_err("damaged");
+    let fault = claim.append(&[asked(6, "x")], &projection(at(9))).await.expect_err("damaged");
     assert_eq!(fault.kind, Kind::LedgerCorrupt);
 }
 
@@ -260,10 +197,7 @@ async fn a_damaged_file_is_refused_and_left_alone() {
 async fn a_log_without_its_ledger_is_no_new_beginning() {
     let store = closed_ledger().await;
     fs::rename(store.path(), store.folder().join("ledger.db-wal")).unwrap();
-    assert_eq!(
-        reading(&store).await.err().map(|fault| fault.kind),
-        Some(Kind::LedgerCorrupt)
-    );
+    assert_eq!(reading(&store).await.err().map(|fault| fault.kind), Some(Kind::LedgerCorrupt));
     assert!(!store.path().exists());
 }
 
@@ -278,10 +212,7 @@ async fn a_beginning_that_was_interrupted_is_made_again() {
 
 #[tokio::test]
 async fn a_newer_ledger_is_refused_and_left_alone() {
-    for newer in [
-        "PRAGMA user_version = 2",
-        "UPDATE meta SET value = 2 WHERE name = 'event-version'",
-    ] {
+    for newer in ["PRAGMA user_version = 2", "UPDATE meta SET value = 2 WHERE name = 'event-version'"] {
         let store = closed_ledger().await;
         raw(&store).execute_batch(newer).unwrap();
         let before = fs::read(store.path()).unwrap();
@@ -310,11 +241,7 @@ async fn a_newer_event_is_told_from_a_changed_one() {
     };
     let last = one("SELECT mac FROM events WHERE target = 'a' AND seq = 5");
     stored.mac = stored.chained(seal.as_ref(), "a", &last).to_vec();
-    let head = Head {
-        seq: 6,
-        last: stored.mac.clone(),
-        base: 3,
-    };
+    let head = Head { seq: 6, last: stored.mac.clone(), base: 3 };
     connection
         .execute(
             "INSERT INTO events (target, seq, at, version, body, mac) VALUES ('a', 6, ?1, 2, ?2, ?3)",
@@ -358,11 +285,7 @@ fn a_mac_tells_its_fields_apart() {
         event(None, "abc", Some((2, b"x"))).chained(seal.as_ref(), "t", &ORIGIN),
         event(None, "abc", None).chained(seal.as_ref(), "t", &[1; 32]),
         Head::empty().mac(seal.as_ref(), "t"),
-        Head {
-            base: 2,
-            ..Head::empty()
-        }
-        .mac(seal.as_ref(), "t"),
+        Head { base: 2, ..Head::empty() }.mac(seal.as_ref(), "t"),
         mac_roster(seal.as_ref(), ["t"].into_iter()),
         mac_roster(seal.as_ref(), ["t", ""].into_iter()),
         mac_roster(seal.as_ref(), ["ab", "c"].into_iter()),

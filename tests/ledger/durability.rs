@@ -74,10 +74,7 @@ async fn an_older_claim_cannot_write_any_more() {
     fs::remove_file(store.folder().join("ledger.db.lock")).unwrap();
     let newer = store.open();
     record(&*newer, "a", &[asked(2, "y")]).await;
-    let fault = lost
-        .append(&[asked(3, "z")], &projection(at(9)))
-        .await
-        .expect_err("lost");
+    let fault = lost.append(&[asked(3, "z")], &projection(at(9))).await.expect_err("lost");
     assert_eq!(fault.kind, Kind::ClaimLost);
     assert_eq!(newer.history(&name("a")).await.unwrap().len(), 2);
 }
@@ -85,10 +82,7 @@ async fn an_older_claim_cannot_write_any_more() {
 #[tokio::test]
 async fn a_reader_works_beside_the_owner_with_and_without_the_key() {
     let store = SqliteStore::new();
-    assert_eq!(
-        Reader::open(&store.path(), None).err().map(|fault| fault.kind),
-        Some(Kind::LedgerUnusable)
-    );
+    assert_eq!(Reader::open(&store.path(), None).err().map(|fault| fault.kind), Some(Kind::LedgerUnusable));
     let ledger = store.open();
     ledger.enlist(&[name("a")], at(0)).await.unwrap();
     let without = Reader::open(&store.path(), None).unwrap();
@@ -157,14 +151,7 @@ async fn no_password_stands_in_the_files_and_only_the_owner_reads_them() {
     let base64 = base64::engine::general_purpose::STANDARD_NO_PAD.encode(password);
     let url: String = url::form_urlencoded::byte_serialize(password.as_bytes()).collect();
     let hex = hex::encode(password);
-    let forms = [
-        password,
-        &base64[..base64.len() - 1],
-        &hex,
-        &hex.to_uppercase(),
-        &url,
-        "uniq&pass",
-    ];
+    let forms = [password, &base64[..base64.len() - 1], &hex, &hex.to_uppercase(), &url, "uniq&pass"];
     let search = |when: &str| {
         for file in fs::read_dir(store.folder()).unwrap() {
             let path = file.unwrap().path();
@@ -244,9 +231,7 @@ async fn a_full_disk_is_told_and_loses_nothing() {
     assert_eq!(fault.kind, Kind::LedgerFull, "{fault}");
     assert_eq!(ledger.history(&name("a")).await.unwrap().len() as u64, told * 2);
     fs::remove_file(&ballast).unwrap();
-    held.append(&[prepared(3, told + 1, "q")], &projection(at(9)))
-        .await
-        .unwrap();
+    held.append(&[prepared(3, told + 1, "q")], &projection(at(9))).await.unwrap();
     drop((held, ledger));
     let ledger = SqliteLedger::open(&path, &key, "a test").unwrap();
     assert_eq!(ledger.history(&name("a")).await.unwrap().len() as u64, told * 2 + 1);
@@ -258,9 +243,7 @@ async fn a_read_only_disk_is_told_at_once() {
     let path = disk.folder.path().join("ledger.db");
     drop(SqliteLedger::open(&path, &sealing_key(1), "a test").unwrap());
     assert!(mount(&["-o", "remount,ro"], disk.folder.path()));
-    let fault = SqliteLedger::open(&path, &sealing_key(1), "a test")
-        .err()
-        .expect("read-only");
+    let fault = SqliteLedger::open(&path, &sealing_key(1), "a test").err().expect("read-only");
     assert_eq!(fault.kind, Kind::LedgerUnusable, "{fault}");
     assert!(fault.what.contains("ledger.db"), "{fault}");
 }

@@ -29,10 +29,7 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     pub fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            key: sealing_key(1),
-        }
+        Self { folder: tempfile::tempdir().unwrap(), key: sealing_key(1) }
     }
 
     pub fn folder(&self) -> &Path {
@@ -81,11 +78,7 @@ pub fn projection(wake_at: Moment) -> Projection {
 }
 
 pub fn entry(second: i64, what: What) -> Entry {
-    Entry {
-        event: Event { at: at(second), what },
-        rotation: Some(rotation(7)),
-        password: None,
-    }
+    Entry { event: Event { at: at(second), what }, rotation: Some(rotation(7)), password: None }
 }
 
 pub fn asked(second: i64, reason: &str) -> Entry {
@@ -103,23 +96,12 @@ pub fn prepared(second: i64, generation: u64, password: &str) -> Entry {
 }
 
 pub fn adopted(second: i64, generation: u64, password: &str) -> Entry {
-    let what = What::Adopted {
-        generation: Generation(generation),
-        proof: Proof::Login,
-        by: By::Configuration,
-    };
-    Entry {
-        rotation: None,
-        ..prepared(second, generation, password)
-    }
-    .with(what)
+    let what = What::Adopted { generation: Generation(generation), proof: Proof::Login, by: By::Configuration };
+    Entry { rotation: None, ..prepared(second, generation, password) }.with(what)
 }
 
 pub fn settled(second: i64) -> Entry {
-    let standing = Box::new(Standing {
-        newest: Generation(2),
-        ..Standing::default()
-    });
+    let standing = Box::new(Standing { newest: Generation(2), ..Standing::default() });
     entry(second, What::Settled { standing })
 }
 
@@ -135,20 +117,13 @@ impl With for Entry {
 }
 
 pub async fn claim(ledger: &dyn Ledger, target: &str) -> Box<dyn Claim> {
-    ledger
-        .claim(&name(target), at(0))
-        .await
-        .unwrap()
-        .expect("nobody holds it")
+    ledger.claim(&name(target), at(0)).await.unwrap().expect("nobody holds it")
 }
 
 /// Makes sure of a target and appends these, one transaction each.
 pub async fn record(ledger: &dyn Ledger, target: &str, entries: &[Entry]) {
     let mut claim = claim(ledger, target).await;
     for entry in entries {
-        claim
-            .append(std::slice::from_ref(entry), &projection(at(500)))
-            .await
-            .unwrap();
+        claim.append(std::slice::from_ref(entry), &projection(at(500))).await.unwrap();
     }
 }

@@ -87,11 +87,7 @@ async fn request(stream: &mut TcpStream) -> Option<(String, String)> {
         }
     };
     let head = String::from_utf8_lossy(&bytes[..head_end]).to_lowercase();
-    let length: usize = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))?
-        .parse()
-        .ok()?;
+    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().ok()?;
     let mut body = bytes.split_off(head_end + 4);
     let read = body.len();
     body.resize(length, 0);
@@ -103,10 +99,7 @@ async fn request(stream: &mut TcpStream) -> Option<(String, String)> {
 async fn perform(stream: &mut TcpStream, step: Step) -> bool {
     match step {
         Step::Reply(status, headers, body) => {
-            let text = format!(
-                "HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\n\r\n{body}",
-                body.len()
-            );
+            let text = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len());
             stream.write_all(text.as_bytes()).await.is_ok()
         }
         Step::Raw(text) => {
@@ -114,9 +107,7 @@ async fn perform(stream: &mut TcpStream, step: Step) -> bool {
             false
         }
         Step::Endless => {
-            let _ = stream
-                .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-                .await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
             let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
             while stream.write_all(chunk.as_bytes()).await.is_ok() {}
             false

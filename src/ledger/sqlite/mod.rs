@@ -86,17 +86,10 @@ impl SqliteLedger {
     /// # Errors
     /// `KeyWrong` when `current` does not open it; `LedgerFull`, `LedgerUnusable`. After an error the current key is still good.
     pub async fn rotate_key(&self, current: &dyn Envelope, next: &dyn Envelope) -> Result<(), Fault> {
-        let was: Vec<u8> = self
-            .shared
-            .reader
-            .read(|connection| schema::meta(connection, schema::WRAPPED_KEY))
-            .await?;
+        let was: Vec<u8> = self.shared.reader.read(|connection| schema::meta(connection, schema::WRAPPED_KEY)).await?;
         let wrapped = next.wrap(&current.unwrap(&was)?);
         next.unwrap(&wrapped)?;
-        self.shared
-            .writer
-            .write(move |connection| record::rewrap(connection, &was, &wrapped))
-            .await
+        self.shared.writer.write(move |connection| record::rewrap(connection, &was, &wrapped)).await
     }
 }
 
@@ -105,10 +98,7 @@ impl Ledger for SqliteLedger {
     async fn enlist(&self, targets: &[TargetName], now: Moment) -> Result<(), Fault> {
         let named = targets.iter().map(ToString::to_string).collect();
         let seal = Arc::clone(&self.shared.seal);
-        self.shared
-            .writer
-            .write(move |connection| record::enlist(connection, seal.as_ref(), &named, now))
-            .await
+        self.shared.writer.write(move |connection| record::enlist(connection, seal.as_ref(), &named, now)).await
     }
 
     /// Leaves out what this process has claimed: those targets are being looked after, and must not take the places of others.
@@ -123,16 +113,8 @@ impl Ledger for SqliteLedger {
             return Ok(None);
         };
         let name = target.clone();
-        let fence = self
-            .shared
-            .writer
-            .write(move |connection| record::claim(connection, &name))
-            .await?;
-        Ok(Some(Box::new(SqliteClaim {
-            shared: Arc::clone(&self.shared),
-            held,
-            fence,
-        })))
+        let fence = self.shared.writer.write(move |connection| record::claim(connection, &name)).await?;
+        Ok(Some(Box::new(SqliteClaim { shared: Arc::clone(&self.shared), held, fence })))
     }
 
     async fn recent(&self, target: &TargetName) -> Result<Vec<Row>, Fault> {
@@ -167,10 +149,8 @@ impl Claim for SqliteClaim {
     async fn append(&mut self, entries: &[Entry], projection: &Projection) -> Result<(), Fault> {
         let (target, fence, projection) = (self.held.target.clone(), self.fence, projection.clone());
         let seal = Arc::clone(&self.shared.seal);
-        let drafts = entries
-            .iter()
-            .map(|entry| Draft::of(&target, entry, seal.as_ref()))
-            .collect::<Result<Vec<_>, _>>()?;
+        let drafts =
+            entries.iter().map(|entry| Draft::of(&target, entry, seal.as_ref())).collect::<Result<Vec<_>, _>>()?;
         self.shared
             .writer
             .write(move |connection| record::append(connection, seal.as_ref(), &target, fence, drafts, &projection))
@@ -186,10 +166,7 @@ struct Held {
 
 impl Held {
     fn take(claimed: &Claimed, target: &TargetName) -> Option<Self> {
-        locked(claimed).insert(target.clone()).then(|| Self {
-            claimed: Arc::clone(claimed),
-            target: target.clone(),
-        })
+        locked(claimed).insert(target.clone()).then(|| Self { claimed: Arc::clone(claimed), target: target.clone() })
     }
 }
 

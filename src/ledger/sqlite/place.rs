@@ -60,10 +60,7 @@ fn held(ledger: &Path, file: &mut File) -> Fault {
         (holder, Ok(since)) => format!("{holder}, since {}", Moment::from(chrono::DateTime::from(since))),
         (holder, Err(_)) => holder.to_owned(),
     };
-    Fault::new(
-        Kind::LedgerHeld,
-        format!("the ledger {} is in use by {holder}", ledger.display()),
-    )
+    Fault::new(Kind::LedgerHeld, format!("the ledger {} is in use by {holder}", ledger.display()))
 }
 
 /// Makes a new ledger if there is none. It is built beside its place, flushed, and moved there whole: a ledger that exists is never a half-made one,
@@ -81,11 +78,7 @@ pub(super) fn ensure(path: &Path, envelope: &dyn Envelope) -> Result<(), Fault> 
     if orphan.exists() {
         return Err(Fault::new(
             Kind::LedgerCorrupt,
-            format!(
-                "the ledger {} is gone, but its log {} is there",
-                path.display(),
-                orphan.display()
-            ),
+            format!("the ledger {} is gone, but its log {} is there", path.display(), orphan.display()),
         ));
     }
     let draft = beside(path, ".new");
@@ -129,10 +122,7 @@ fn fill(draft: &Path, envelope: &dyn Envelope) -> Result<(), Trouble> {
 pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<(), Trouble> {
     let mark = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let newer = |what: String| {
-        Fault::new(
-            Kind::LedgerNewer,
-            format!("the ledger {} was written by a newer keywheel: {what}", path.display()),
-        )
+        Fault::new(Kind::LedgerNewer, format!("the ledger {} was written by a newer keywheel: {what}", path.display()))
     };
     let schema_version = mark("user_version")?;
     if mark("application_id")? != APPLICATION_ID || schema_version < 1 {
@@ -143,10 +133,7 @@ pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<(), Trou
         .into());
     }
     if schema_version > SCHEMA_VERSION {
-        return Err(newer(format!(
-            "its tables have version {schema_version}, not {SCHEMA_VERSION}"
-        ))
-        .into());
+        return Err(newer(format!("its tables have version {schema_version}, not {SCHEMA_VERSION}")).into());
     }
     let event_version: i64 = schema::meta(connection, EVENT_VERSION)?;
     if event_version > i64::from(VERSION) {
@@ -173,11 +160,7 @@ pub(super) fn check_pages(connection: &Connection, path: &Path) -> Result<(), Tr
     if finding == "ok" {
         return Ok(());
     }
-    Err(Fault::new(
-        Kind::LedgerCorrupt,
-        format!("the ledger {} has a damaged page: {finding}", path.display()),
-    )
-    .into())
+    Err(Fault::new(Kind::LedgerCorrupt, format!("the ledger {} has a damaged page: {finding}", path.display())).into())
 }
 
 /// Checks that no target is gone, and that each record ends where its head says. What lies between is checked when it is read.
@@ -194,11 +177,7 @@ pub(super) fn check_heads(connection: &Connection, seal: &dyn Seal) -> Result<()
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let target: String = row.get(0)?;
-        let head = Head {
-            seq: row.get(1)?,
-            last: row.get(2)?,
-            base: row.get(3)?,
-        };
+        let head = Head { seq: row.get(1)?, last: row.get(2)?, base: row.get(3)? };
         head.check(seal, &target, &row.get::<_, Vec<u8>>(4)?)?;
         let last: u64 = row.get::<_, Option<u64>>(5)?.unwrap_or(0);
         if last != head.seq {

@@ -80,8 +80,7 @@ impl Reader {
     /// `LedgerCorrupt`, `LedgerNewer`, `LedgerUnusable`.
     pub async fn recent(&self, target: &TargetName) -> Result<Vec<Row>, Fault> {
         let (target, seal) = (target.clone(), self.shared.seal.clone());
-        self.read(move |connection| record(connection, seal.as_deref(), &target, |head| head.base))
-            .await
+        self.read(move |connection| record(connection, seal.as_deref(), &target, |head| head.base)).await
     }
 
     /// As [`crate::ledger::Ledger::history`].
@@ -90,8 +89,7 @@ impl Reader {
     /// As for [`Reader::recent`].
     pub async fn history(&self, target: &TargetName) -> Result<Vec<Row>, Fault> {
         let (target, seal) = (target.clone(), self.shared.seal.clone());
-        self.read(move |connection| record(connection, seal.as_deref(), &target, |_| 1))
-            .await
+        self.read(move |connection| record(connection, seal.as_deref(), &target, |_| 1)).await
     }
 
     /// As [`crate::ledger::Ledger::listing`].
@@ -116,10 +114,7 @@ impl Reader {
                 .query_row(params![target.as_str(), generation.0], |row| row.get(0))
                 .optional()?;
             let missing = || {
-                Fault::new(
-                    Kind::LedgerCorrupt,
-                    format!("password {generation} of {target} is missing from the ledger"),
-                )
+                Fault::new(Kind::LedgerCorrupt, format!("password {generation} of {target} is missing from the ledger"))
             };
             Ok(seal.open(&target, generation, &sealed.ok_or_else(missing)?)?)
         })
@@ -132,8 +127,7 @@ impl Reader {
     /// `LedgerUnusable`; `LedgerCorrupt` where the list of targets itself was changed or a page cannot be read.
     pub async fn verify_all(&self) -> Result<Vec<Audit>, Fault> {
         let seal = self.shared.seal.clone();
-        self.read(move |connection| verify_all(connection, seal.as_deref()))
-            .await
+        self.read(move |connection| verify_all(connection, seal.as_deref())).await
     }
 
     /// The targets that are due and not among `claimed`.
@@ -175,9 +169,7 @@ impl Reader {
             .map_err(|_| Fault::new(Kind::Stopping, "the ledger is closed"))?;
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            shared
-                .with_connection(work)
-                .map_err(|trouble| trouble.told(&shared.path))
+            shared.with_connection(work).map_err(|trouble| trouble.told(&shared.path))
         });
         match done.await {
             Ok(result) => result,
@@ -258,11 +250,7 @@ fn head(connection: &Connection, seal: Option<&dyn Seal>, target: &TargetName) -
     let found = connection
         .prepare_cached("SELECT head_seq, head_mac, base_seq, mac FROM targets WHERE target = ?1")?
         .query_row([target.as_str()], |row| {
-            let head = Head {
-                seq: row.get(0)?,
-                last: row.get(1)?,
-                base: row.get(2)?,
-            };
+            let head = Head { seq: row.get(0)?, last: row.get(1)?, base: row.get(2)? };
             Ok((head, row.get::<_, Vec<u8>>(3)?))
         })
         .optional()?;
@@ -287,12 +275,7 @@ fn begin<'a>(
         .prepare_cached("SELECT mac FROM events WHERE target = ?1 AND seq = ?2")?
         .query_row(params![target.as_str(), from.saturating_sub(1)], |row| row.get(0))
         .optional()?;
-    Ok(Walk::new(
-        target,
-        seal,
-        from,
-        previous.unwrap_or_else(|| ORIGIN.to_vec()),
-    ))
+    Ok(Walk::new(target, seal, from, previous.unwrap_or_else(|| ORIGIN.to_vec())))
 }
 
 fn each_event(
@@ -353,8 +336,5 @@ fn name(text: String) -> Result<TargetName, Fault> {
 }
 
 fn unreadable(target: &str, what: &str) -> Fault {
-    Fault::new(
-        Kind::LedgerCorrupt,
-        format!("the row of target {target:?} has a {what} that keywheel does not write"),
-    )
+    Fault::new(Kind::LedgerCorrupt, format!("the row of target {target:?} has a {what} that keywheel does not write"))
 }

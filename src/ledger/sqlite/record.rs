@@ -163,11 +163,7 @@ fn head_for(connection: &Connection, seal: &dyn Seal, target: &TargetName, fence
     let found = connection
         .prepare_cached("SELECT fence, head_seq, head_mac, base_seq, mac FROM targets WHERE target = ?1")?
         .query_row([target.as_str()], |row| {
-            let head = Head {
-                seq: row.get(1)?,
-                last: row.get(2)?,
-                base: row.get(3)?,
-            };
+            let head = Head { seq: row.get(1)?, last: row.get(2)?, base: row.get(3)? };
             Ok((Fence(row.get(0)?), head, row.get::<_, Vec<u8>>(4)?))
         })
         .optional()?;
@@ -175,10 +171,7 @@ fn head_for(connection: &Connection, seal: &dyn Seal, target: &TargetName, fence
     if newest != fence {
         return Err(Fault::new(
             Kind::ClaimLost,
-            format!(
-                "{target} was claimed again: ours is number {}, the newest {}",
-                fence.0, newest.0
-            ),
+            format!("{target} was claimed again: ours is number {}, the newest {}", fence.0, newest.0),
         )
         .into());
     }
@@ -236,19 +229,13 @@ fn insert(
             stored.brought.as_ref().map(|(generation, _)| generation.0),
             stored.mac,
         ])?;
-    Ok(Head {
-        seq: stored.seq,
-        base: if draft.settles { stored.seq } else { head.base },
-        last: stored.mac,
-    })
+    Ok(Head { seq: stored.seq, base: if draft.settles { stored.seq } else { head.base }, last: stored.mac })
 }
 
 /// Replaces the wrapped data key, if it is still the one that was read.
 pub(super) fn rewrap(connection: &Connection, was: &[u8], wrapped: &[u8]) -> Result<(), Trouble> {
-    let changed = connection.execute(
-        "UPDATE meta SET value = ?3 WHERE name = ?1 AND value = ?2",
-        params![WRAPPED_KEY, was, wrapped],
-    )?;
+    let changed = connection
+        .execute("UPDATE meta SET value = ?3 WHERE name = ?1 AND value = ?2", params![WRAPPED_KEY, was, wrapped])?;
     if changed == 1 {
         Ok(())
     } else {
@@ -266,27 +253,18 @@ fn overlapping(
     error: rusqlite::Error,
 ) -> Result<Trouble, rusqlite::Error> {
     let holder: Option<String> = connection
-        .query_row(
-            "SELECT target FROM targets WHERE holds = ?1",
-            [&projection.holds],
-            |row| row.get(0),
-        )
+        .query_row("SELECT target FROM targets WHERE holds = ?1", [&projection.holds], |row| row.get(0))
         .optional()?;
     Ok(match (holder, &projection.holds) {
-        (Some(holder), Some(instance)) => Fault::new(
-            Kind::Busy,
-            format!("instance {instance} is in a rotation of target {holder}"),
-        )
-        .advise("nothing; keywheel tries again when that rotation has ended")
-        .into(),
+        (Some(holder), Some(instance)) => {
+            Fault::new(Kind::Busy, format!("instance {instance} is in a rotation of target {holder}"))
+                .advise("nothing; keywheel tries again when that rotation has ended")
+                .into()
+        }
         (None, _) | (_, None) => error.into(),
     })
 }
 
 fn unknown(target: &TargetName) -> Trouble {
-    Fault::new(
-        Kind::Bug,
-        format!("{target} has no row in the ledger: it was never enlisted"),
-    )
-    .into()
+    Fault::new(Kind::Bug, format!("{target} has no row in the ledger: it was never enlisted")).into()
 }

@@ -111,9 +111,7 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, Trouble> {
 
 /// One value of `meta`.
 pub(super) fn meta<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> Result<T, Trouble> {
-    Ok(connection
-        .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
-        .query_one([name], |row| row.get(0))?)
+    Ok(connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?.query_one([name], |row| row.get(0))?)
 }
 
 /// Something that went wrong inside: SQLite's own error until it is told with the ledger's path, or a fault that is complete.
@@ -155,12 +153,7 @@ fn kind(error: &rusqlite::Error) -> Kind {
     // The disk is full for the log, or for the shared-memory file that has to grow.
     let full = failure.code == ErrorCode::DiskFull || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE;
     // `Unknown` is "no such table" or column: our statements are right, so the tables are not.
-    let damaged = [
-        ErrorCode::DatabaseCorrupt,
-        ErrorCode::NotADatabase,
-        ErrorCode::TypeMismatch,
-        ErrorCode::Unknown,
-    ];
+    let damaged = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase, ErrorCode::TypeMismatch, ErrorCode::Unknown];
     if full {
         Kind::LedgerFull
     } else if damaged.contains(&failure.code) {

@@ -35,11 +35,7 @@ impl Writer {
                 drop(lock);
             })
             .map_err(|error| Fault::new(Kind::LedgerUnusable, format!("the ledger's thread: {error}")))?;
-        Ok(Self {
-            queue: Some(queue),
-            thread: Some(thread),
-            path: path.to_owned(),
-        })
+        Ok(Self { queue: Some(queue), thread: Some(thread), path: path.to_owned() })
     }
 
     /// Has this done in a transaction, and answers when it is durable. An error undoes this piece of work and no other one.
@@ -59,11 +55,7 @@ impl Writer {
             .advise("start keywheel again; it goes on where it stopped")
         };
         let (caller, answer) = oneshot::channel();
-        let job = Piece {
-            work: Some(work),
-            outcome: None,
-            caller,
-        };
+        let job = Piece { work: Some(work), outcome: None, caller };
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
         queue.send(Box::new(job)).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
@@ -178,11 +170,7 @@ mod tests {
 
         fn put(&self, work: impl FnOnce(&Connection) -> Result<usize, Trouble> + Send + 'static) -> Answer {
             let (caller, answer) = oneshot::channel();
-            let job = Piece {
-                work: Some(work),
-                outcome: None,
-                caller,
-            };
+            let job = Piece { work: Some(work), outcome: None, caller };
             self.jobs.send(Box::new(job)).unwrap();
             answer
         }
@@ -198,9 +186,7 @@ mod tests {
     }
 
     fn count(connection: &Connection) -> i64 {
-        connection
-            .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
-            .unwrap()
+        connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
     }
 
     fn told(mut answer: Answer) -> Result<usize, Kind> {
@@ -252,9 +238,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_as_such_and_leaves_what_was_there() {
         let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1); PRAGMA max_page_count = 4")
-            .unwrap();
+        connection.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1); PRAGMA max_page_count = 4").unwrap();
         let queue = Queue::new();
         let big = queue.put(insert("INSERT INTO t VALUES (zeroblob(100000))"));
         queue.run(&connection);
@@ -267,9 +251,8 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE t (x)").unwrap();
         let queue = Queue::new();
-        let answers: Vec<Answer> = (0..BATCH_LIMIT * 2 + 3)
-            .map(|_| queue.put(insert("INSERT INTO t VALUES (1)")))
-            .collect();
+        let answers: Vec<Answer> =
+            (0..BATCH_LIMIT * 2 + 3).map(|_| queue.put(insert("INSERT INTO t VALUES (1)"))).collect();
         queue.run(&connection);
         assert!(answers.into_iter().all(|answer| told(answer) == Ok(1)));
         assert_eq!(count(&connection), BATCH_LIMIT as i64 * 2 + 3);

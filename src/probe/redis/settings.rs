@@ -35,14 +35,7 @@ pub struct LoginSettings {
 
 impl From<String> for LoginSettings {
     fn from(address: String) -> Self {
-        Self {
-            address,
-            form: FormChoice::Auto,
-            ca: None,
-            tls_name: None,
-            connections: one(),
-            timeout: DEFAULT_TIMEOUT,
-        }
+        Self { address, form: FormChoice::Auto, ca: None, tls_name: None, connections: one(), timeout: DEFAULT_TIMEOUT }
     }
 }
 
@@ -133,10 +126,7 @@ pub enum LoginForm {
 /// disagree, so both stand here.
 pub fn tencent_forms(instance: &str, account: &str, is_default: bool) -> Vec<LoginForm> {
     if is_default {
-        vec![
-            LoginForm::Password,
-            LoginForm::InstanceColonPassword(instance.to_owned()),
-        ]
+        vec![LoginForm::Password, LoginForm::InstanceColonPassword(instance.to_owned())]
     } else {
         vec![LoginForm::AccountAtPassword(account.to_owned())]
     }
@@ -174,11 +164,7 @@ impl Address {
     /// Reads `redis://HOST:PORT` or `rediss://HOST:PORT`.
     pub fn parse(text: &str) -> Result<Self, String> {
         // A password in the address must not come back in the error, so the text is not repeated.
-        let wrong = |why: &str| {
-            Err(format!(
-                "The login address {why}: write redis://HOST:PORT, or rediss:// for TLS"
-            ))
-        };
+        let wrong = |why: &str| Err(format!("The login address {why}: write redis://HOST:PORT, or rediss:// for TLS"));
         let Ok(url) = url::Url::parse(text) else {
             return wrong("cannot be read");
         };

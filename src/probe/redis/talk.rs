@@ -80,12 +80,8 @@ impl Reply {
 /// A clear word that this password is wrong. Texts: `auth` of Redis 7 ("WRONGPASS"), Redis before 6 ("ERR invalid password"), and the proxies' variants
 /// of them. Whatever else a server says is no evidence, since a candidate may be dropped on a refusal.
 fn is_refusal(said: &str) -> bool {
-    const PHRASES: [&str; 4] = [
-        "invalid password",
-        "wrong password",
-        "incorrect password",
-        "invalid username-password pair",
-    ];
+    const PHRASES: [&str; 4] =
+        ["invalid password", "wrong password", "incorrect password", "invalid username-password pair"];
     let lower = said.to_ascii_lowercase();
     said.split(' ').next() == Some("WRONGPASS") || PHRASES.iter().any(|phrase| lower.contains(phrase))
 }
@@ -105,10 +101,7 @@ async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), words: &mut [Ve
     let mut line = Vec::with_capacity(64);
     while !line.ends_with(b"\r\n") {
         if line.len() == REPLY_LIMIT {
-            return Err(Error::new(
-                ErrorKind::InvalidData,
-                format!("a reply of more than {REPLY_LIMIT} bytes"),
-            ));
+            return Err(Error::new(ErrorKind::InvalidData, format!("a reply of more than {REPLY_LIMIT} bytes")));
         }
         line.push(stream.read_u8().await.map_err(hung_up)?);
         if !matches!(line[0], b'+' | b'-') {
@@ -120,9 +113,7 @@ async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), words: &mut [Ve
         Ok(Value::SimpleString(word)) => Ok(Reply::Fine(word)),
         Ok(Value::ServerError(error)) => {
             let details = error.details().unwrap_or_default();
-            Ok(Reply::Error(
-                format!("{} {details}", error.code()).trim_end().to_owned(),
-            ))
+            Ok(Reply::Error(format!("{} {details}", error.code()).trim_end().to_owned()))
         }
         Ok(_) | Err(_) => Err(Error::new(ErrorKind::InvalidData, "what came was not a reply of Redis")),
     }
@@ -143,11 +134,7 @@ mod tests {
     #[test]
     fn only_a_clear_word_is_a_refusal() {
         for (said, refused, free) in [
-            (
-                "WRONGPASS invalid username-password pair or user is disabled.",
-                true,
-                false,
-            ),
+            ("WRONGPASS invalid username-password pair or user is disabled.", true, false),
             ("ERR invalid password", true, false),
             ("ERR Invalid Password!", true, false),
             (

@@ -57,10 +57,7 @@ impl Failed {
                 refused(refusal, fault, call)
             }
             Self::Spoken(Verdict::SignAgain | Verdict::RenewCredential | Verdict::NoSuchAction, fault) => {
-                Answer::Refused {
-                    refusal: Refusal::Fatal,
-                    fault,
-                }
+                Answer::Refused { refusal: Refusal::Fatal, fault }
             }
         }
     }
@@ -86,10 +83,7 @@ pub(super) fn fault(action: &str, code: &str, message: &str, request_id: &str, s
     let words = scrub(&format!("{code}: {message}"), secrets);
     let fault = Fault::new(
         verdict.kind(),
-        format!(
-            "Tencent {action} answered {words} (request {})",
-            scrub(request_id, secrets)
-        ),
+        format!("Tencent {action} answered {words} (request {})", scrub(request_id, secrets)),
     );
     match verdict {
         Verdict::RefusedFor(_, _, span) => fault.after(span),
@@ -118,17 +112,9 @@ mod tests {
             ("Novel.Code", None, Kind::Unanswered),
             ("ResourceInUse", Some(Refusal::Locked), Kind::Locked),
             ("FailedOperation.DtsStatusAbnormal", Some(Refusal::Busy), Kind::Busy),
-            (
-                "InvalidParameterValue.PasswordError",
-                Some(Refusal::OldPasswordWrong),
-                Kind::OldPasswordWrong,
-            ),
+            ("InvalidParameterValue.PasswordError", Some(Refusal::OldPasswordWrong), Kind::OldPasswordWrong),
             ("AuthFailure.SignatureExpire", Some(Refusal::Fatal), Kind::ClockSkew),
-            (
-                "AuthFailure.TokenFailure",
-                Some(Refusal::Fatal),
-                Kind::CredentialRefused,
-            ),
+            ("AuthFailure.TokenFailure", Some(Refusal::Fatal), Kind::CredentialRefused),
             ("InvalidAction", Some(Refusal::Fatal), Kind::Unsupported),
         ];
         for (code, expected, kind) in rows {
@@ -143,10 +129,7 @@ mod tests {
 
     #[test]
     fn a_reset_is_never_told_that_the_old_password_is_wrong() {
-        for code in [
-            "InvalidParameterValue.PasswordError",
-            "InvalidParameterValue.PasswordRuleError",
-        ] {
+        for code in ["InvalidParameterValue.PasswordError", "InvalidParameterValue.PasswordRuleError"] {
             let Answer::Refused { refusal, fault } = answer(code, Call::Reset) else {
                 panic!("{code}");
             };
@@ -156,15 +139,9 @@ mod tests {
 
     #[test]
     fn what_did_not_leave_is_tried_again_unless_it_never_can() {
-        for (kind, expected) in [
-            (Kind::Unreachable, Refusal::NotNow),
-            (Kind::SecretUnreadable, Refusal::Fatal),
-        ] {
+        for (kind, expected) in [(Kind::Unreachable, Refusal::NotNow), (Kind::SecretUnreadable, Refusal::Fatal)] {
             let answer = Failed::NotSent(Fault::new(kind, "x")).answer(Call::Modify);
-            assert!(
-                matches!(answer, Answer::Refused { refusal, .. } if refusal == expected),
-                "{kind:?}"
-            );
+            assert!(matches!(answer, Answer::Refused { refusal, .. } if refusal == expected), "{kind:?}");
         }
     }
 

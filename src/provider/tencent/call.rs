@@ -51,11 +51,7 @@ impl Tencent {
                     let fault = Fault::new(Kind::Unanswered, format!("Tencent {} gave {what}", call.action));
                     return Err(Failed::Unanswered(fault));
                 }
-                Spoken::Error {
-                    code,
-                    message,
-                    request_id,
-                } => (code, message, request_id),
+                Spoken::Error { code, message, request_id } => (code, message, request_id),
             };
             let verdict = verdict(&code);
             if verdict.kind() == Kind::Throttled {
@@ -110,10 +106,7 @@ impl Tencent {
             payload: &body,
             timestamp: (self.now)(),
         };
-        let signer = Signer {
-            id: &credential.id,
-            key: &credential.key,
-        };
+        let signer = Signer { id: &credential.id, key: &credential.key };
         let mut headers = sign(&head, signer);
         let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
         add("x-tc-version", wire::VERSION);
@@ -126,14 +119,10 @@ impl Tencent {
         if let Some(trace) = call.rotation.and_then(wire::trace_id) {
             add("x-tc-traceid", &trace);
         }
-        let reply = self
-            .client
-            .post(&headers, body, call.effect)
-            .await
-            .map_err(|error| match error {
-                SendError::NotSent(fault) => Failed::NotSent(fault),
-                SendError::Unanswered(fault) => Failed::Unanswered(fault),
-            })?;
+        let reply = self.client.post(&headers, body, call.effect).await.map_err(|error| match error {
+            SendError::NotSent(fault) => Failed::NotSent(fault),
+            SendError::Unanswered(fault) => Failed::Unanswered(fault),
+        })?;
         if let Some(theirs) = reply.date {
             let gap = theirs.millis() - (self.now)().millis();
             *self.clock_gap.lock().unwrap_or_else(PoisonError::into_inner) = Some(gap);
@@ -150,14 +139,7 @@ impl Tencent {
         action: &'static str,
         request: &B,
     ) -> Result<T, Failed> {
-        self.ask(&Outgoing {
-            action,
-            request,
-            effect: Effect::Read,
-            rotation: None,
-            secrets: &[],
-        })
-        .await
+        self.ask(&Outgoing { action, request, effect: Effect::Read, rotation: None, secrets: &[] }).await
     }
 
     /// Sends a change under one name.
@@ -171,14 +153,8 @@ impl Tencent {
         // A vendor that repeats what it was sent may repeat it as it was written.
         let escaped: Vec<Secret> = secrets.iter().filter_map(|secret| json_escaped(secret)).collect();
         let secrets: Vec<&Secret> = secrets.iter().copied().chain(&escaped).collect();
-        self.ask(&Outgoing {
-            action,
-            request,
-            effect: Effect::Write,
-            rotation: Some(rotation),
-            secrets: &secrets,
-        })
-        .await
+        self.ask(&Outgoing { action, request, effect: Effect::Write, rotation: Some(rotation), secrets: &secrets })
+            .await
     }
 }
 

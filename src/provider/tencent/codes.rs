@@ -95,10 +95,7 @@ const CODES: &[(&str, Verdict)] = &[
     ("InternalError.NetWorkErr", Verdict::Unclear),
     ("InternalError.InstanceOperatePermissionError", DENIED),
     // The permission could not be looked up, and without one nothing acts.
-    (
-        "InternalError.CamAuthOssResponseReturnCodeError",
-        Verdict::Refused(Refusal::NotNow, Kind::Busy),
-    ),
+    ("InternalError.CamAuthOssResponseReturnCodeError", Verdict::Refused(Refusal::NotNow, Kind::Busy)),
     ("InternalError.InstanceNotFoundError", NOT_FOUND),
     ("InvalidParameter.EmptyParam", MISCONFIGURED),
     ("InvalidParameter.InvalidParameter", MISCONFIGURED),
@@ -108,15 +105,9 @@ const CODES: &[(&str, Verdict)] = &[
     ("InvalidParameter.PermissionDenied", DENIED),
     ("UnauthorizedOperation.NoCAMAuthed", DENIED),
     ("UnauthorizedOperation.UserNotInWhiteList", DENIED),
-    (
-        "InvalidParameterValue.PasswordError",
-        Verdict::Refused(Refusal::OldPasswordWrong, Kind::OldPasswordWrong),
-    ),
+    ("InvalidParameterValue.PasswordError", Verdict::Refused(Refusal::OldPasswordWrong, Kind::OldPasswordWrong)),
     // Its text says "the old password does not match", its name says "rule".
-    (
-        "InvalidParameterValue.PasswordRuleError",
-        Verdict::Refused(Refusal::RuleOrOldPassword, Kind::RuleViolated),
-    ),
+    ("InvalidParameterValue.PasswordRuleError", Verdict::Refused(Refusal::RuleOrOldPassword, Kind::RuleViolated)),
     ("InvalidParameterValue.PasswordEmpty", MISCONFIGURED),
     ("InvalidParameterValue.PasswordFreeDenied", UNSUPPORTED),
     ("ResourceNotFound.InstanceNotExists", NOT_FOUND),
@@ -162,10 +153,7 @@ const CLASSES: &[(&str, Verdict)] = &[
 /// The verdict on a code; a code that nobody has heard of may follow an effect.
 pub(super) fn verdict(code: &str) -> Verdict {
     let found = |table: &[(&str, Verdict)], wanted: &str| {
-        table
-            .iter()
-            .find(|(listed, _)| *listed == wanted)
-            .map(|(_, verdict)| *verdict)
+        table.iter().find(|(listed, _)| *listed == wanted).map(|(_, verdict)| *verdict)
     };
     let class = || {
         let (class, _detail) = code.split_once('.')?;
@@ -261,21 +249,9 @@ mod tests {
                 "UnsupportedOperation.Inspection",
             ],
         ),
-        (
-            Some(Refusal::NotNow),
-            Kind::Busy,
-            &["InternalError.CamAuthOssResponseReturnCodeError"],
-        ),
-        (
-            Some(Refusal::OldPasswordWrong),
-            Kind::OldPasswordWrong,
-            &["InvalidParameterValue.PasswordError"],
-        ),
-        (
-            Some(Refusal::RuleOrOldPassword),
-            Kind::RuleViolated,
-            &["InvalidParameterValue.PasswordRuleError"],
-        ),
+        (Some(Refusal::NotNow), Kind::Busy, &["InternalError.CamAuthOssResponseReturnCodeError"]),
+        (Some(Refusal::OldPasswordWrong), Kind::OldPasswordWrong, &["InvalidParameterValue.PasswordError"]),
+        (Some(Refusal::RuleOrOldPassword), Kind::RuleViolated, &["InvalidParameterValue.PasswordRuleError"]),
         (Some(Refusal::Fatal), Kind::ClockSkew, &["AuthFailure.SignatureExpire"]),
         (
             Some(Refusal::Fatal),
@@ -319,10 +295,7 @@ mod tests {
         (
             Some(Refusal::Fatal),
             Kind::Gone,
-            &[
-                "ResourceUnavailable.InstanceIsolated",
-                "ResourceUnavailable.InstanceDeleted",
-            ],
+            &["ResourceUnavailable.InstanceIsolated", "ResourceUnavailable.InstanceDeleted"],
         ),
         (
             Some(Refusal::Fatal),

@@ -9,11 +9,7 @@ use std::sync::Arc;
 const ID: &str = "TENCENTCLOUD_SECRET_ID";
 const KEY: &str = "TENCENTCLOUD_SECRET_KEY";
 /// The session token's name differs from tool to tool: CLI and Go SDK, Node SDK, Terraform.
-const TOKENS: [&str; 3] = [
-    "TENCENTCLOUD_TOKEN",
-    "TENCENTCLOUD_SESSION_TOKEN",
-    "TENCENTCLOUD_SECURITY_TOKEN",
-];
+const TOKENS: [&str; 3] = ["TENCENTCLOUD_TOKEN", "TENCENTCLOUD_SESSION_TOKEN", "TENCENTCLOUD_SECURITY_TOKEN"];
 
 /// Id, key and token of one moment. They are read together, since a refresh between two reads would pair an old id with a new key.
 #[derive(Clone)]
@@ -57,10 +53,7 @@ fn usable(origin: &str, part: &str, text: &str) -> Result<(), Fault> {
     } else {
         return Ok(());
     };
-    Err(Fault::new(
-        Kind::SecretUnreadable,
-        format!("The Tencent Cloud {part} from {origin} {trouble}"),
-    ))
+    Err(Fault::new(Kind::SecretUnreadable, format!("The Tencent Cloud {part} from {origin} {trouble}")))
 }
 
 /// A source of credentials.
@@ -123,11 +116,8 @@ impl Environment {
     fn read(&self) -> Result<Credential, Fault> {
         let required = |name: &str| {
             (self.variables)(name).ok_or_else(|| {
-                Fault::new(
-                    Kind::SecretUnreadable,
-                    format!("The environment variable {name} is not set"),
-                )
-                .advise(format!("set {ID} and {KEY}, or choose another credentials source"))
+                Fault::new(Kind::SecretUnreadable, format!("The environment variable {name} is not set"))
+                    .advise(format!("set {ID} and {KEY}, or choose another credentials source"))
             })
         };
         let id = required(ID)?;
@@ -163,15 +153,10 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Credential, Fault> {
-        let owned: Vec<(String, String)> = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let owned: Vec<(String, String)> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Environment::new(Arc::new(move |wanted| {
-            owned
-                .iter()
-                .find(|(name, _)| name == wanted)
-                .map(|(_, value)| value.clone())
+            owned.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
         }))
         .read()
     }
@@ -180,10 +165,7 @@ mod tests {
     fn the_environment_gives_one_whole_credential() {
         let pair = [(ID, "AKIDone"), (KEY, "key-one")];
         let credential = read(&pair).ok().unwrap();
-        assert_eq!(
-            (credential.id.as_str(), credential.key.expose()),
-            ("AKIDone", "key-one")
-        );
+        assert_eq!((credential.id.as_str(), credential.key.expose()), ("AKIDone", "key-one"));
         assert!(credential.token.is_none());
         for name in TOKENS {
             let credential = read(&[pair[0], pair[1], (name, "tok")]).ok().unwrap();
@@ -217,18 +199,13 @@ mod tests {
     fn sameness_looks_at_every_part() {
         let make = |id: &str, key: &str, token: Option<&str>| {
             let secret = |text: &str| Secret::new(text.to_owned());
-            Credential::new("here", id.to_owned(), secret(key), token.map(secret))
-                .ok()
-                .unwrap()
+            Credential::new("here", id.to_owned(), secret(key), token.map(secret)).ok().unwrap()
         };
         let first = make("a", "k", Some("t"));
         assert!(first.is(&make("a", "k", Some("t"))));
-        for other in [
-            make("b", "k", Some("t")),
-            make("a", "l", Some("t")),
-            make("a", "k", Some("u")),
-            make("a", "k", None),
-        ] {
+        for other in
+            [make("b", "k", Some("t")), make("a", "l", Some("t")), make("a", "k", Some("u")), make("a", "k", None)]
+        {
             assert!(!first.is(&other));
         }
     }

@@ -28,9 +28,7 @@ pub(super) fn endpoint(region: &str, site: Site, regional: bool, chosen: Option<
     let invalid = |what: String| Fault::new(Kind::ConfigInvalid, what);
     let fits = region.len() <= REGION_LIMIT
         && region.starts_with(|first: char| first.is_ascii_lowercase())
-        && region
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        && region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !fits {
         return Err(invalid(format!("{region:?} is not a region id"))
             .advise("write the region as the console shows it, such as ap-guangzhou"));
@@ -46,10 +44,8 @@ pub(super) fn endpoint(region: &str, site: Site, regional: bool, chosen: Option<
             Ok(chosen.clone())
         } else {
             // The URL is not repeated: it may hold a password.
-            Err(
-                invalid("The endpoint has more in it than a scheme, a host and a port".to_owned())
-                    .advise("write the endpoint as https://HOST or https://HOST:PORT"),
-            )
+            Err(invalid("The endpoint has more in it than a scheme, a host and a port".to_owned())
+                .advise("write the endpoint as https://HOST or https://HOST:PORT"))
         };
     }
     let host = match site {
@@ -76,56 +72,14 @@ mod tests {
     fn each_region_has_its_host() {
         use Site::{China, International};
         let rows = [
-            (
-                "ap-guangzhou",
-                China,
-                false,
-                None,
-                Some("https://redis.tencentcloudapi.com/"),
-            ),
-            (
-                "ap-guangzhou",
-                China,
-                true,
-                None,
-                Some("https://redis.ap-guangzhou.tencentcloudapi.com/"),
-            ),
-            (
-                "ap-singapore",
-                International,
-                false,
-                None,
-                Some("https://redis.intl.tencentcloudapi.com/"),
-            ),
+            ("ap-guangzhou", China, false, None, Some("https://redis.tencentcloudapi.com/")),
+            ("ap-guangzhou", China, true, None, Some("https://redis.ap-guangzhou.tencentcloudapi.com/")),
+            ("ap-singapore", International, false, None, Some("https://redis.intl.tencentcloudapi.com/")),
             ("ap-singapore", International, true, None, None),
-            (
-                "ap-shanghai-fsi",
-                China,
-                false,
-                None,
-                Some("https://redis.ap-shanghai-fsi.tencentcloudapi.com/"),
-            ),
-            (
-                "ap-shenzhen-fsi",
-                International,
-                false,
-                None,
-                Some("https://redis.ap-shenzhen-fsi.tencentcloudapi.com/"),
-            ),
-            (
-                "ap-shanghai-fsi",
-                China,
-                false,
-                Some("http://127.0.0.1:9/"),
-                Some("http://127.0.0.1:9/"),
-            ),
-            (
-                "xx-newtown-7",
-                China,
-                false,
-                None,
-                Some("https://redis.tencentcloudapi.com/"),
-            ),
+            ("ap-shanghai-fsi", China, false, None, Some("https://redis.ap-shanghai-fsi.tencentcloudapi.com/")),
+            ("ap-shenzhen-fsi", International, false, None, Some("https://redis.ap-shenzhen-fsi.tencentcloudapi.com/")),
+            ("ap-shanghai-fsi", China, false, Some("http://127.0.0.1:9/"), Some("http://127.0.0.1:9/")),
+            ("xx-newtown-7", China, false, None, Some("https://redis.tencentcloudapi.com/")),
             ("", China, false, None, None),
             ("Guangzhou", China, false, None, None),
             ("ap-x/evil.example", China, true, None, None),
@@ -135,11 +89,7 @@ mod tests {
         for (region, site, regional, chosen, expected) in rows {
             let chosen = chosen.map(|text| Url::parse(text).unwrap());
             let got = endpoint(region, site, regional, chosen.as_ref());
-            assert_eq!(
-                got.as_ref().ok().map(Url::as_str),
-                expected,
-                "{region} {site:?} {regional}"
-            );
+            assert_eq!(got.as_ref().ok().map(Url::as_str), expected, "{region} {site:?} {regional}");
             if let Err(fault) = got {
                 assert!(!fault.to_string().contains("hunter2"));
             }

@@ -14,7 +14,7 @@ pub use endpoint::Site;
 
 use self::answer::Failed;
 use self::codes::Verdict;
-use self::wire::DEFAULT_ACCOUNT;
+pub use self::wire::DEFAULT_ACCOUNT;
 use super::{Abilities, Address, Condition, Instance, InstancePolicy, Provider};
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::Client;
@@ -125,16 +125,9 @@ impl Tencent {
                 format!("The quota {} is not above 0 and at most {QUOTA_LIMIT}", settings.quota),
             ));
         }
-        let endpoint = endpoint::endpoint(
-            &settings.region,
-            settings.site,
-            settings.regional,
-            settings.endpoint.as_ref(),
-        )?;
-        let reach = crate::http::Settings {
-            timeout: settings.timeout,
-            ca_file: settings.ca_file,
-        };
+        let endpoint =
+            endpoint::endpoint(&settings.region, settings.site, settings.regional, settings.endpoint.as_ref())?;
+        let reach = crate::http::Settings { timeout: settings.timeout, ca_file: settings.ca_file };
         Ok(Self {
             client: Client::new(endpoint, &reach)?,
             region: settings.region,
@@ -149,6 +142,12 @@ impl Tencent {
         })
     }
 
+    /// Which evidence Tencent Cloud offers for this address: all of it for the default account, nothing for others, which are not served yet.
+    pub fn abilities_of(address: &Address) -> Abilities {
+        let served = address.account == DEFAULT_ACCOUNT;
+        Abilities { task_status: served, task_list: served, change_mark: served, reset: served }
+    }
+
     /// The names to try, in order.
     fn spellings(&self) -> &'static [&'static str] {
         match self.spelling {
@@ -160,42 +159,27 @@ impl Tencent {
     }
 
     async fn instance_row(&self, instance: &str) -> Result<wire::InstanceRow, Failed> {
-        let found: wire::Instances = self
-            .read("DescribeInstances", &wire::OfInstance { instance_id: instance })
-            .await?;
-        found
-            .instance_set
-            .into_iter()
-            .find(|row| row.instance_id == instance)
-            .ok_or_else(|| {
-                let what = format!(
-                    "Tencent DescribeInstances knows no instance {instance} in {}",
-                    self.region
-                );
-                let kind = Kind::NotFound;
-                Failed::Spoken(Verdict::Refused(Refusal::Fatal, kind), Fault::new(kind, what))
-            })
+        let found: wire::Instances =
+            self.read("DescribeInstances", &wire::OfInstance { instance_id: instance }).await?;
+        found.instance_set.into_iter().find(|row| row.instance_id == instance).ok_or_else(|| {
+            let what = format!("Tencent DescribeInstances knows no instance {instance} in {}", self.region);
+            let kind = Kind::NotFound;
+            Failed::Spoken(Verdict::Refused(Refusal::Fatal, kind), Fault::new(kind, what))
+        })
     }
 
     /// The account's row; `None` where the engine is older than accounts or has no such account.
     async fn account_row(&self, address: &Address) -> Result<Option<wire::AccountRow>, Failed> {
         for page in 0..ACCOUNT_PAGES {
             let offset = page * wire::PAGE;
-            let request = wire::OfAccounts {
-                instance_id: &address.instance,
-                limit: wire::PAGE,
-                offset,
-            };
+            let request = wire::OfAccounts { instance_id: &address.instance, limit: wire::PAGE, offset };
             let found: wire::Accounts = match self.read("DescribeInstanceAccount", &request).await {
                 Ok(found) => found,
                 Err(Failed::Spoken(verdict, _)) if verdict.kind() == Kind::Unsupported => return Ok(None),
                 Err(failed) => return Err(failed),
             };
             let last = found.accounts.is_empty() || offset + found.accounts.len() >= found.total_count;
-            let ours = found
-                .accounts
-                .into_iter()
-                .find(|row| row.account_name == address.account);
+            let ours = found.accounts.into_iter().find(|row| row.account_name == address.account);
             if ours.is_some() || last {
                 return Ok(ours);
             }
@@ -234,13 +218,7 @@ impl Tencent {
 #[async_trait]
 impl Provider for Tencent {
     fn abilities(&self, address: &Address) -> Abilities {
-        let served = address.account == DEFAULT_ACCOUNT;
-        Abilities {
-            task_status: served,
-            task_list: served,
-            change_mark: served,
-            reset: served,
-        }
+        Self::abilities_of(address)
     }
 
     async fn inspect(&self, address: &Address) -> Result<Instance, Fault> {
@@ -274,11 +252,8 @@ impl Provider for Tencent {
         if address.account != DEFAULT_ACCOUNT {
             return refuse_account(address);
         }
-        let request = wire::Modify {
-            instance_id: &address.instance,
-            old_password: old.expose(),
-            password: new.expose(),
-        };
+        let request =
+            wire::Modify { instance_id: &address.instance, old_password: old.expose(), password: new.expose() };
         let mut unknown = None;
         for action in self.spellings() {
             match self.write(action, &request, rotation, &[old, new]).await {
@@ -307,10 +282,7 @@ impl Provider for Tencent {
         if address.account != DEFAULT_ACCOUNT {
             return refuse_account(address);
         }
-        let request = wire::Reset {
-            instance_id: &address.instance,
-            password: new.expose(),
-        };
+        let request = wire::Reset { instance_id: &address.instance, password: new.expose() };
         match self.write("ResetPassword", &request, rotation, &[new]).await {
             Ok(started) => Answer::Accepted { task: started.task() },
             Err(failed) => failed.answer(Call::Reset),
@@ -334,10 +306,7 @@ impl Provider for Tencent {
         to: Moment,
     ) -> Result<Option<(TaskId, TaskStatus)>, Fault> {
         let (from, to) = (from - CLOCK_TOLERANCE, to + CLOCK_TOLERANCE);
-        let tasks = self
-            .task_list(&address.instance, from, to)
-            .await
-            .map_err(Failed::fault)?;
+        let tasks = self.task_list(&address.instance, from, to).await.map_err(Failed::fault)?;
         tasks.ours(&address.instance, from, to, self.zone)
     }
 
@@ -361,18 +330,12 @@ fn permitted<T>(read: Result<Option<T>, Failed>) -> Result<Option<T>, Fault> {
 }
 
 fn unserved(address: &Address) -> String {
-    format!(
-        "this call changes the account {DEFAULT_ACCOUNT} only, not {}",
-        address.account
-    )
+    format!("this call changes the account {DEFAULT_ACCOUNT} only, not {}", address.account)
 }
 
 fn refuse_account(address: &Address) -> Answer {
     Answer::Refused {
         refusal: Refusal::Fatal,
-        fault: Fault::new(
-            Kind::Unsupported,
-            format!("On {} {}", address.instance, unserved(address)),
-        ),
+        fault: Fault::new(Kind::Unsupported, format!("On {} {}", address.instance, unserved(address))),
     }
 }

@@ -68,18 +68,11 @@ impl TaskInfo {
             "preparing" | "running" => Ok(TaskStatus::Running),
             "succeed" => Ok(TaskStatus::Succeeded),
             "failed" | "error" => Ok(TaskStatus::Failed {
-                message: Fault::new(
-                    Kind::TaskFailed,
-                    scrubbed(self.task_message.as_deref().unwrap_or_default()),
-                )
-                .what,
+                message: Fault::new(Kind::TaskFailed, scrubbed(self.task_message.as_deref().unwrap_or_default())).what,
             }),
             other => Err(Fault::new(
                 Kind::Unanswered,
-                format!(
-                    "Tencent DescribeTaskInfo: the task has the unknown state {:?}",
-                    scrubbed(other)
-                ),
+                format!("Tencent DescribeTaskInfo: the task has the unknown state {:?}", scrubbed(other)),
             )),
         }
     }
@@ -120,10 +113,7 @@ impl Tasks {
     ) -> Result<Option<(TaskId, TaskStatus)>, Fault> {
         let no_evidence = |what: String| Fault::new(Kind::Unanswered, format!("Tencent DescribeTaskList: {what}"));
         if self.total_count > self.tasks.len() {
-            return Err(no_evidence(format!(
-                "{} tasks, more than one page of {PAGE}",
-                self.total_count
-            )));
+            return Err(no_evidence(format!("{} tasks, more than one page of {PAGE}", self.total_count)));
         }
         let wanted = |row: &&TaskRow| {
             PASSWORD_TASKS.contains(&row.task_type.as_str())
@@ -205,25 +195,12 @@ mod tests {
             ("preparing", Some(TaskStatus::Running)),
             ("Running", Some(TaskStatus::Running)),
             ("SUCCEED", Some(TaskStatus::Succeeded)),
-            (
-                "failed",
-                Some(TaskStatus::Failed {
-                    message: "why".to_owned(),
-                }),
-            ),
-            (
-                "Error",
-                Some(TaskStatus::Failed {
-                    message: "why".to_owned(),
-                }),
-            ),
+            ("failed", Some(TaskStatus::Failed { message: "why".to_owned() })),
+            ("Error", Some(TaskStatus::Failed { message: "why".to_owned() })),
             ("succeeded?", None),
             ("", None),
         ] {
-            let info = TaskInfo {
-                status: status.to_owned(),
-                task_message: Some("why".to_owned()),
-            };
+            let info = TaskInfo { status: status.to_owned(), task_message: Some("why".to_owned()) };
             assert_eq!(info.status(str::to_owned).ok(), expected, "{status}");
         }
     }
@@ -252,16 +229,8 @@ mod tests {
             (vec![task(1, "035", inside, 2)], SHANGHAI, Ok(None)),
             (vec![task(1, "007", "2025-01-01 11:59:59", 2)], SHANGHAI, Ok(None)),
             (vec![task(1, "007", "2025-01-01 12:10:01", 2)], SHANGHAI, Ok(None)),
-            (
-                vec![task(1, "007", "2025-01-01 12:01:00", 4), task(2, "007", inside, 2)],
-                SHANGHAI,
-                done(2),
-            ),
-            (
-                vec![task(1, "007", inside, 2), task(2, "037", "2025-01-01 12:06:00", 4)],
-                SHANGHAI,
-                done(1),
-            ),
+            (vec![task(1, "007", "2025-01-01 12:01:00", 4), task(2, "007", inside, 2)], SHANGHAI, done(2)),
+            (vec![task(1, "007", inside, 2), task(2, "037", "2025-01-01 12:06:00", 4)], SHANGHAI, done(1)),
             // An earlier rotation whose start would fit only if the cloud wrote UTC: not evidence, and not absence either.
             (vec![task(1, "007", "2025-01-01 04:05:00", 2)], SHANGHAI, Err(())),
             (vec![task(1, "007", "2025-01-01 04:05:00", 2)], UTC, done(1)),

@@ -15,7 +15,7 @@ pub(super) const VERSION: &str = "2018-04-12";
 /// The content type, as signed.
 pub(super) const CONTENT_TYPE: &str = "application/json";
 /// The default account, the one that ModifyInstancePassword and ResetPassword serve.
-pub(super) const DEFAULT_ACCOUNT: &str = "root";
+pub const DEFAULT_ACCOUNT: &str = "root";
 /// The most accounts or tasks asked for in one page (vendor's maximum).
 pub(super) const PAGE: usize = 100;
 /// The first size of a body's buffer, in bytes: larger than any body here, since growing would leave an unwiped copy behind.
@@ -142,9 +142,7 @@ pub(super) struct AccountRow {
 impl AccountRow {
     /// The time of the last change, as opaque text; none for accounts older than the field.
     pub(super) fn change_mark(&self) -> Option<String> {
-        self.password_last_modified_time
-            .clone()
-            .filter(|text| !text.trim().is_empty())
+        self.password_last_modified_time.clone().filter(|text| !text.trim().is_empty())
     }
 
     /// Whether a change of this account is under way.
@@ -191,10 +189,7 @@ pub(super) fn body(request: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Fault
     let mut body = Zeroizing::new(Vec::with_capacity(BODY_SIZE));
     match serde_json::to_writer(&mut *body, request) {
         Ok(()) => Ok(body),
-        Err(_) => Err(Fault::new(
-            Kind::Bug,
-            "A request to Tencent Cloud cannot be written as JSON",
-        )),
+        Err(_) => Err(Fault::new(Kind::Bug, "A request to Tencent Cloud cannot be written as JSON")),
     }
 }
 
@@ -202,14 +197,7 @@ pub(super) fn body(request: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Fault
 pub(super) fn trace_id(rotation: RotationId) -> Option<String> {
     let ulid::Ulid(bits) = ulid::Ulid::from_string(&rotation.to_string()).ok()?;
     let hex = format!("{bits:032x}");
-    Some(format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    ))
+    Some(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
 }
 
 #[derive(Deserialize)]
@@ -257,11 +245,7 @@ pub(super) fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Spoken<T> {
     };
     let request_id = outcome.request_id.unwrap_or_default();
     if let Some(ErrorRow { code, message }) = outcome.error {
-        return Spoken::Error {
-            code,
-            message,
-            request_id,
-        };
+        return Spoken::Error { code, message, request_id };
     }
     if request_id.is_empty() {
         return Spoken::Nonsense("an answer without a request id".to_owned());
@@ -278,30 +262,20 @@ mod tests {
 
     #[test]
     fn requests_are_written_as_the_vendor_reads_them() {
-        let modify = Modify {
-            instance_id: "crs-5a4p0000",
-            old_password: "OldPassw0rd!01",
-            password: "a\"\\b",
-        };
+        let modify = Modify { instance_id: "crs-5a4p0000", old_password: "OldPassw0rd!01", password: "a\"\\b" };
         let text = |body: Result<Zeroizing<Vec<u8>>, Fault>| String::from_utf8(body.unwrap().to_vec()).unwrap();
         assert_eq!(
             text(body(&modify)),
             r#"{"InstanceId":"crs-5a4p0000","OldPassword":"OldPassw0rd!01","Password":"a\"\\b"}"#
         );
-        let reset = Reset {
-            instance_id: "crs-1",
-            password: "p",
-        };
+        let reset = Reset { instance_id: "crs-1", password: "p" };
         assert_eq!(text(body(&reset)), r#"{"InstanceId":"crs-1","Password":"p"}"#);
     }
 
     #[test]
     fn the_rotation_travels_as_a_uuid() {
         let rotation = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
-        assert_eq!(
-            trace_id(rotation).as_deref(),
-            Some("01563e3a-b5d3-d676-4c61-efb99302bd5b")
-        );
+        assert_eq!(trace_id(rotation).as_deref(), Some("01563e3a-b5d3-d676-4c61-efb99302bd5b"));
     }
 
     #[test]
@@ -309,31 +283,15 @@ mod tests {
         let deep = format!("{{\"Response\":{}1{}}}", "[".repeat(500), "]".repeat(500));
         let rows = [
             (200, r#"{"Response":{"TaskId":7,"RequestId":"r"}}"#, "value 7"),
-            (
-                200,
-                r#"{"Response":{"TaskId":7,"RequestId":"r","DeprecatedWarning":{"a":[1]}}}"#,
-                "value 7",
-            ),
-            (
-                200,
-                r#"{"Response":{"Error":{"Code":"A.B","Message":"m"},"RequestId":"r"}}"#,
-                "error A.B",
-            ),
+            (200, r#"{"Response":{"TaskId":7,"RequestId":"r","DeprecatedWarning":{"a":[1]}}}"#, "value 7"),
+            (200, r#"{"Response":{"Error":{"Code":"A.B","Message":"m"},"RequestId":"r"}}"#, "error A.B"),
             (200, r#"{"Response":{"Error":{"Code":"A.B"},"TaskId":7}}"#, "error A.B"),
             (200, r#"{"Response":{"TaskId":7}}"#, "nonsense"),
             (200, r#"{"Response":{"RequestId":"r"}}"#, "nonsense"),
             (200, r#"{"Response":{"TaskId":"7","RequestId":"r"}}"#, "nonsense"),
-            (
-                200,
-                r#"{"Response":{"TaskId":7,"TaskId":8,"RequestId":"r"}}"#,
-                "nonsense",
-            ),
+            (200, r#"{"Response":{"TaskId":7,"TaskId":8,"RequestId":"r"}}"#, "nonsense"),
             (200, r#"{"Response":{"Error":"busy","RequestId":"r"}}"#, "nonsense"),
-            (
-                200,
-                r#"{"Response":{"Error":{"Message":"m"},"TaskId":7,"RequestId":"r"}}"#,
-                "nonsense",
-            ),
+            (200, r#"{"Response":{"Error":{"Message":"m"},"TaskId":7,"RequestId":"r"}}"#, "nonsense"),
             (200, r#"{"Response":null}"#, "nonsense"),
             (200, r#"{"TaskId":7,"RequestId":"r"}"#, "nonsense"),
             (200, r#"{"Response":{"TaskId":7,"RequestId":"r"}} trailing"#, "nonsense"),
@@ -344,11 +302,7 @@ mod tests {
             (200, deep.as_str(), "nonsense"),
             (202, r#"{"Response":{"TaskId":7,"RequestId":"r"}}"#, "nonsense"),
             (302, "", "nonsense"),
-            (
-                400,
-                r#"{"Response":{"Error":{"Code":"A.B","Message":"m"}}}"#,
-                "nonsense",
-            ),
+            (400, r#"{"Response":{"Error":{"Code":"A.B","Message":"m"}}}"#, "nonsense"),
             (502, "bad gateway", "nonsense"),
         ];
         for (status, text, expected) in rows {
@@ -372,21 +326,11 @@ mod tests {
             (0, 8, false, busy("the instance is being initialised")),
             (1, 8, false, busy("another operation runs on the instance")),
             (-2, 8, true, Condition::Gone("the instance is isolated".to_owned())),
-            (
-                -3,
-                8,
-                false,
-                Condition::Gone("the instance is to be deleted".to_owned()),
-            ),
+            (-3, 8, false, Condition::Gone("the instance is to be deleted".to_owned())),
             (7, 8, false, busy("the instance has the unknown status 7")),
             (2, 8, true, Condition::PasswordFree),
             (1, 8, true, Condition::PasswordFree),
-            (
-                2,
-                200,
-                true,
-                Condition::Unsupported("a Memcached instance has no Redis password".to_owned()),
-            ),
+            (2, 200, true, Condition::Unsupported("a Memcached instance has no Redis password".to_owned())),
         ];
         for (status, kind, no_auth, expected) in rows {
             let row = InstanceRow {
@@ -403,14 +347,8 @@ mod tests {
     #[test]
     fn each_type_has_its_engine() {
         let engine = |kind: Option<i64>, name: Option<&str>| {
-            InstanceRow {
-                instance_id: String::new(),
-                status: 2,
-                kind,
-                engine: name.map(str::to_owned),
-                no_auth: None,
-            }
-            .engine()
+            InstanceRow { instance_id: String::new(), status: 2, kind, engine: name.map(str::to_owned), no_auth: None }
+                .engine()
         };
         for (kind, name, expected) in [
             (Some(2), None, "redis"),
@@ -431,12 +369,7 @@ mod tests {
     fn a_policy_counts_only_when_it_is_in_force() {
         let policy = |json: &str| serde_json::from_str::<Policies>(json).unwrap().policy();
         let on = r#"{"PasswordPolicy":{"Enabled":true,"MinLetterCount":2,"MinDigitCount":3,"MinSpecialCount":1,"MinLength":12}}"#;
-        let expected = InstancePolicy {
-            letters: 2,
-            digits: 3,
-            specials: 1,
-            length: 12,
-        };
+        let expected = InstancePolicy { letters: 2, digits: 3, specials: 1, length: 12 };
         assert_eq!(policy(on), Some(expected));
         assert_eq!(policy(&on.replace("true", "false")), None);
         assert_eq!(policy(r#"{"PasswordPolicy":null}"#), None);

@@ -36,10 +36,7 @@ impl Draft {
         }
         let mut builder = tempfile::Builder::new();
         builder.prefix(&name).rand_bytes(0);
-        Ok(Self {
-            file: stamped(&mut builder, path, stamp)?,
-            path: path.to_owned(),
-        })
+        Ok(Self { file: stamped(&mut builder, path, stamp)?, path: path.to_owned() })
     }
 
     /// The whole content, down to the disk.
@@ -71,10 +68,7 @@ pub fn rehearse(path: &Path, stamp: &Stamp, size: usize) -> io::Result<()> {
     first.as_file().sync_all()?;
     let second = builder.tempfile_in(folder(path)?)?;
     // Renaming over an existing file is what a delivery needs, and what a folder with a sticky bit may forbid.
-    let second = first
-        .persist(second.path())
-        .map(|_| second)
-        .map_err(|error| error.error)?;
+    let second = first.persist(second.path()).map(|_| second).map_err(|error| error.error)?;
     second.close()?;
     forbidden_by_sticky_bit(path)
 }
@@ -132,9 +126,7 @@ fn folder(path: &Path) -> io::Result<&Path> {
 
 /// Mode and owner come first, while the file is empty.
 fn stamped(builder: &mut tempfile::Builder<'_, '_>, path: &Path, stamp: &Stamp) -> io::Result<NamedTempFile> {
-    let file = builder
-        .permissions(std::fs::Permissions::from_mode(0o600))
-        .tempfile_in(folder(path)?)?;
+    let file = builder.permissions(std::fs::Permissions::from_mode(0o600)).tempfile_in(folder(path)?)?;
     fchmod(file.as_file(), Mode::from_raw_mode(stamp.mode))?;
     if stamp.owner.is_some() || stamp.group.is_some() {
         let (owner, group) = (stamp.owner.map(Uid::from_raw), stamp.group.map(Gid::from_raw));

@@ -20,18 +20,8 @@ const TEMPLATE_LIMIT: usize = 64 * 1024;
 const RENDERED_CAPACITY: usize = 4096;
 
 /// The names a template may use.
-const NAMES: [&str; 10] = [
-    "target",
-    "generation",
-    "account",
-    "user",
-    "password",
-    "bare_password",
-    "host",
-    "port",
-    "tls",
-    "url",
-];
+const NAMES: [&str; 10] =
+    ["target", "generation", "account", "user", "password", "bare_password", "host", "port", "tls", "url"];
 
 /// The settings' word for a layout. In every format "password" is what a client sends as the password.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -103,9 +93,7 @@ impl Layout {
         let a_variable = prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             && !prefix.starts_with(|first: char| first.is_ascii_digit());
         if !a_variable {
-            wrong.push(format!(
-                "prefix {prefix:?} cannot begin a variable's name: use letters, digits and _"
-            ));
+            wrong.push(format!("prefix {prefix:?} cannot begin a variable's name: use letters, digits and _"));
         }
         let layout = match (format, template) {
             (Format::Raw, _) => Some(Self::Raw),
@@ -285,21 +273,13 @@ fn compiled(text: String) -> Result<Environment<'static>, String> {
             .map_err(|_| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "this value has no JSON form"))
     });
     engine.add_filter("shell", |value: String| shell(&value));
-    engine
-        .add_template_owned("", text)
-        .map_err(|error| format!("the template cannot be used: {error}"))?;
+    engine.add_template_owned("", text).map_err(|error| format!("the template cannot be used: {error}"))?;
     let template = engine.get_template("").map_err(|error| error.to_string())?;
-    let mut unknown: Vec<String> = template
-        .undeclared_variables(false)
-        .into_iter()
-        .filter(|name| !NAMES.contains(&name.as_str()))
-        .collect();
+    let mut unknown: Vec<String> =
+        template.undeclared_variables(false).into_iter().filter(|name| !NAMES.contains(&name.as_str())).collect();
     unknown.sort();
     if let Some(name) = unknown.first() {
-        return Err(format!(
-            "the template uses {name:?}, which does not exist; there are {}",
-            NAMES.join(", ")
-        ));
+        return Err(format!("the template uses {name:?}, which does not exist; there are {}", NAMES.join(", ")));
     }
     let sample = NAMES.map(|name| match name {
         "generation" | "port" => (name, Value::from(1)),
@@ -346,11 +326,8 @@ fn refused_template(error: &minijinja::Error, document: &Document) -> Fault {
 }
 
 fn no_address(user: &str) -> Fault {
-    Fault::new(
-        Kind::SinkDenied,
-        format!("The target has no login address, and {user} needs one"),
-    )
-    .advise("give the target a login address, or the sink another format")
+    Fault::new(Kind::SinkDenied, format!("The target has no login address, and {user} needs one"))
+        .advise("give the target a login address, or the sink another format")
 }
 
 #[cfg(test)]

@@ -90,10 +90,7 @@ impl Lock {
                 Err(error) => return Err(error),
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::WouldBlock,
-            "other processes keep replacing it",
-        ))
+        Err(io::Error::new(io::ErrorKind::WouldBlock, "other processes keep replacing it"))
     }
 
     /// What the marker says; `None` where nothing was delivered yet.
@@ -103,11 +100,7 @@ impl Lock {
 
     /// Replaces the marker.
     pub fn write(&mut self, marker: &Marker) -> io::Result<()> {
-        let stamp = Stamp {
-            mode: 0o600,
-            owner: None,
-            group: None,
-        };
+        let stamp = Stamp { mode: 0o600, owner: None, group: None };
         let mut draft = Draft::begin(&self.path, &stamp)?;
         flock(draft.file(), FlockOperation::NonBlockingLockExclusive)?;
         draft.write(&serde_json::to_vec(marker)?)?;
@@ -123,18 +116,12 @@ fn opened(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 
 fn read(mut file: &File, path: &Path) -> Result<Option<Marker>, Fault> {
     let mut text = Vec::new();
-    file.by_ref()
-        .take(MARKER_LIMIT)
-        .read_to_end(&mut text)
-        .map_err(|error| super::trouble("read", path, &error))?;
+    file.by_ref().take(MARKER_LIMIT).read_to_end(&mut text).map_err(|error| super::trouble("read", path, &error))?;
     if text.is_empty() {
         return Ok(None);
     }
     serde_json::from_slice(&text).map(Some).map_err(|_| {
-        Fault::new(
-            Kind::SinkDenied,
-            format!("{} is not a marker that keywheel wrote", path.display()),
-        )
-        .advise("make sure that nothing else writes to the sink's file, then remove this marker")
+        Fault::new(Kind::SinkDenied, format!("{} is not a marker that keywheel wrote", path.display()))
+            .advise("make sure that nothing else writes to the sink's file, then remove this marker")
     })
 }

@@ -99,12 +99,7 @@ impl FileSink {
         };
         match (folder, mode, owner, group, layout) {
             (Some(folder), Some(mode), Some(owner), Some(group), Some(layout)) => Ok(Self {
-                place: Arc::new(Place {
-                    path: settings.path,
-                    folder,
-                    layout,
-                    stamp: Stamp { mode, owner, group },
-                }),
+                place: Arc::new(Place { path: settings.path, folder, layout, stamp: Stamp { mode, owner, group } }),
                 turn: Arc::default(),
             }),
             _ => Err(wrong),
@@ -130,10 +125,9 @@ impl FileSink {
         };
         match tokio::time::timeout(DISK_TIMEOUT, done).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(Fault::new(
-                Kind::SinkUnavailable,
-                format!("Writing {} was broken off", self.place.path.display()),
-            )),
+            Ok(Err(_)) => {
+                Err(Fault::new(Kind::SinkUnavailable, format!("Writing {} was broken off", self.place.path.display())))
+            }
             Err(_elapsed) => Err(Fault::new(
                 Kind::SinkUnavailable,
                 format!(
@@ -184,13 +178,9 @@ impl Place {
                 ));
             }
         }
-        let marker = Marker {
-            target: document.target.clone(),
-            generation: document.generation,
-        };
+        let marker = Marker { target: document.target.clone(), generation: document.generation };
         if held.as_ref() != Some(&marker) {
-            lock.write(&marker)
-                .map_err(|error| trouble("write", &marker_path, &error))?;
+            lock.write(&marker).map_err(|error| trouble("write", &marker_path, &error))?;
         } else if disk::holds(&self.path, &content, &self.stamp) {
             // The file was complete before its name appeared; only the name may not have reached the disk yet.
             return disk::settle(&self.folder).map_err(|error| trouble("settle", &self.folder, &error));
@@ -233,11 +223,10 @@ impl Place {
                 format!("{path} is a symbolic link; replacing it would leave the file behind it as it was"),
             )
             .advise("name the real file in the sink's path, or remove the link")),
-            Ok(about) if !about.is_file() => Err(Fault::new(
-                Kind::SinkDenied,
-                format!("{path} exists and is no regular file"),
-            )
-            .advise("choose another path for the sink")),
+            Ok(about) if !about.is_file() => {
+                Err(Fault::new(Kind::SinkDenied, format!("{path} exists and is no regular file"))
+                    .advise("choose another path for the sink"))
+            }
             Ok(_) => Ok(()),
         }
     }
@@ -253,9 +242,7 @@ fn checked_folder(path: &Path) -> Result<PathBuf, String> {
     }
     match (path.parent(), path.file_name()) {
         (Some(folder), Some(name)) if name.len() <= FILE_NAME_LIMIT => Ok(folder.to_owned()),
-        (Some(_), Some(_)) => Err(format!(
-            "the file's name in {shown} is longer than {FILE_NAME_LIMIT} bytes"
-        )),
+        (Some(_), Some(_)) => Err(format!("the file's name in {shown} is longer than {FILE_NAME_LIMIT} bytes")),
         _ => Err(format!("path {shown} does not end in a file's name")),
     }
 }
@@ -266,9 +253,9 @@ fn checked_mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(digits, 8).ok().filter(|_| octal);
     match mode {
         None => Err(format!("mode {text:?} is not an octal mode such as \"0640\"")),
-        Some(mode) if mode & !0o666 != 0 => Err(format!(
-            "mode {text:?} has more than read and write bits, and a secret is not a program"
-        )),
+        Some(mode) if mode & !0o666 != 0 => {
+            Err(format!("mode {text:?} has more than read and write bits, and a secret is not a program"))
+        }
         Some(mode) if mode & 0o002 != 0 => Err(format!("mode {text:?} lets everybody change the file")),
         Some(mode) if mode & 0o400 == 0 => Err(format!("mode {text:?} does not let the owner read the file")),
         Some(mode) => Ok(mode),

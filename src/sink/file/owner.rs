@@ -28,9 +28,7 @@ impl fmt::Display for Who {
 /// # Errors
 /// A sentence where no such user exists.
 pub fn user(who: Option<&Who>) -> Result<Option<u32>, String> {
-    number("owner", "user", who, |name| {
-        User::from_name(name).map(|found| found.map(|user| user.uid.as_raw()))
-    })
+    number("owner", "user", who, |name| User::from_name(name).map(|found| found.map(|user| user.uid.as_raw())))
 }
 
 /// The group's number; `None` where the settings name none.
@@ -38,9 +36,7 @@ pub fn user(who: Option<&Who>) -> Result<Option<u32>, String> {
 /// # Errors
 /// A sentence where no such group exists.
 pub fn group(who: Option<&Who>) -> Result<Option<u32>, String> {
-    number("group", "group", who, |name| {
-        Group::from_name(name).map(|found| found.map(|group| group.gid.as_raw()))
-    })
+    number("group", "group", who, |name| Group::from_name(name).map(|found| found.map(|group| group.gid.as_raw())))
 }
 
 fn number(

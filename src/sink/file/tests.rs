@@ -12,18 +12,13 @@ fn sink(path: &Path) -> FileSink {
 
 fn with(path: &Path, more: serde_json::Value) -> FileSink {
     let mut settings = serde_json::json!({ "path": path });
-    settings
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     FileSink::new(serde_json::from_value(settings).unwrap()).unwrap()
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -34,15 +29,9 @@ struct Mount(tempfile::TempDir);
 impl Mount {
     fn tmpfs(options: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(folder.path())
-            .status()
-            .unwrap();
-        assert!(
-            mounted.success(),
-            "this test mounts a file system and needs root for that"
-        );
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path()).status().unwrap();
+        assert!(mounted.success(), "this test mounts a file system and needs root for that");
         Self(folder)
     }
 
@@ -61,10 +50,7 @@ impl Drop for Mount {
 async fn a_delivery_is_whole_private_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("redis.env");
-    let sink = with(
-        &path,
-        serde_json::json!({ "mode": "0640", "owner": 12, "group": "daemon", "format": "raw" }),
-    );
+    let sink = with(&path, serde_json::json!({ "mode": "0640", "owner": 12, "group": "daemon", "format": "raw" }));
     sink.ready(&"orders-cache".parse().unwrap()).await.unwrap();
     assert_eq!(names(folder.path()), [""; 0], "a check leaves nothing");
     sink.deliver(&document(1, "first")).await.unwrap();
@@ -103,9 +89,7 @@ async fn a_file_that_was_changed_or_lost_is_mended_by_the_same_generation() {
     let sink = sink(&path);
     sink.deliver(&document(2, "second")).await.unwrap();
     for harm in ["rm", "echo changed >", "chmod 644"] {
-        let harmed = Command::new("sh")
-            .args(["-c", &format!("{harm} {}", path.display())])
-            .status();
+        let harmed = Command::new("sh").args(["-c", &format!("{harm} {}", path.display())]).status();
         assert!(harmed.unwrap().success());
         sink.deliver(&document(2, "second")).await.unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
@@ -120,11 +104,7 @@ async fn what_a_crash_leaves_behind_is_cleaned_up() {
     let sink = sink(&path);
     sink.deliver(&document(1, "first")).await.unwrap();
     // Killed after the marker and in the middle of the new content.
-    std::fs::write(
-        folder.path().join(".password.keywheel"),
-        r#"{"target":"orders-cache","generation":2}"#,
-    )
-    .unwrap();
+    std::fs::write(folder.path().join(".password.keywheel"), r#"{"target":"orders-cache","generation":2}"#).unwrap();
     std::fs::write(folder.path().join(".password.keywheel-new"), "sec").unwrap();
     std::fs::write(folder.path().join("..password.keywheel.keywheel-new"), "{").unwrap();
     let fault = sink.deliver(&document(1, "first")).await.unwrap_err();
@@ -263,22 +243,10 @@ fn bad_settings_are_refused_with_every_finding() {
         })),
         5
     );
-    for (mode, good) in [
-        ("0600", true),
-        ("640", true),
-        ("0644", true),
-        ("0o440", true),
-        ("0602", false),
-    ]
-    .into_iter()
-    .chain([
-        ("", false),
-        ("-1", false),
-        ("+600", false),
-        ("0200", false),
-        ("4600", false),
-        ("600000", false),
-    ]) {
+    for (mode, good) in [("0600", true), ("640", true), ("0644", true), ("0o440", true), ("0602", false)]
+        .into_iter()
+        .chain([("", false), ("-1", false), ("+600", false), ("0200", false), ("4600", false), ("600000", false)])
+    {
         assert_eq!(checked_mode(mode).is_ok(), good, "{mode}");
     }
     for bad in ["/", "/a/..", "/folder/", "a"] {

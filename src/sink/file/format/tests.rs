@@ -41,11 +41,7 @@ fn read_by_shell(text: &str, keys: &[&str]) -> Vec<String> {
         .arg(file.path())
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     let values = String::from_utf8(output.stdout).unwrap();
     values.split_terminator('\0').map(str::to_owned).collect()
 }
@@ -92,9 +88,8 @@ fn check_env(password: &str, with_shell: bool) {
     .to_vec();
     let text = rendered(Format::Env, &document);
     assert_eq!(read_like_systemd(&text), expected, "{text}");
-    let dotenv: Vec<(String, String)> = dotenvy::Iter::new(text.as_bytes())
-        .collect::<Result<_, _>>()
-        .unwrap_or_else(|error| panic!("{error}: {text}"));
+    let dotenv: Vec<(String, String)> =
+        dotenvy::Iter::new(text.as_bytes()).collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{error}: {text}"));
     assert_eq!(dotenv, expected, "{text}");
     if with_shell {
         let keys: Vec<&str> = expected.iter().map(|(key, _)| key.as_str()).collect();
@@ -127,10 +122,7 @@ fn check_structured(password: &str) {
     let parts: Vec<&str> = text.strip_suffix('\n').unwrap().split('\0').collect();
     assert_eq!(parts[0], password);
     assert_eq!(serde_json::from_str::<String>(parts[1]).unwrap(), password);
-    assert_eq!(
-        percent_encoding::percent_decode_str(parts[2]).decode_utf8().unwrap(),
-        password
-    );
+    assert_eq!(percent_encoding::percent_decode_str(parts[2]).decode_utf8().unwrap(), password);
     assert_eq!(read_by_shell(&format!("X={}\n", parts[3]), &["X"]), [password]);
 }
 
@@ -175,16 +167,10 @@ proptest! {
 fn what_the_target_does_not_have_is_left_out_or_refused() {
     let mut document = document(1, "p");
     document.endpoint = None;
-    assert_eq!(
-        rendered(Format::Env, &document),
-        "REDIS_USER=\"\"\nREDIS_PASSWORD=\"p\"\n"
-    );
+    assert_eq!(rendered(Format::Env, &document), "REDIS_USER=\"\"\nREDIS_PASSWORD=\"p\"\n");
     let json: serde_json::Value = serde_json::from_str(&rendered(Format::Json, &document)).unwrap();
     assert!(json["url"].is_null() && json["host"].is_null());
-    for layout in [
-        Layout::new(Format::Url, None, None).unwrap(),
-        template("{{ host }}").unwrap(),
-    ] {
+    for layout in [Layout::new(Format::Url, None, None).unwrap(), template("{{ host }}").unwrap()] {
         assert!(layout.needs_endpoint());
         let fault = layout.render(&document).unwrap_err();
         assert_eq!(fault.kind, Kind::SinkDenied);
@@ -217,12 +203,7 @@ fn bad_settings_and_templates_are_refused_when_the_configuration_loads() {
         (Format::Template, None, None, "needs a template"),
         (Format::Template, None, Some("{{ password"), "cannot be used"),
         (Format::Template, None, Some("{{ pasword }}"), "\"pasword\""),
-        (
-            Format::Template,
-            None,
-            Some("{% if user %}{{ secret }}{% endif %}"),
-            "\"secret\"",
-        ),
+        (Format::Template, None, Some("{% if user %}{{ secret }}{% endif %}"), "\"secret\""),
         (Format::Template, None, Some("{{ password | base46 }}"), "base46"),
         (Format::Template, None, Some("{% include 'x' %}"), "cannot be used"),
     ] {

@@ -1,0 +1,229 @@
+//! What a person may type. The help texts teach: each verb says what it does, what it changes, and how it ends.
+
+use crate::name::{PolicyName, TargetName};
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the configuration is unless said otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/keywheel/keywheel.toml";
+
+/// Rotates the passwords of managed Redis instances on a schedule, and never loses one.
+#[derive(Debug, Parser)]
+#[command(
+    name = "keywheel",
+    version,
+    max_term_width = 100,
+    after_help = "New here? `keywheel demo` shows a whole story in a temporary folder: no set-up, no network.\n\
+                  Exit codes: 0 all well, 1 attention or findings, 2 halted, or keywheel could not do it (the reason is on standard error)."
+)]
+pub struct Cli {
+    /// The configuration file; `keywheel.d/*.toml` beside it and KEYWHEEL__SECTION__KEY variables are laid over it
+    #[arg(long, short, global = true, value_name = "FILE", env = "KEYWHEEL_CONFIG", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the daemon
+    ///
+    /// Rotates each target on its schedule until it is told to stop. SIGHUP reads the configuration again (a bad one is refused and
+    /// the old stays). SIGTERM or Ctrl-C finishes the step under way and stops; a second Ctrl-C stops at once. Either way the next
+    /// start goes on where this one stopped. KEYWHEEL_LOG=debug says more.
+    Run,
+
+    /// Try everything that could fail, without changing anything
+    ///
+    /// Reads the configuration and every secret it refers to, asks each cloud about each target, tries today's password, and asks each
+    /// sink whether it would take a write. Prints every finding with what to do about it. Exit 0 when there is none, 1 when there are.
+    Check(Check),
+
+    /// Show what will run when, in local time, and how much of each quota it takes
+    Plan(Plan),
+
+    /// Rotate now
+    ///
+    /// Asks the running daemon; if none runs, does it itself. Each target is first checked, as always: an instance that is busy or a
+    /// sink that is down holds its rotation off, and nothing changes until both are well.
+    Rotate(Rotate),
+
+    /// Show each target's state. Exit 0 all well, 1 attention, 2 halted
+    Status(Status),
+
+    /// Say why a target did or did not rotate, what happens next and when
+    Explain(One),
+
+    /// Show what happened, oldest first
+    History(History),
+
+    /// Take in the password that works today, verify it, and change nothing
+    ///
+    /// Asks for it at the prompt, or reads one line from standard input or from a file. The first rotation comes at the target's next slot.
+    Adopt(Adopt),
+
+    /// Help a target that needs a person. Every use is recorded
+    ///
+    /// `--show` says why keywheel stopped and prints every password that may be live. `--set` takes a password that works. `--resume` goes on looking for
+    /// evidence. `--reset` goes on and allows one administrator's reset to the same new password.
+    Recover(Recover),
+
+    /// Print the current password and a newline, nothing else. Every use is recorded
+    Reveal(One),
+
+    /// Print sample passwords of a policy and their entropy; needs no configuration
+    Generate(Generate),
+
+    /// Make or change the sealing key that protects the ledger
+    #[command(subcommand)]
+    Key(Key),
+
+    /// Show a whole story on a stand-in cloud in a temporary folder: no set-up, no network
+    #[cfg(feature = "simulator")]
+    Demo,
+
+    /// Run the stand-in cloud alone, to rehearse a real configuration against it
+    #[cfg(feature = "simulator")]
+    Simulate(Simulate),
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Only read the configuration: no secrets, no network
+    #[arg(long)]
+    pub offline: bool,
+    /// Only these targets
+    pub targets: Vec<TargetName>,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// How far to look ahead
+    #[arg(long = "for", value_name = "SPAN", default_value = "7d", value_parser = crate::moment::parse_span)]
+    pub span: Duration,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Only these targets
+    pub targets: Vec<TargetName>,
+}
+
+/// `rotate`
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// Which targets
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub targets: Vec<TargetName>,
+    /// Every target
+    #[arg(long)]
+    pub all: bool,
+    /// Why; kept in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Wait until each is settled or needs a person
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Only these targets
+    pub targets: Vec<TargetName>,
+}
+
+/// One target.
+#[derive(Debug, Args)]
+pub struct One {
+    /// Which target
+    pub target: TargetName,
+}
+
+/// `history`
+#[derive(Debug, Args)]
+pub struct History {
+    /// Only this target
+    pub target: Option<TargetName>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `adopt`
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// Which target
+    pub target: TargetName,
+    /// Read the password from this file
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+}
+
+/// `recover`
+#[derive(Debug, Args)]
+#[group(id = "how", required = true, multiple = false)]
+pub struct Recover {
+    /// Which target
+    pub target: TargetName,
+    /// Say what may be live and why keywheel stopped
+    #[arg(long, group = "how")]
+    pub show: bool,
+    /// Take a password that works, from the prompt or standard input
+    #[arg(long, group = "how")]
+    pub set: bool,
+    /// Go on, allowing one administrator's reset to the same new password
+    #[arg(long, group = "how")]
+    pub reset: bool,
+    /// Go on looking for evidence
+    #[arg(long, group = "how")]
+    pub resume: bool,
+}
+
+/// `generate`
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// A policy of the configuration
+    #[arg(long, value_name = "NAME", conflicts_with = "profile")]
+    pub policy: Option<PolicyName>,
+    /// A vendor's rules: tencent, tencent-ckv, alibaba or redis
+    #[arg(long, value_name = "NAME", default_value = "tencent")]
+    pub profile: String,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+}
+
+/// `key`
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Print a new sealing key: 32 random bytes in base64
+    New,
+    /// Seal the ledger with another key. The daemon must not be running
+    Rotate {
+        /// A file with the new key, as `keywheel key new` prints it
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+}
+
+/// `simulate`
+#[cfg(feature = "simulator")]
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// Where to listen; loopback only
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9470")]
+    pub listen: SocketAddr,
+    /// A TOML file with its credentials, instances and faults; without it one instance is made up and printed
+    #[arg(long, value_name = "FILE")]
+    pub world: Option<PathBuf>,
+}

@@ -1,0 +1,136 @@
+//! `check`: everything that could fail during a rotation, tried without changing anything.
+
+use super::Exit;
+use super::args;
+use super::output::{print_line, print_table, table};
+use super::scene::Scene;
+use crate::assemble;
+use crate::driver::Target;
+use crate::fault::{Fault, Kind};
+use crate::ledger::sqlite::Reader;
+use crate::name::TargetName;
+use crate::rotation::answer::Login;
+use crate::secret::Secret;
+use futures_util::stream::{self, StreamExt};
+use std::path::Path;
+
+/// How many targets are tried at the same time.
+const AT_ONCE: usize = 16;
+
+/// Something that would fail, and where.
+struct Found {
+    place: String,
+    fault: Fault,
+}
+
+/// Tries everything.
+///
+/// # Errors
+/// When the configuration cannot be read at all.
+pub async fn check(config: &Path, args: &args::Check) -> Result<Exit, Fault> {
+    let scene = Scene::read(config)?;
+    let targets = scene.selected(&args.targets)?;
+    for warning in scene.warnings() {
+        anstream::eprintln!("warning: {warning}");
+    }
+    if args.offline {
+        print_line(&format!("{}: {} targets, nothing wrong with the configuration", config.display(), targets.len()));
+        return Ok(Exit::Well);
+    }
+    let found = find(&scene, &targets).await;
+    if found.is_empty() {
+        print_line(&format!("{} targets checked: nothing would fail. Nothing was changed.", targets.len()));
+        return Ok(Exit::Well);
+    }
+    let mut rows = table(["WHERE", "WHAT WOULD FAIL", "WHAT TO DO"]);
+    for Found { place, fault } in &found {
+        rows.add_row(vec![place.clone(), fault.what.clone(), fault.next_step.clone()]);
+    }
+    print_table(&rows);
+    print_line("");
+    print_line(&format!("{} findings. Nothing was changed.", found.len()));
+    Ok(Exit::Attention)
+}
+
+async fn find(scene: &Scene, targets: &[TargetName]) -> Vec<Found> {
+    let in_daemon = |fault| vec![Found { place: "daemon".to_owned(), fault }];
+    let mut found = match assemble::sealing_key(&scene.config().daemon.sealing_key) {
+        Ok(_) => Vec::new(),
+        Err(fault) => in_daemon(fault),
+    };
+    found.extend(ledger_folder(scene).into_iter().flat_map(in_daemon));
+    let reader = match (found.is_empty() && scene.has_ledger()).then(|| assemble::unsealed_reader(scene.config())) {
+        Some(Ok(reader)) => Some(reader),
+        Some(Err(fault)) => {
+            found.extend(in_daemon(fault));
+            None
+        }
+        None => None,
+    };
+    let fleet = match assemble::fleet(scene.config(), scene.now()) {
+        Ok(fleet) => fleet,
+        Err(fault) => {
+            found.extend(in_daemon(fault));
+            return found;
+        }
+    };
+    let reader = reader.as_ref();
+    let tried = stream::iter(targets.iter().filter_map(|name| fleet.get(name)))
+        .map(|target| async move {
+            let faults = try_target(target, reader, scene).await;
+            faults.into_iter().map(|fault| Found { place: target.name.to_string(), fault }).collect::<Vec<Found>>()
+        })
+        .buffered(AT_ONCE);
+    found.extend(tried.collect::<Vec<_>>().await.into_iter().flatten());
+    found
+}
+
+/// A ledger that does not exist yet needs a folder in which it can be made.
+fn ledger_folder(scene: &Scene) -> Option<Fault> {
+    let crate::config::LedgerUrl::Sqlite(path) = &scene.config().daemon.ledger;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).err().map(|error| {
+        Fault::new(Kind::LedgerUnusable, format!("the ledger's folder {} cannot be written: {error}", folder.display()))
+    })
+}
+
+async fn try_target(target: &Target, reader: Option<&Reader>, scene: &Scene) -> Vec<Fault> {
+    let mut faults = target.hands.provider.check(&target.address).await;
+    for sink in target.hands.sinks.values() {
+        faults.extend(sink.ready(&target.name).await.err());
+    }
+    match (password(target, reader, scene).await, &target.hands.probe) {
+        (Ok(Some(password)), Some(probe)) => {
+            let route = probe.route();
+            match probe.login(&password).await {
+                Login::Accepted => {}
+                Login::Refused => {
+                    let what = format!("{route} refuses the password that keywheel takes for current");
+                    faults.push(Fault::new(Kind::LoginRefused, what));
+                }
+                Login::Mixed => faults
+                    .push(Fault::new(Kind::LoginRefused, format!("nodes behind {route} disagree about the password"))),
+                Login::PasswordFree => {
+                    faults.push(Fault::new(Kind::PasswordFree, format!("{route} lets anybody in without a password")))
+                }
+                Login::Unreachable { fault } => faults.push(fault),
+            }
+        }
+        (Ok(Some(_)), None) => {}
+        (Ok(None), _) => faults.push(
+            Fault::new(Kind::SecretUnreadable, "the password that works today is not known")
+                .advise(format!("run `keywheel adopt {}`, or set `adopt` in the configuration", target.name)),
+        ),
+        (Err(fault), _) => faults.push(fault),
+    }
+    faults
+}
+
+/// The current password out of the ledger; before adoption, the one the configuration refers to.
+async fn password(target: &Target, reader: Option<&Reader>, scene: &Scene) -> Result<Option<Secret>, Fault> {
+    let current = scene.standing(&target.name).await?.and_then(|standing| standing.current);
+    if let (Some(reader), Some(current)) = (reader, current) {
+        return reader.password(&target.name, current.generation).await.map(Some);
+    }
+    (target.hands.adopt)().transpose()
+}

@@ -1,0 +1,115 @@
+//! `explain`: why a target did or did not rotate, what happens next and when.
+
+use super::Exit;
+use super::args;
+use super::history::{describe, proven};
+use super::output::{bold, local, print_line, print_table, table};
+use super::scene::Scene;
+use crate::driver::Snapshot;
+use crate::fault::Fault;
+use crate::moment::show_span;
+use crate::name::Generation;
+use crate::rotation::state::Label;
+use crate::rotation::why::from_now;
+
+/// How many of the latest events are told.
+const LATELY: usize = 8;
+
+/// Tells one target's story.
+///
+/// # Errors
+/// When the configuration or the ledger cannot be read, or there is no such target.
+pub async fn explain(scene: &Scene, args: &args::One) -> Result<Exit, Fault> {
+    let now = scene.now();
+    let zone = scene.zone(&args.target);
+    let snapshot = scene.snapshot(&args.target).await?;
+    print_line(&bold(&headline(&snapshot)));
+    let mut facts = table(["", ""]);
+    let mut fact = |name: &str, text: String| {
+        facts.add_row(vec![format!("  {name}"), text]);
+    };
+    let when = |moment| format!("{} ({})", local(moment, zone), from_now(moment, now));
+    match snapshot.until {
+        Some(until) => fact("next", format!("{}: {}", when(until), snapshot.why)),
+        None => fact("next", snapshot.why.clone()),
+    }
+    if let Some(fault) = &snapshot.halt {
+        fact("what to do", fault.next_step.clone());
+    }
+    match (snapshot.generation, snapshot.proof) {
+        (Some(generation), Some((proof, at))) => {
+            let age = show_span(now.since(at));
+            fact("password", format!("generation {generation}, {}, {age} ago", proven(proof)));
+        }
+        (_, _) => fact("password", "none taken in yet".to_owned()),
+    }
+    if snapshot.candidates.len() > 1 {
+        fact("may be live", generations(&snapshot.candidates));
+    }
+    if let Some(since) = snapshot.too_old_since {
+        fact("too old", format!("since {}", local(since, zone)));
+    }
+    fact("schedule", scene.schedule_text(&args.target));
+    if let Some(due) = snapshot.next_due {
+        fact("next slot", when(due));
+    }
+    for sink in &snapshot.sinks {
+        let holds = sink.generation.map_or_else(|| "nothing yet".to_owned(), |held| format!("generation {held}"));
+        let behind = match (&sink.fault, sink.behind_since) {
+            (Some(fault), Some(since)) => format!(", behind since {}: {fault}", local(since, zone)),
+            (None, Some(since)) => format!(", behind since {}", local(since, zone)),
+            (_, None) => String::new(),
+        };
+        fact("sink", format!("{} holds {holds}{behind}", sink.sink));
+    }
+    if let Some(fault) = &snapshot.abandoned {
+        fact("last time", format!("ended without a change: {}", fault.what));
+    }
+    print_facts(&facts);
+    tell_lately(scene, args).await?;
+    Ok(match snapshot.label {
+        Label::Halted => Exit::Halted,
+        Label::Settled | Label::Due | Label::Rotating | Label::Doubt | Label::Behind => Exit::Well,
+    })
+}
+
+async fn tell_lately(scene: &Scene, args: &args::One) -> Result<(), Fault> {
+    let rows = scene.history(&args.target).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    print_line(&bold("lately"));
+    let mut lately = table(["", ""]);
+    for row in rows.iter().skip(rows.len().saturating_sub(LATELY)) {
+        lately.add_row(vec![format!("  {}", local(row.event.at, scene.zone(&args.target))), describe(&row.event.what)]);
+    }
+    print_facts(&lately);
+    Ok(())
+}
+
+/// A table of two columns without its empty header.
+fn print_facts(facts: &comfy_table::Table) {
+    let mut facts = facts.clone();
+    facts.set_header(Vec::<String>::new());
+    print_table(&facts);
+}
+
+fn headline(snapshot: &Snapshot) -> String {
+    let target = &snapshot.target;
+    let rotation = snapshot.rotation.map(|id| format!(" (rotation {id})")).unwrap_or_default();
+    match snapshot.label {
+        Label::Settled => format!("{target} is settled: its password is proven live and every sink holds it"),
+        Label::Due => format!("{target} is due"),
+        Label::Rotating => format!("{target} is rotating{rotation}"),
+        Label::Doubt => {
+            format!("{target} is in doubt{rotation}: evidence is being gathered, and both passwords are kept")
+        }
+        Label::Behind => format!("{target} is behind: a sink lacks the current generation"),
+        Label::Halted => format!("{target} is halted and needs a person{rotation}"),
+    }
+}
+
+fn generations(all: &[Generation]) -> String {
+    let numbers: Vec<String> = all.iter().map(ToString::to_string).collect();
+    format!("generations {}", numbers.join(" and "))
+}

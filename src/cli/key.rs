@@ -1,0 +1,31 @@
+//! `key`: the sealing key.
+
+use super::Exit;
+use super::output::print_line;
+use super::scene::Scene;
+use crate::assemble;
+use crate::config::SecretRef;
+use crate::fault::Fault;
+use crate::seal::aead::SealingKey;
+use std::path::Path;
+
+/// Prints a new sealing key.
+pub fn new() -> Exit {
+    print_line(SealingKey::generate(&mut rand::rng()).expose());
+    Exit::Well
+}
+
+/// Seals the ledger with another key: its data key is wrapped anew in one transaction.
+///
+/// # Errors
+/// When either key or the ledger cannot be used, or a daemon holds the ledger.
+pub async fn rotate(config: &Path, to: &Path) -> Result<Exit, Fault> {
+    let scene = Scene::read(config)?;
+    let current = assemble::sealing_key(&scene.config().daemon.sealing_key)?;
+    let next = assemble::sealing_key(&SecretRef::File(to.to_owned()))?;
+    assemble::ledger(scene.config(), "keywheel key rotate")?.rotate_key(&current, &next).await?;
+    print_line(
+        "The ledger is sealed with the new key. Put it where the sealing-key setting points before the next start.",
+    );
+    Ok(Exit::Well)
+}

@@ -1,0 +1,73 @@
+//! The faces: what a person types and reads. Each verb has its file.
+
+mod alone;
+pub mod args;
+mod check;
+#[cfg(feature = "simulator")]
+mod demo;
+mod explain;
+mod generate;
+mod history;
+mod key;
+mod output;
+mod plan;
+mod prompt;
+mod rotate;
+mod run;
+mod scene;
+#[cfg(feature = "simulator")]
+mod simulate;
+mod status;
+mod tend;
+
+use crate::fault::Fault;
+use args::{Cli, Key, Verb};
+use scene::Scene;
+
+/// How a command ends. The order is that of urgency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// All well: status 0.
+    Well,
+    /// Attention or findings: status 1.
+    Attention,
+    /// Halted: status 2, as for a command that could not do what it was asked.
+    Halted,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Well => Self::from(0),
+            Exit::Attention => Self::from(1),
+            Exit::Halted => Self::from(2),
+        }
+    }
+}
+
+/// Does what was typed.
+///
+/// # Errors
+/// Why it could not be done.
+pub async fn obey(cli: Cli) -> Result<Exit, Fault> {
+    let config = cli.config.as_path();
+    match cli.verb {
+        Verb::Run => run::run(config).await,
+        Verb::Check(args) => check::check(config, &args).await,
+        Verb::Plan(args) => plan::plan(&Scene::read(config)?, &args).await,
+        Verb::Rotate(args) => rotate::rotate(&Scene::read(config)?, &args).await,
+        Verb::Status(args) => status::status(&Scene::read(config)?, &args).await,
+        Verb::Explain(args) => explain::explain(&Scene::read(config)?, &args).await,
+        Verb::History(args) => history::history(&Scene::read(config)?, &args).await,
+        Verb::Adopt(args) => tend::adopt(&Scene::read(config)?, &args).await,
+        Verb::Recover(args) => tend::recover(&Scene::read(config)?, &args).await,
+        Verb::Reveal(args) => tend::reveal(&Scene::read(config)?, &args.target, false).await,
+        Verb::Generate(args) => generate::generate(config, &args),
+        Verb::Key(Key::New) => Ok(key::new()),
+        Verb::Key(Key::Rotate { to }) => key::rotate(config, &to).await,
+        #[cfg(feature = "simulator")]
+        Verb::Demo => demo::demo().await,
+        #[cfg(feature = "simulator")]
+        Verb::Simulate(args) => simulate::simulate(args).await,
+    }
+}

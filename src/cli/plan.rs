@@ -1,0 +1,187 @@
+//! `plan`: what runs when, in local time, and how much of each quota it takes. The slots are the ones the driver starts by.
+
+use super::Exit;
+use super::args;
+use super::output::{bold, local, print_line, print_table, table};
+use super::scene::Scene;
+use crate::fault::{Fault, Kind};
+use crate::moment::{Moment, Slot, show_span};
+use crate::name::{ProviderName, TargetName};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The busiest stretch of this length is reported per provider.
+const STRETCH: Duration = Duration::from_secs(3_600);
+
+/// One slot of one target.
+struct Planned {
+    target: TargetName,
+    provider: ProviderName,
+    slot: Slot,
+}
+
+/// Prints the plan.
+///
+/// # Errors
+/// When the configuration or the ledger cannot be read.
+pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
+    let now = scene.now();
+    let planned = planned(scene, args, now).await?;
+    if args.json {
+        return print_json(scene, &planned);
+    }
+    let mut rows = table(["WHEN", "IN", "TARGET", "PROVIDER", "START UNTIL"]);
+    for item in &planned {
+        let zone = scene.zone(&item.target);
+        rows.add_row(vec![
+            format!("{} {zone}", local(item.slot.due, zone)),
+            if item.slot.due <= now { "now".to_owned() } else { show_span(item.slot.due.since(now)) },
+            item.target.to_string(),
+            item.provider.to_string(),
+            local(item.slot.closes, zone),
+        ]);
+    }
+    if planned.is_empty() {
+        print_line(&format!("Nothing is planned for the next {}.", show_span(args.span)));
+        return Ok(Exit::Well);
+    }
+    print_table(&rows);
+    print_line("");
+    print_line(&bold("Quota"));
+    for (provider, load) in loads(scene, &planned) {
+        print_line(&format!(
+            "  {provider}: {} rotations; the busiest {} has {}, which take {} of the {} requests/s the provider allows",
+            load.rotations,
+            show_span(STRETCH),
+            load.busiest,
+            show_span(load.takes()),
+            load.quota,
+        ));
+    }
+    Ok(Exit::Well)
+}
+
+async fn planned(scene: &Scene, args: &args::Plan, now: Moment) -> Result<Vec<Planned>, Fault> {
+    let until = now + args.span;
+    let mut planned = Vec::new();
+    for target in scene.selected(&args.targets)? {
+        let settings = scene.settings(&target)?;
+        let standing = scene.standing(&target).await?;
+        // Before adoption nothing is used up: slots count from now, as they will from the adoption on.
+        let after = standing.as_ref().map_or(now, |standing| standing.slots_after);
+        let counted = standing.and_then(|standing| settings.plan(&standing, now).slot);
+        let coming = settings.timetable.upcoming(now, until);
+        let mut slots: Vec<Slot> = counted.into_iter().chain(coming.filter(|slot| slot.nominal > after)).collect();
+        slots.retain(|slot| slot.due <= until);
+        slots.sort_by_key(|slot| slot.nominal);
+        slots.dedup();
+        let provider = scene.provider(&target)?;
+        planned.extend(slots.into_iter().map(|slot| Planned {
+            target: target.clone(),
+            provider: provider.clone(),
+            slot,
+        }));
+    }
+    planned.sort_by(|one, other| (one.slot.due, &one.target).cmp(&(other.slot.due, &other.target)));
+    Ok(planned)
+}
+
+struct Load {
+    rotations: usize,
+    busiest: usize,
+    quota: f64,
+}
+
+impl Load {
+    /// How long the busiest stretch's rotations take at the least: each takes one call of the scarcest action.
+    fn takes(&self) -> Duration {
+        Duration::from_secs_f64(self.busiest as f64 / self.quota)
+    }
+}
+
+fn loads(scene: &Scene, planned: &[Planned]) -> BTreeMap<ProviderName, Load> {
+    let mut dues: BTreeMap<ProviderName, Vec<Moment>> = BTreeMap::new();
+    for item in planned {
+        dues.entry(item.provider.clone()).or_default().push(item.slot.due);
+    }
+    let load = |provider: &ProviderName, dues: &[Moment]| Load {
+        rotations: dues.len(),
+        busiest: busiest(dues),
+        quota: scene.quota(provider),
+    };
+    dues.iter().map(|(provider, dues)| (provider.clone(), load(provider, dues))).collect()
+}
+
+/// The most dues in any stretch. They are sorted.
+fn busiest(dues: &[Moment]) -> usize {
+    let mut first = 0;
+    let mut most = 0;
+    for (last, due) in dues.iter().enumerate() {
+        while due.since(dues[first]) >= STRETCH {
+            first += 1;
+        }
+        most = most.max(last - first + 1);
+    }
+    most
+}
+
+fn print_json(scene: &Scene, planned: &[Planned]) -> Result<Exit, Fault> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Line<'a> {
+        target: &'a TargetName,
+        provider: &'a ProviderName,
+        due: String,
+        closes: String,
+        local: String,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Quota {
+        provider: ProviderName,
+        rotations: usize,
+        busiest_hour: usize,
+        requests_per_second: f64,
+    }
+    #[derive(Serialize)]
+    struct Report<'a> {
+        slots: Vec<Line<'a>>,
+        quota: Vec<Quota>,
+    }
+    let slots = planned.iter().map(|item| Line {
+        target: &item.target,
+        provider: &item.provider,
+        due: item.slot.due.to_string(),
+        closes: item.slot.closes.to_string(),
+        local: local(item.slot.due, scene.zone(&item.target)),
+    });
+    let quota = loads(scene, planned).into_iter().map(|(provider, load)| Quota {
+        provider,
+        rotations: load.rotations,
+        busiest_hour: load.busiest,
+        requests_per_second: load.quota,
+    });
+    let report = Report { slots: slots.collect(), quota: quota.collect() };
+    let text = serde_json::to_string_pretty(&report)
+        .map_err(|error| Fault::new(Kind::Bug, format!("the plan cannot be written: {error}")))?;
+    print_line(&text);
+    Ok(Exit::Well)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_stretch_is_found_wherever_it_lies() {
+        let at = |minutes: &[i64]| -> Vec<Moment> {
+            minutes.iter().map(|minute| Moment::from_seconds(minute * 60)).collect()
+        };
+        for (minutes, most) in
+            [(vec![], 0), (vec![0], 1), (vec![0, 59, 60, 119], 2), (vec![0, 100, 110, 120, 159, 160], 4)]
+        {
+            assert_eq!(busiest(&at(&minutes)), most, "{minutes:?}");
+        }
+    }
+}

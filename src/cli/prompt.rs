@@ -1,0 +1,62 @@
+//! Reading a password from a person or a pipe, never from the command line.
+
+use crate::fault::{Fault, Kind};
+use crate::secret::Secret;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use std::io::{BufRead, IsTerminal, Read, Write};
+use zeroize::Zeroizing;
+
+/// The longest password that is read, in bytes.
+const LIMIT: u64 = 1_024;
+
+/// One line from standard input; at a terminal it is asked for and not shown.
+///
+/// # Errors
+/// `Usage` when nothing is given.
+pub fn password(question: &str) -> Result<Secret, Fault> {
+    let input = std::io::stdin();
+    let line = if input.is_terminal() {
+        let mut screen = std::io::stderr();
+        // A terminal that cannot be written to cannot be asked either; reading below says so.
+        let _asked = write!(screen, "{question} (not shown): ").and_then(|()| screen.flush());
+        let line = unseen(|| read_line(&mut input.lock()))?;
+        let _newline = writeln!(screen);
+        line
+    } else {
+        read_line(&mut input.lock())?
+    };
+    let text = line.trim_end_matches(['\n', '\r']);
+    if text.is_empty() {
+        return Err(
+            Fault::new(Kind::Usage, "no password was given").advise("type it at the prompt, or pipe one line into it")
+        );
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+fn read_line(input: &mut impl BufRead) -> Result<Zeroizing<String>, Fault> {
+    let mut line = Zeroizing::new(String::with_capacity(LIMIT as usize + 2));
+    input
+        .take(LIMIT + 1)
+        .read_line(&mut line)
+        .map_err(|error| Fault::new(Kind::Usage, format!("the password cannot be read: {error}")))?;
+    if line.len() as u64 > LIMIT {
+        return Err(Fault::new(Kind::Usage, format!("the password is longer than {LIMIT} bytes")));
+    }
+    Ok(line)
+}
+
+/// Reads with the terminal's echo off, and puts it back whatever happens.
+fn unseen<T>(read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    let terminal = std::io::stdin();
+    let before = tcgetattr(&terminal)
+        .map_err(|error| Fault::new(Kind::Usage, format!("the terminal's echo cannot be turned off: {error}")))?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&terminal, OptionalActions::Flush, &quiet)
+        .map_err(|error| Fault::new(Kind::Usage, format!("the terminal's echo cannot be turned off: {error}")))?;
+    let line = read();
+    tcsetattr(&terminal, OptionalActions::Flush, &before)
+        .map_err(|error| Fault::new(Kind::Usage, format!("the terminal's echo cannot be turned on again: {error}")))?;
+    line
+}

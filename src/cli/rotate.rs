@@ -1,0 +1,130 @@
+//! `rotate`: now, through the running daemon, or by itself where none runs.
+
+use super::Exit;
+use super::alone::Alone;
+use super::args;
+use super::output::print_line;
+use super::run::Signals;
+use super::scene::{Scene, operator};
+use crate::admin::Control;
+use crate::driver::{Snapshot, Wish};
+use crate::fault::Fault;
+use crate::moment::Moment;
+use crate::name::TargetName;
+use crate::rotation::state::Label;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::Duration;
+
+/// How often the ledger is read while waiting.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Rotates.
+///
+/// # Errors
+/// When the configuration cannot be read, or neither a daemon nor this process can do it.
+pub async fn rotate(scene: &Scene, args: &args::Rotate) -> Result<Exit, Fault> {
+    let targets = scene.selected(&args.targets)?;
+    let began = scene.now();
+    if let Some(control) = scene.control().await? {
+        let refused = ask_daemon(&control, &targets, args).await;
+        let asked: Vec<TargetName> = targets.into_iter().filter(|target| !refused.contains(target)).collect();
+        if !args.wait {
+            return Ok(if refused.is_empty() { Exit::Well } else { Exit::Attention });
+        }
+        let exit = wait(scene, &asked, began).await?;
+        return Ok(if refused.is_empty() { exit } else { exit.max(Exit::Attention) });
+    }
+    scene.start_logging("warn")?;
+    anstream::eprintln!("no daemon runs: rotating here (Ctrl-C stops after the step under way; nothing is lost)");
+    let alone = Alone::start(scene, &targets, "keywheel rotate")?;
+    let mut refused = Vec::new();
+    for target in &targets {
+        let wish = Wish::Rotate { by: operator(), reason: args.reason.clone() };
+        if let Err(fault) = alone.command(target, wish).await {
+            print_line(&format!("{target}: {fault}"));
+            refused.push(target.clone());
+        }
+    }
+    let asked: Vec<TargetName> = targets.into_iter().filter(|target| !refused.contains(target)).collect();
+    let exit = wait(scene, &asked, began).await;
+    alone.finish().await?;
+    Ok(if refused.is_empty() { exit? } else { exit?.max(Exit::Attention) })
+}
+
+async fn ask_daemon(control: &Control, targets: &[TargetName], args: &args::Rotate) -> Vec<TargetName> {
+    let mut refused = Vec::new();
+    for target in targets {
+        match control.rotate(target, args.reason.clone()).await {
+            Ok(done) => print_line(&format!("{target}: {done}")),
+            Err(fault) => {
+                print_line(&format!("{target}: {fault}"));
+                refused.push(target.clone());
+            }
+        }
+    }
+    refused
+}
+
+/// Waits until each target is settled, ended without a change, or needs a person.
+pub(super) async fn wait(scene: &Scene, targets: &[TargetName], began: Moment) -> Result<Exit, Fault> {
+    let mut signals = Signals::new()?;
+    let bar = progress(targets.len());
+    let mut open: Vec<TargetName> = targets.to_vec();
+    let mut exit = Exit::Well;
+    while !open.is_empty() {
+        let mut still_open = Vec::new();
+        for target in open {
+            let snapshot = scene.snapshot(&target).await?;
+            match ending(&snapshot, began) {
+                None => {
+                    bar.set_message(format!("{target}: {}", snapshot.why));
+                    still_open.push(target);
+                }
+                Some((text, ended)) => {
+                    bar.suspend(|| print_line(&format!("{target}: {text}")));
+                    bar.inc(1);
+                    exit = exit.max(ended);
+                }
+            }
+        }
+        open = still_open;
+        if !open.is_empty() {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = signals.stop() => {
+                    bar.finish_and_clear();
+                    let names: Vec<&str> = open.iter().map(TargetName::as_str).collect();
+                    print_line(&format!("not waited for: {}; `keywheel status` shows how they end", names.join(", ")));
+                    return Ok(exit.max(Exit::Attention));
+                }
+            }
+        }
+    }
+    bar.finish_and_clear();
+    Ok(exit)
+}
+
+fn ending(snapshot: &Snapshot, began: Moment) -> Option<(String, Exit)> {
+    if let Some(fault) = &snapshot.halt {
+        return Some((format!("halted. {fault}"), Exit::Halted));
+    }
+    if snapshot.rotation.is_some() || snapshot.label == Label::Due {
+        return None;
+    }
+    if snapshot.last_rotated.is_some_and(|at| at >= began) {
+        let generation = snapshot.generation.map(|generation| generation.to_string()).unwrap_or_default();
+        return Some((format!("settled, generation {generation}"), Exit::Well));
+    }
+    let why = snapshot.abandoned.as_ref().map_or_else(|| snapshot.why.clone(), ToString::to_string);
+    Some((format!("not rotated: {why}"), Exit::Attention))
+}
+
+fn progress(targets: usize) -> ProgressBar {
+    let bar = ProgressBar::new(targets as u64);
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    // The template is a constant; were it ever wrong, the plain bar serves as well.
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

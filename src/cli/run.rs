@@ -1,0 +1,131 @@
+//! `run`: the daemon.
+
+use super::Exit;
+use super::scene::Scene;
+use crate::admin;
+use crate::alarm::{Alarm, Wake};
+use crate::assemble;
+use crate::driver::{Driver, Tools};
+use crate::fault::Fault;
+use crate::systemd;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// What keeps the daemon from starting: configuration, key, ledger, socket.
+pub async fn run(config: &Path) -> Result<Exit, Fault> {
+    let mut signals = Signals::new()?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    let scene = Scene::read(config)?;
+    scene.start_logging("info")?;
+    for warning in scene.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let ledger = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
+    let fleet = assemble::fleet(scene.config(), scene.now())?;
+    let targets = fleet.len();
+    let stop = CancellationToken::new();
+    let tools = Tools { ledger, clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
+    let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
+    admin::serve(&scene.config().daemon.control_socket, Arc::clone(&driver), stop.clone()).await?;
+    let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
+    let working = tokio::spawn({
+        let driver = Arc::clone(&driver);
+        let watched = systemd::watchdog_interval().is_some();
+        async move {
+            // A sweep that reached the ledger is the sign of life: alarm, driver and ledger all took part in it.
+            let sign_of_life = move || {
+                if watched {
+                    systemd::keep_alive();
+                }
+            };
+            driver.run(sign_of_life).await
+        }
+    });
+    tracing::info!(targets, version = env!("CARGO_PKG_VERSION"), "keywheel is ready");
+    systemd::ready();
+    systemd::status(&format!("{targets} targets"));
+    tokio::pin!(working);
+    loop {
+        tokio::select! {
+            ended = &mut working => return finish(ended, alarm).await,
+            _ = hang_up.recv() => {
+                systemd::reloading();
+                match reload(config, &driver, &mut alarm).await {
+                    Ok(targets) => systemd::status(&format!("{targets} targets")),
+                    Err(fault) => {
+                        tracing::error!(%fault, "the new configuration is refused; the old one stays");
+                        systemd::status("the new configuration was refused; the old one stays");
+                    }
+                }
+                systemd::ready();
+            }
+            () = signals.stop() => break,
+        }
+    }
+    tracing::info!("stopping: the step under way is finished; a second signal stops at once");
+    systemd::stopping();
+    stop.cancel();
+    tokio::select! {
+        ended = &mut working => finish(ended, alarm).await,
+        () = signals.stop() => {
+            tracing::warn!("stopped at once; the next start goes on by evidence");
+            Ok(Exit::Well)
+        }
+    }
+}
+
+async fn finish(ended: Result<Result<(), Fault>, tokio::task::JoinError>, alarm: Alarm) -> Result<Exit, Fault> {
+    let silenced = alarm.stop().await;
+    match ended {
+        Ok(outcome) => outcome.and(silenced).map(|()| Exit::Well),
+        Err(defect) => Err(Fault::new(crate::fault::Kind::Bug, format!("the driver ended in a defect: {defect}"))),
+    }
+}
+
+/// What the alarm's jobs do, and all they do.
+fn wake(driver: &Arc<Driver>) -> Wake {
+    let bell = driver.bell();
+    Arc::new(move || bell.notify_one())
+}
+
+/// Reads the configuration again. What the ledger, key and socket are stays until a restart.
+async fn reload(config: &Path, driver: &Arc<Driver>, alarm: &mut Alarm) -> Result<usize, Fault> {
+    let scene = Scene::read(config)?;
+    for warning in scene.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let fleet = assemble::fleet(scene.config(), scene.now())?;
+    let targets = fleet.len();
+    driver.reload(fleet).await?;
+    alarm.replace(scene.schedules()).await?;
+    tracing::info!(targets, "the configuration was read again");
+    Ok(targets)
+}
+
+/// The signals that end a command: Ctrl-C and SIGTERM.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, Fault> {
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Fault> {
+    signal(kind).map_err(|error| Fault::new(crate::fault::Kind::Bug, format!("signals cannot be listened to: {error}")))
+}

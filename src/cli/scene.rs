@@ -1,0 +1,229 @@
+//! What most verbs begin with: the configuration, what decides each target's moves, and the ledger to read.
+
+use crate::admin::Control;
+use crate::assemble;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Config, Finding};
+use crate::driver::{PlanSettings, Snapshot, snapshot};
+use crate::fault::{Fault, Kind};
+use crate::ledger::Row;
+use crate::ledger::sqlite::Reader;
+use crate::moment::Moment;
+use crate::name::{PolicyName, ProviderName, TargetName};
+use crate::password::Policy;
+use crate::rotation::event::By;
+use crate::rotation::fold;
+use crate::rotation::state::Standing;
+use crate::schedule::Calendar;
+use crate::telemetry;
+use chrono_tz::Tz;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// A loaded configuration.
+pub struct Scene {
+    config: Config,
+    warnings: Vec<Finding>,
+    settings: BTreeMap<TargetName, PlanSettings>,
+    clock: Arc<dyn Clock>,
+    reader: OnceLock<Option<Reader>>,
+}
+
+impl Scene {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` with every finding.
+    pub fn read(path: &Path) -> Result<Self, Fault> {
+        let config::Loaded { config, warnings } = config::load(path, std::env::vars_os())
+            .map_err(|findings| Fault::report(Kind::ConfigInvalid, findings.to_string()))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let settings = assemble::settings(&config, clock.now());
+        Ok(Self { config, warnings, settings, clock, reader: OnceLock::new() })
+    }
+
+    /// The configuration itself.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What is odd but not wrong about it.
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// The time.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Starts logging in the configured form.
+    ///
+    /// # Errors
+    /// When the filter variable is not understood.
+    pub fn start_logging(&self, level: &str) -> Result<(), Fault> {
+        let filter = std::env::var(telemetry::FILTER_VARIABLE).ok();
+        let form = match self.config.daemon.log {
+            config::LogForm::Human => telemetry::LogForm::Human,
+            config::LogForm::Json => telemetry::LogForm::Json,
+        };
+        telemetry::start(form, level, filter.as_deref())
+    }
+
+    /// How many targets have a turn at the same time.
+    pub fn turns_at_once(&self) -> usize {
+        self.config.daemon.max_in_flight as usize
+    }
+
+    /// The distinct cron patterns, for the alarm.
+    pub fn schedules(&self) -> Vec<Calendar> {
+        self.settings.values().filter_map(|settings| settings.timetable.calendar().cloned()).collect()
+    }
+
+    /// The running daemon, if one listens.
+    ///
+    /// # Errors
+    /// When one may be there but cannot be asked.
+    pub async fn control(&self) -> Result<Option<Control>, Fault> {
+        Control::connect(&self.config.daemon.control_socket).await
+    }
+
+    /// These targets, or all of them.
+    ///
+    /// # Errors
+    /// `Usage` when one is not configured.
+    pub fn selected(&self, only: &[TargetName]) -> Result<Vec<TargetName>, Fault> {
+        for target in only {
+            self.settings(target)?;
+        }
+        Ok(if only.is_empty() { self.settings.keys().cloned().collect() } else { only.to_vec() })
+    }
+
+    /// What decides the target's moves.
+    ///
+    /// # Errors
+    /// `Usage` when there is no such target.
+    pub fn settings(&self, target: &TargetName) -> Result<&PlanSettings, Fault> {
+        self.settings.get(target).ok_or_else(|| {
+            let names: Vec<&str> = self.settings.keys().map(TargetName::as_str).take(10).collect();
+            Fault::new(Kind::Usage, format!("there is no target {target}"))
+                .advise(format!("name one of the configured targets, such as {}", names.join(", ")))
+        })
+    }
+
+    /// The target's provider.
+    ///
+    /// # Errors
+    /// `Usage` when there is no such target.
+    pub fn provider(&self, target: &TargetName) -> Result<&ProviderName, Fault> {
+        self.settings(target)?;
+        Ok(&self.config.targets[target].provider)
+    }
+
+    /// The provider's quota, in requests per second and action.
+    pub fn quota(&self, provider: &ProviderName) -> f64 {
+        match &self.config.providers[provider] {
+            config::Provider::Tencent(tencent) => f64::from(tencent.quota),
+        }
+    }
+
+    /// A configured policy.
+    ///
+    /// # Errors
+    /// `Usage` when there is no such policy.
+    pub fn policy(&self, name: &PolicyName) -> Result<Policy, Fault> {
+        let policy = self.config.policies.get(name).cloned();
+        policy.ok_or_else(|| Fault::new(Kind::Usage, format!("there is no policy {name} in the configuration")))
+    }
+
+    /// The zone in which the target's times are shown.
+    pub fn zone(&self, target: &TargetName) -> Tz {
+        let calendar = self.settings.get(target).and_then(|settings| settings.timetable.calendar());
+        calendar.map_or(self.config.daemon.time_zone, Calendar::zone)
+    }
+
+    /// The target's schedule in words.
+    pub fn schedule_text(&self, target: &TargetName) -> String {
+        self.settings.get(target).map_or_else(String::new, |settings| settings.timetable.describe())
+    }
+
+    /// The target as of now.
+    ///
+    /// # Errors
+    /// When there is no such target or the ledger cannot be read.
+    pub async fn snapshot(&self, target: &TargetName) -> Result<Snapshot, Fault> {
+        let settings = self.settings(target)?;
+        snapshot(target, settings, &self.recent(target).await?, self.now())
+    }
+
+    /// These targets, or all of them, as of now.
+    ///
+    /// # Errors
+    /// As for [`Scene::snapshot`].
+    pub async fn snapshots(&self, only: &[TargetName]) -> Result<Vec<Snapshot>, Fault> {
+        let mut snapshots = Vec::new();
+        for target in self.selected(only)? {
+            snapshots.push(self.snapshot(&target).await?);
+        }
+        Ok(snapshots)
+    }
+
+    /// What is true of the target between rotations; `None` before its first event.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn standing(&self, target: &TargetName) -> Result<Option<Standing>, Fault> {
+        let rows = self.recent(target).await?;
+        let state = fold(rows.iter().map(|row| &row.event))
+            .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {target}: {illegal}")))?;
+        Ok(state.standing.current.is_some().then_some(state.standing))
+    }
+
+    /// Everything that happened to the target.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn history(&self, target: &TargetName) -> Result<Vec<Row>, Fault> {
+        match self.reader()? {
+            Some(reader) => reader.history(target).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn recent(&self, target: &TargetName) -> Result<Vec<Row>, Fault> {
+        match self.reader()? {
+            Some(reader) => reader.recent(target).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether the ledger exists yet.
+    pub fn has_ledger(&self) -> bool {
+        let config::LedgerUrl::Sqlite(path) = &self.config.daemon.ledger;
+        path.exists()
+    }
+
+    /// The ledger to read; `None` before the daemon's first start has made it.
+    fn reader(&self) -> Result<Option<&Reader>, Fault> {
+        if let Some(reader) = self.reader.get() {
+            return Ok(reader.as_ref());
+        }
+        // A ledger that comes into being while a command waits for it must be seen: absence is not remembered.
+        if !self.has_ledger() {
+            return Ok(None);
+        }
+        let reader = assemble::reader(&self.config)?;
+        Ok(self.reader.get_or_init(|| Some(reader)).as_ref())
+    }
+}
+
+/// Whoever runs this command.
+pub fn operator() -> By {
+    By::Operator { uid: rustix::process::getuid().as_raw() }
+}

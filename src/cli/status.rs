@@ -1,0 +1,115 @@
+//! `status`: each target's state, from the ledger and the same decision that the driver acts on.
+
+use super::Exit;
+use super::args;
+use super::output::{print_line, print_table, state, table};
+use super::scene::Scene;
+use crate::driver::{Snapshot, age};
+use crate::fault::Fault;
+use crate::moment::Moment;
+use crate::rotation::state::Label;
+use crate::rotation::why::from_now;
+use serde::Serialize;
+
+/// Prints each target's state. The exit status says whether somebody should look.
+///
+/// # Errors
+/// When the configuration or the ledger cannot be read.
+pub async fn status(scene: &Scene, args: &args::Status) -> Result<Exit, Fault> {
+    let now = scene.now();
+    let snapshots = scene.snapshots(&args.targets).await?;
+    if args.json {
+        let report = Report { targets: snapshots.iter().map(TargetReport::of).collect() };
+        let text = serde_json::to_string_pretty(&report)
+            .map_err(|error| Fault::new(crate::fault::Kind::Bug, format!("the report cannot be written: {error}")))?;
+        print_line(&text);
+    } else {
+        show(&snapshots, now);
+    }
+    Ok(exit(&snapshots))
+}
+
+fn exit(snapshots: &[Snapshot]) -> Exit {
+    if snapshots.iter().any(|snapshot| snapshot.label == Label::Halted) {
+        Exit::Halted
+    } else if snapshots.iter().any(Snapshot::wants_attention) {
+        Exit::Attention
+    } else {
+        Exit::Well
+    }
+}
+
+fn show(snapshots: &[Snapshot], now: Moment) {
+    let mut table = table(["TARGET", "STATE", "GEN", "AGE", "NEXT", "SINKS", "WHY"]);
+    for snapshot in snapshots {
+        let holding = snapshot.sinks.iter().filter(|sink| sink.generation == snapshot.generation).count();
+        table.add_row(vec![
+            snapshot.target.to_string().into(),
+            state(snapshot.label),
+            snapshot.generation.map_or_else(|| "-".to_owned(), |generation| generation.to_string()).into(),
+            age(snapshot, now).into(),
+            snapshot.next_due.map_or_else(|| "-".to_owned(), |due| from_now(due, now)).into(),
+            format!("{holding}/{}", snapshot.sinks.len()).into(),
+            why(snapshot).into(),
+        ]);
+    }
+    print_table(&table);
+}
+
+fn why(snapshot: &Snapshot) -> String {
+    match (&snapshot.halt, snapshot.too_old_since) {
+        (Some(fault), _) => fault.to_string(),
+        (None, Some(_)) => format!("the password is older than max-age; {}", snapshot.why),
+        (None, None) => snapshot.why.clone(),
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    targets: Vec<TargetReport<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct TargetReport<'a> {
+    target: &'a str,
+    state: Label,
+    why: String,
+    generation: Option<u64>,
+    last_rotated: Option<String>,
+    next_due: Option<String>,
+    rotation: Option<String>,
+    sinks: Vec<SinkReport<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct SinkReport<'a> {
+    sink: &'a str,
+    generation: Option<u64>,
+    behind_since: Option<String>,
+}
+
+impl<'a> TargetReport<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let text = |moment: Option<Moment>| moment.map(|moment| moment.to_string());
+        Self {
+            target: snapshot.target.as_str(),
+            state: snapshot.label,
+            why: why(snapshot),
+            generation: snapshot.generation.map(|generation| generation.0),
+            last_rotated: text(snapshot.last_rotated),
+            next_due: text(snapshot.next_due),
+            rotation: snapshot.rotation.map(|rotation| rotation.to_string()),
+            sinks: snapshot
+                .sinks
+                .iter()
+                .map(|sink| SinkReport {
+                    sink: sink.sink.as_str(),
+                    generation: sink.generation.map(|generation| generation.0),
+                    behind_since: text(sink.behind_since),
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A stand-in for Tencent Cloud's Redis API on a loopback port, which changes real passwords: for `keywheel demo` and
+//! `keywheel simulate`, tests and benches.
+//!
+//! It verifies signatures with its own code, keeps the published rules, quotas, locks and task lives, and does to a call whatever its
+//! [`Step`]s say. Behind an instance stands a login listener of its own or a real Redis server.
+
+mod actions;
+mod answer;
+mod body;
+mod cloud;
+mod control;
+mod gateway;
+mod instance;
+mod login;
+mod quota;
+mod read;
+mod real_server;
+mod resp;
+mod rules;
+mod script;
+mod settings;
+mod signature;
+mod span;
+mod task;
+mod time;
+
+pub use control::{Change, InstanceChange};
+pub use instance::{Applied, Reach};
+pub use quota::Calls;
+pub use script::{Fault, Garbage, Step};
+pub use settings::{Credential, InstanceSettings, PasswordPolicy, Quota, Server, Settings, StaleNodes, TaskSettings};
+
+use crate::fault::{self, Kind};
+use cloud::Cloud;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// A running stand-in cloud. Dropping it closes its ports and ends its tasks.
+pub struct Simulator {
+    cloud: Arc<Cloud>,
+    address: SocketAddr,
+}
+
+/// Runs a stand-in cloud until `shutdown` completes. `started` is told of it once it can be called.
+///
+/// # Errors
+/// As [`Simulator::start`].
+pub async fn run(
+    settings: Settings,
+    started: impl FnOnce(&Simulator),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), fault::Fault> {
+    let simulator = Simulator::start(settings).await?;
+    started(&simulator);
+    shutdown.await;
+    Ok(())
+}
+
+impl Simulator {
+    /// Opens the API's port and those of the login listeners, and serves them on the current tokio runtime.
+    ///
+    /// # Errors
+    /// Settings that cannot work (not a loopback address, no credential, an instance named twice), a port that cannot be had, or a
+    /// real Redis server that does not take the password it is said to have.
+    pub async fn start(settings: Settings) -> Result<Self, fault::Fault> {
+        check(&settings)?;
+        let listener = listen(settings.listen).await?;
+        let address = listener.local_addr().map_err(|error| no_port(settings.listen, &error))?;
+        let cloud = Arc::new(Cloud::new(settings));
+        let simulator = Self { cloud, address };
+        for instance in &simulator.cloud.settings.instances {
+            simulator.open(instance).await?;
+        }
+        tokio::spawn(gateway::serve(Arc::clone(&simulator.cloud), listener));
+        Ok(simulator)
+    }
+
+    async fn open(&self, instance: &InstanceSettings) -> Result<(), fault::Fault> {
+        let (address, listener) = match &instance.server {
+            Server::Nothing => return Ok(()),
+            Server::Listener { address } => {
+                let listener = listen(*address).await?;
+                let bound = listener.local_addr().map_err(|error| no_port(*address, &error))?;
+                (bound, Some(listener))
+            }
+            Server::Redis { address, user } => {
+                if !instance.no_auth {
+                    let known = real_server::prove(*address, user, instance.password.expose()).await;
+                    known.map_err(|error| {
+                        fault::Fault::new(
+                            Kind::LoginRefused,
+                            format!("the server of {} does not take its password: {error}", instance.id),
+                        )
+                        .advise("start that server with this password, or correct the instance's settings")
+                    })?;
+                }
+                (*address, None)
+            }
+        };
+        let reach = self.cloud.state().instances.get_mut(&instance.id).map(|kept| {
+            kept.login_address = Some(address);
+            kept.reach.subscribe()
+        });
+        if let (Some(reach), Some(listener)) = (reach, listener) {
+            login::serve(&self.cloud, &instance.id, listener, reach);
+        }
+        Ok(())
+    }
+
+    /// Where the API is: `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The API's socket address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where an instance takes logins; `None` for an unknown one and for [`Server::Nothing`].
+    pub fn login_address(&self, instance: &str) -> Option<SocketAddr> {
+        self.cloud.state().instances.get(instance)?.login_address
+    }
+
+    /// Appends to what goes wrong.
+    pub fn script(&self, steps: impl IntoIterator<Item = Step>) {
+        self.cloud.state().script.append(steps.into_iter().collect());
+    }
+
+    /// How many steps of the script are still to come.
+    pub fn steps_left(&self) -> usize {
+        self.cloud.state().script.steps().len()
+    }
+
+    /// Changes the running cloud.
+    ///
+    /// # Errors
+    /// An unknown instance, or a real Redis server that did not take a password set by hand.
+    pub async fn change(&self, change: Change) -> Result<(), fault::Fault> {
+        control::apply(&self.cloud, change).await.map_err(|why| {
+            fault::Fault::new(Kind::Misconfigured, why).advise("name an instance of this simulator whose server runs")
+        })
+    }
+
+    /// When each action was called, and when too often. The quota's use is a matter of counting these.
+    pub fn calls(&self) -> BTreeMap<String, Calls> {
+        self.cloud.state().buckets.calls()
+    }
+
+    /// How often each error code was answered.
+    pub fn refusals(&self) -> BTreeMap<String, u64> {
+        self.cloud.state().refusals.clone()
+    }
+
+    /// Every password an instance ever had, oldest first; the last one is live. Empty for an unknown instance.
+    pub fn history(&self, instance: &str) -> Vec<Applied> {
+        let state = self.cloud.state();
+        let passwords = state.instances.get(instance).map(|instance| instance.passwords.iter());
+        passwords
+            .into_iter()
+            .flatten()
+            .map(|password| Applied { at: password.set.at, password: password.text.clone() })
+            .collect()
+    }
+
+    /// Whether this password is the live one.
+    pub fn accepts(&self, instance: &str, password: &str) -> bool {
+        let state = self.cloud.state();
+        let instance = state.instances.get(instance);
+        instance.is_some_and(|instance| !instance.settings.no_auth && instance.live().expose() == password)
+    }
+
+    /// Everything but passwords, as `GET /_simulator/state` tells it.
+    pub fn state(&self) -> serde_json::Value {
+        control::state(&self.cloud)
+    }
+
+    /// How far the simulator's time has run; for tests that compare it with the moments above.
+    pub fn uptime(&self) -> Duration {
+        self.cloud.clock.uptime()
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.cloud.stop.cancel();
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), fault::Fault> {
+    let wrong = |what: String, next: &str| Err(fault::Fault::new(Kind::ConfigInvalid, what).advise(next));
+    if settings.credentials.is_empty() {
+        return wrong(
+            "the simulator has no credential, so nobody could call it".to_owned(),
+            "give it at least one secret-id and secret-key",
+        );
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for instance in &settings.instances {
+        if instance.id.is_empty() || !seen.insert(instance.id.as_str()) {
+            return wrong(
+                format!("the simulator's instance {:?} is named twice or has no name", instance.id),
+                "give each instance an id of its own",
+            );
+        }
+    }
+    let servers = settings.instances.iter().filter_map(|instance| match &instance.server {
+        Server::Listener { address } | Server::Redis { address, .. } => Some(*address),
+        Server::Nothing => None,
+    });
+    match std::iter::once(settings.listen).chain(servers).find(|address| !address.ip().is_loopback()) {
+        Some(address) => wrong(
+            format!("the simulator speaks without TLS and {address} is not a loopback address"),
+            "use an address in 127.0.0.0/8 or [::1]",
+        ),
+        None => Ok(()),
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, fault::Fault> {
+    TcpListener::bind(address).await.map_err(|error| no_port(address, &error))
+}
+
+fn no_port(address: SocketAddr, error: &std::io::Error) -> fault::Fault {
+    fault::Fault::new(Kind::Unreachable, format!("the simulator cannot listen on {address}: {error}"))
+        .advise("choose another port, or port 0 for a free one")
+}
