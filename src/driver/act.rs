@@ -18,7 +18,16 @@ use std::time::Duration;
 /// The longest a sink or hook may take, whatever its own limits say.
 const OUTLET_LIMIT: Duration = Duration::from_secs(120);
 
-/// Performs the action. `seen` keeps what the preflight saw of the instance for the rest of the turn: each look costs quota.
+/// What one turn remembers between its acts. All of it can be had again: a crash loses nothing.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// What the preflight saw of the instance: each look costs quota.
+    instance: Option<Instance>,
+    /// The candidate drawn in this turn, so that it, the intent and the call need one transaction before the call and not two.
+    drawn: Option<(Generation, Secret)>,
+}
+
+/// Performs the action.
 ///
 /// # Errors
 /// Only what makes it unsafe to go on: the ledger failed, or keywheel contradicts itself. Everything else is noted as an event.
@@ -26,7 +35,7 @@ pub(super) async fn perform(
     tools: &Tools,
     target: &Target,
     journal: &mut Journal<'_>,
-    seen: &mut Option<Instance>,
+    memory: &mut Memory,
     action: Action,
 ) -> Result<(), Fault> {
     match action {
@@ -36,12 +45,12 @@ pub(super) async fn perform(
             journal.note_with(tools.clock.now(), what(generation), password.map(|password| (generation, password)))
         }
         Action::Preflight => {
-            let what = preflight(tools, target, journal, seen).await?;
+            let what = preflight(tools, target, journal, memory).await?;
             journal.note(tools.clock.now(), what)
         }
-        Action::Prepare { generation, spare } => prepare(tools, target, journal, seen, (generation, spare)).await,
+        Action::Prepare { generation, spare } => prepare(tools, target, journal, memory, (generation, spare)).await,
         Action::Call { call, candidate, previous } => {
-            place_call(tools, target, journal, (call, candidate, previous)).await
+            place_call(tools, target, journal, memory, (call, candidate, previous)).await
         }
         Action::FindTask { from } => {
             let found = target.hands.provider.find_task(&target.address, from, tools.clock.now()).await;
@@ -135,7 +144,7 @@ async fn preflight(
     tools: &Tools,
     target: &Target,
     journal: &Journal<'_>,
-    seen: &mut Option<Instance>,
+    memory: &mut Memory,
 ) -> Result<What, Fault> {
     let instance = match look_at_instance(target).await {
         Ok(instance) => instance,
@@ -164,7 +173,7 @@ async fn preflight(
         }
     }
     let change_mark = instance.change_mark.clone();
-    *seen = Some(instance);
+    memory.instance = Some(instance);
     Ok(What::Ready { change_mark, drifted })
 }
 
@@ -173,13 +182,13 @@ async fn prepare(
     tools: &Tools,
     target: &Target,
     journal: &mut Journal<'_>,
-    seen: &mut Option<Instance>,
+    memory: &mut Memory,
     (generation, spare): (Generation, bool),
 ) -> Result<(), Fault> {
     if spare {
         return journal.note(tools.clock.now(), What::Prepared { generation });
     }
-    let instance = match seen.take() {
+    let instance = match memory.instance.take() {
         Some(instance) => instance,
         None => target.hands.provider.inspect(&target.address).await?,
     };
@@ -195,6 +204,7 @@ async fn prepare(
         Ok(policy) => {
             let password = tools.chance.password(&policy);
             let at = tools.clock.now();
+            memory.drawn = Some((generation, password.clone()));
             journal.note_with(at, What::Prepared { generation }, Some((generation, password)))
         }
         Err(problems) => {
@@ -211,12 +221,16 @@ async fn place_call(
     tools: &Tools,
     target: &Target,
     journal: &mut Journal<'_>,
+    memory: &mut Memory,
     (call, candidate, previous): (Call, Generation, Generation),
 ) -> Result<(), Fault> {
     let Some(rotation) = journal.rotation() else {
         return Err(Fault::new(Kind::Bug, "a call without a rotation"));
     };
-    let new = tools.ledger.password(&target.name, candidate).await?;
+    let new = match memory.drawn.take().filter(|(drawn, _)| *drawn == candidate) {
+        Some((_, password)) => password,
+        None => tools.ledger.password(&target.name, candidate).await?,
+    };
     let old = tools.ledger.password(&target.name, previous).await?;
     let at = tools.clock.now();
     journal.note(at, What::Intended { call })?;

@@ -85,6 +85,11 @@ impl<'a> Journal<'a> {
         self.pending.is_empty()
     }
 
+    /// Whether nothing is pending but evidence that can be had again.
+    pub(super) fn holds_only_looks(&self) -> bool {
+        self.pending.iter().all(|entry| entry.event.what.is_look())
+    }
+
     fn projection(&self, wake_at: Moment, why: &str) -> Projection {
         let holding = self.state.open.as_ref().is_some_and(|open| !matches!(open.phase, Phase::Proven { .. }));
         Projection {

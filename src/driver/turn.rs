@@ -44,7 +44,7 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
     for command in commands {
         obey(tools, target, &mut journal, command).await?;
     }
-    let mut seen = None;
+    let mut memory = act::Memory::default();
     let mut decisions = 0;
     let mut alarmed: Option<Why> = None;
     loop {
@@ -75,12 +75,15 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                 }
             }
             Action::Wait { until, why } => {
-                journal.write(until, &why.to_string()).await?;
+                let short = until.since(now) <= LINGER;
+                if !(short && journal.holds_only_looks()) {
+                    journal.write(until, &why.to_string()).await?;
+                }
                 if why.is_alarming() && alarmed.as_ref() != Some(&why) {
                     tracing::warn!(%why, "keywheel waits, and a person should know");
-                    alarmed = Some(why);
+                    alarmed = Some(why.clone());
                 }
-                if until.since(now) > LINGER {
+                if !short {
                     return Ok(());
                 }
                 let stopped = tokio::select! {
@@ -89,7 +92,7 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                     () = driver.stop.cancelled() => true,
                 };
                 if stopped {
-                    return Ok(());
+                    return journal.write(until, &why.to_string()).await;
                 }
             }
             act @ (Action::Adopt
@@ -102,7 +105,7 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
             | Action::TryLogin { .. }
             | Action::Deliver { .. }
             | Action::Tell { .. }) => {
-                if !journal.is_written() {
+                if must_write_first(&act, &journal) {
                     journal.write(now, "under way").await?;
                 }
                 if driver.stop.is_cancelled() {
@@ -110,9 +113,26 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                 }
                 let rotation = journal.rotation().map(|id| id.to_string()).unwrap_or_default();
                 let span = tracing::info_span!("act", rotation);
-                act::perform(tools, target, &mut journal, &mut seen, act).instrument(span).await?;
+                act::perform(tools, target, &mut journal, &mut memory, act).instrument(span).await?;
             }
         }
+    }
+}
+
+/// Whether what happened so far has to be durable before this act. A call writes its intent itself, and everything before it in the same
+/// transaction. A hook may be told twice. A look has no effect, so evidence that only looks brought can wait: it can be had again.
+fn must_write_first(act: &Action, journal: &Journal<'_>) -> bool {
+    match act {
+        Action::Prepare { .. } | Action::Call { .. } | Action::Tell { .. } => false,
+        Action::FindTask { .. } | Action::PollTask(_) | Action::ReadMark | Action::TryLogin { .. } => {
+            !journal.holds_only_looks()
+        }
+        Action::Adopt
+        | Action::Preflight
+        | Action::Deliver { .. }
+        | Action::Wait { .. }
+        | Action::Record(_)
+        | Action::Begin { .. } => !journal.is_written(),
     }
 }
 

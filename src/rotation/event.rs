@@ -231,6 +231,18 @@ pub enum Proof {
 }
 
 impl What {
+    /// Whether this is evidence from a look, which can be had again.
+    pub const fn is_look(&self) -> bool {
+        matches!(
+            self,
+            Self::TaskRead { .. }
+                | Self::TaskSought { .. }
+                | Self::MarkRead { .. }
+                | Self::LoginTried { .. }
+                | Self::LookFailed { .. }
+        )
+    }
+
     /// A short name for logs and error texts.
     pub const fn label(&self) -> &'static str {
         match self {
