@@ -109,7 +109,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             let untouched = matches!(open.phase, Phase::Begun | Phase::Ready | Phase::Prepared | Phase::Refused { .. });
             require(untouched, "the rotation is not at rest")?;
             state.blocked = None;
-            state.standing.spare = open.candidate;
+            state.standing.spare = open.candidate.or(state.standing.spare);
             state.standing.abandoned = Some(fault.clone());
         }
         What::Delivered { sink, generation } => {
@@ -161,6 +161,8 @@ fn take_in(state: &mut State, generation: Generation, proof: Proof, at: Moment) 
     require(generation > state.standing.newest, "the generation is not new")?;
     require(matches!(proof, Proof::Login | Proof::Stated), "an adopted password is proven by login or stated")?;
     state.standing.newest = generation;
+    // Never sent, and older than this one: a sink would have to go backwards to take it.
+    state.standing.spare = None;
     state.standing.current = Some(Current { generation, proof, proven_at: at, rotation: None });
     state.halt = None;
     state.blocked = None;
