@@ -81,6 +81,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 sent: None,
                 attempts: 0,
                 redraws: 0,
+                stuck: None,
                 reset_allowed: false,
                 held: None,
                 phase: Phase::Begun,
@@ -272,6 +273,7 @@ fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
             TaskStatus::Failed { message } => open.phase = Phase::Doubt(task_failed(message, at)),
         },
         (What::TaskStuck, Phase::Running(running)) => {
+            open.stuck = Some(running.task);
             let what = format!("the cloud's task {} has not ended", running.task);
             open.phase = Phase::Doubt(doubt(DoubtCause::TaskStuck, Fault::new(Kind::Unanswered, what), at));
         }
@@ -279,6 +281,7 @@ fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
             begin_look(doubt, Step::Tasks, at);
             match found {
                 None => {}
+                Some((task, TaskStatus::Running)) if open.stuck == Some(*task) => {}
                 Some((task, TaskStatus::Running)) => open.phase = Phase::Running(running(*task, at)),
                 Some((_, TaskStatus::Succeeded)) => open.phase = Phase::Proving(proving(true, at)),
                 Some((_, TaskStatus::Failed { message })) => {

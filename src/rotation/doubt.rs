@@ -42,8 +42,7 @@ pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, n
 fn look(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32, from: Step) -> Option<Action> {
     let (candidate, current) = (open.candidate?, state.standing.current?);
     let search = plan.abilities.task_list && (!plan.login || round.is_multiple_of(TASK_SEARCH_EVERY));
-    let by_call = !matches!(doubt.cause, DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword);
-    let sent = open.sent.filter(|_| open.exposed && search && by_call);
+    let sent = open.sent.filter(|_| open.exposed && search && is_told_by_tasks(doubt.cause));
     let mark = plan.abilities.change_mark && open.exposed && !plan.login && open.change_mark.is_some();
     match (from, sent) {
         (Step::Tasks, Some((first, _))) => Some(Action::FindTask { from: first }),
@@ -52,6 +51,20 @@ fn look(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32, 
             Some(Action::TryLogin { candidate, previous: Some(current.generation) })
         }
         (Step::Tasks | Step::Mark | Step::Login | Step::Conclude, _) => None,
+    }
+}
+
+/// Whether the task list can say something new: not where the cloud refused the call, nor where it already reported success.
+const fn is_told_by_tasks(cause: DoubtCause) -> bool {
+    match cause {
+        DoubtCause::Lost
+        | DoubtCause::Held(_)
+        | DoubtCause::TaskFailed
+        | DoubtCause::TaskStuck
+        | DoubtCause::OldPasswordWrong
+        | DoubtCause::Fatal
+        | DoubtCause::Resumed => true,
+        DoubtCause::ProofFailed | DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword => false,
     }
 }
 

@@ -129,6 +129,8 @@ pub struct Rotation {
     pub attempts: u32,
     /// Candidates dropped because they broke a rule.
     pub redraws: u32,
+    /// The task that outlasted our patience: found running again, it says nothing new.
+    pub stuck: Option<TaskId>,
     /// A person allowed a reset in this rotation.
     pub reset_allowed: bool,
     /// The cloud's locked, busy or throttled answers since it last accepted a call.
