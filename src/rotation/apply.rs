@@ -284,8 +284,15 @@ fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
                 Some((task, TaskStatus::Running)) if open.stuck == Some(*task) => {}
                 Some((task, TaskStatus::Running)) => open.phase = Phase::Running(running(*task, at)),
                 Some((_, TaskStatus::Succeeded)) => open.phase = Phase::Proving(proving(true, at)),
+                Some((_, TaskStatus::Failed { .. })) if doubt.cause == DoubtCause::TaskFailed => {}
                 Some((_, TaskStatus::Failed { message })) => {
-                    *doubt = Doubt { round: doubt.round, step: Step::Mark, ..task_failed(message, at) };
+                    *doubt = Doubt {
+                        round: doubt.round,
+                        blind: doubt.blind,
+                        step: Step::Mark,
+                        seen: doubt.seen,
+                        ..task_failed(message, at)
+                    };
                 }
             }
         }
@@ -297,7 +304,9 @@ fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
         }
         (What::LoginTried { candidate, previous }, Phase::Doubt(doubt)) => {
             begin_look(doubt, Step::Login, at);
-            saw(&mut doubt.seen, sighting(candidate, previous.as_ref()));
+            let seen = sighting(candidate, previous.as_ref());
+            doubt.blind += u32::from(seen == Sighting::Unreachable);
+            saw(&mut doubt.seen, seen);
         }
         (What::LoginTried { candidate, previous: None }, Phase::Running(running)) => {
             running.looks = running.looks.saturating_add(1);
@@ -452,7 +461,7 @@ fn proving(by_task: bool, at: Moment) -> Proving {
 }
 
 fn doubt(cause: DoubtCause, fault: Fault, at: Moment) -> Doubt {
-    Doubt { cause, fault, since: at, round: 0, step: Step::Tasks, looked_at: at, seen: None }
+    Doubt { cause, fault, since: at, round: 0, blind: 0, step: Step::Tasks, looked_at: at, seen: None }
 }
 
 fn task_failed(message: &str, at: Moment) -> Doubt {

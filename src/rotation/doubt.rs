@@ -100,11 +100,6 @@ fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
     };
     let proven = |proof| Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
     let agreed = |times: u32| times >= plan.limits.agreement;
-    if doubt.round >= plan.limits.rounds && !matches!(doubt.seen, Some((Sighting::Unreachable, _))) {
-        return halt(Fault::new(Kind::Unanswered, "the evidence does not decide which password is live").advise(
-            "try both: `keywheel recover TARGET --show` names them; then `--set` the one that works, or `--resume`",
-        ));
-    }
     match doubt.seen {
         Some((Sighting::CandidateLive, _)) if open.exposed => proven(Proof::Login),
         Some((Sighting::BothLive, times)) if open.exposed && agreed(times) => proven(Proof::Login),
@@ -126,8 +121,18 @@ fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
             | Sighting::CandidateRefused
             | Sighting::Unreachable,
             _,
-        )) => Conclusion::LookAgain,
+        )) => look_again(doubt, plan),
     }
+}
+
+/// Another round, unless there were enough of them. Rounds in which the instance was unreachable do not count.
+fn look_again(doubt: &Doubt, plan: &Plan) -> Conclusion {
+    if doubt.round.saturating_sub(doubt.blind) < plan.limits.rounds {
+        return Conclusion::LookAgain;
+    }
+    halt(Fault::new(Kind::Unanswered, "the evidence does not decide which password is live").advise(
+        "try both: `keywheel recover TARGET --show` names them; then `--set` the one that works, or `--resume`",
+    ))
 }
 
 /// The password before the candidate is live, or no login route exists that could tell.
@@ -175,7 +180,7 @@ fn not_live(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
 /// later, the cloud's comparison with the old password refuses the other: both set the same candidate.
 fn call_again(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
     if now < repeat_at(open, doubt, plan) {
-        return Conclusion::LookAgain;
+        return look_again(doubt, plan);
     }
     if open.attempts >= plan.limits.attempts {
         return halt(doubt.fault.clone());

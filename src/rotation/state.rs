@@ -220,6 +220,8 @@ pub struct Doubt {
     pub since: Moment,
     /// Which round of looks this is, from 0.
     pub round: u32,
+    /// Rounds in which the instance was unreachable.
+    pub blind: u32,
     /// The next look of the round.
     pub step: Step,
     /// When the last look ended.
