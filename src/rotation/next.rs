@@ -215,8 +215,14 @@ fn watch(open: &Rotation, running: &Running, plan: &Plan, now: Moment) -> Action
     if running.seen == Some(Sighting::CandidateLive) {
         return Action::Record(What::Proven { generation: candidate, proof: Proof::Login });
     }
-    if now >= running.since + plan.limits.task_patience {
+    let patience_ends = running.since + plan.limits.task_patience;
+    let may_look = plan.login || plan.abilities.task_status;
+    let last_look = if may_look { running.looked_at } else { now };
+    if last_look >= patience_ends {
         return Action::Record(What::TaskStuck);
+    }
+    if !may_look {
+        return Action::Wait { until: patience_ends, why: Why::TaskRunning(running.task) };
     }
     let login_next = plan.login && (running.looks.is_multiple_of(2) || !plan.abilities.task_status);
     let until = if running.looks == 0 {
