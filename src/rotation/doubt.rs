@@ -186,12 +186,12 @@ fn call_again(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: M
         return halt(doubt.fault.clone());
     }
     let kind = if open.drifted { Call::Reset } else { Call::Modify };
-    Conclusion::Act(call(state, open, kind))
+    Conclusion::Act(call(state, open, plan, kind))
 }
 
 fn reset_or_halt(state: &State, open: &Rotation, plan: &Plan) -> Conclusion {
     if may_reset(open, plan) && open.attempts < plan.limits.attempts {
-        return Conclusion::Act(call(state, open, Call::Reset));
+        return Conclusion::Act(call(state, open, plan, Call::Reset));
     }
     halt(drift(open))
 }

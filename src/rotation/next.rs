@@ -139,10 +139,7 @@ fn advance(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
             Some(generation) => Action::Prepare { generation, spare: true },
             None => Action::Prepare { generation: state.standing.newest.following(), spare: false },
         },
-        Phase::Prepared if open.drifted && !may_reset(open, plan) => {
-            Action::Record(What::Halted { fault: drift(open) })
-        }
-        Phase::Prepared => call(state, open, first_call(open)),
+        Phase::Prepared => call(state, open, plan, first_call(open)),
         Phase::Sent { .. } => Action::Record(What::Answered {
             answer: Answer::Unanswered {
                 fault: Fault::new(Kind::Unanswered, "keywheel stopped before the call's answer was recorded"),
@@ -204,7 +201,7 @@ fn call_again(state: &State, open: &Rotation, plan: &Plan, now: Moment, (fault, 
         let too_long_since = outlasted(open, plan, now);
         return Action::Wait { until, why: Why::Held { fault: fault.clone(), too_long_since } };
     }
-    call(state, open, first_call(open))
+    call(state, open, plan, first_call(open))
 }
 
 /// Accepted; the task has not ended. A login costs no quota and proves more, so it goes before each poll.
@@ -275,8 +272,11 @@ fn confirm(open: &Rotation, proving: &Proving, plan: &Plan, now: Moment) -> Acti
     Action::TryLogin { candidate, previous: None }
 }
 
-/// The call, with the candidate and the password before it.
-pub(super) fn call(state: &State, open: &Rotation, call: Call) -> Action {
+/// The call, with the candidate and the password before it. A reset needs leave each time: the configuration may have changed since.
+pub(super) fn call(state: &State, open: &Rotation, plan: &Plan, call: Call) -> Action {
+    if call == Call::Reset && !may_reset(open, plan) {
+        return Action::Record(What::Halted { fault: drift(open) });
+    }
     match (open.candidate, state.standing.current) {
         (Some(candidate), Some(current)) => Action::Call { call, candidate, previous: current.generation },
         (None, _) | (_, None) => lost_candidate(),
