@@ -113,6 +113,8 @@ fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
             reset_or_halt(state, open, plan)
         }
         Some((Sighting::PreviousLive, _)) | None => not_live(state, open, doubt, plan, now),
+        // The login route was taken away since: what logins left open stays open, and the repeated call must tell.
+        Some(_) if !plan.login => not_live(state, open, doubt, plan, now),
         Some((
             Sighting::CandidateLive
             | Sighting::BothLive
@@ -152,7 +154,7 @@ fn not_live(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
             let fault = doubt.fault.clone();
             Conclusion::Act(Action::Record(What::Discarded { generation: candidate, fault }))
         }
-        DoubtCause::OldPasswordWrong if !plan.login => {
+        DoubtCause::OldPasswordWrong if !plan.login && doubt.seen.is_none() => {
             if open.exposed {
                 let proof = Proof::OldPasswordGone;
                 return Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
