@@ -14,9 +14,14 @@ use super::state::{Doubt, DoubtCause, Rotation, Sighting, State, Step};
 use super::why::Why;
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
+use std::time::Duration;
 
 /// Where a login route exists, the instance's tasks are searched in every n-th round only: listing costs quota.
 const TASK_SEARCH_EVERY: u32 = 4;
+
+/// A provider widens its search for our task by the clock difference it tolerates, by less than this. A call that left sooner after the last
+/// proof is not searched for: the task that is found might be the one that made the last password live.
+const SEARCH_MARGIN: Duration = Duration::from_secs(15 * 60);
 
 /// What to do now in doubt.
 pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Action {
@@ -42,7 +47,10 @@ pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, n
 fn look(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32, from: Step) -> Option<Action> {
     let (candidate, current) = (open.candidate?, state.standing.current?);
     let search = plan.abilities.task_list && (!plan.login || round.is_multiple_of(TASK_SEARCH_EVERY));
-    let sent = open.sent.filter(|_| open.exposed && search && is_told_by_tasks(doubt.cause));
+    let sent = open
+        .sent
+        .filter(|_| open.exposed && search && is_told_by_tasks(doubt.cause))
+        .filter(|&(first, _)| first >= current.proven_at + SEARCH_MARGIN);
     let mark = plan.abilities.change_mark && open.exposed && !plan.login && open.change_mark.is_some();
     match (from, sent) {
         (Step::Tasks, Some((first, _))) => Some(Action::FindTask { from: first }),
