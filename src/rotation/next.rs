@@ -160,6 +160,12 @@ fn begin(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
     if is_closed(open, now) {
         return Action::Record(What::Abandoned { fault: fault.advise("nothing; the next slot tries again") });
     }
+    let too_long = |trouble: &Trouble| now >= trouble.since + plan.limits.lock_patience;
+    if open.closes.is_none() && state.blocked.as_ref().is_some_and(too_long) {
+        return Action::Record(What::Abandoned {
+            fault: fault.advise("ask again when this is mended; nothing has changed"),
+        });
+    }
     if now < until { Action::Wait { until, why: Why::NotReady(fault) } } else { Action::Preflight }
 }
 
