@@ -11,6 +11,8 @@ use super::why::Why;
 use crate::fault::{Fault, Kind, Retry};
 use crate::moment::{Moment, Slot};
 use crate::name::{Generation, HookName, SinkName, TaskId};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -314,9 +316,14 @@ pub(super) fn held_until(open: &Rotation, plan: &Plan, fault: &Fault, at: Moment
     at + asked_wait(fault).unwrap_or_else(|| backoff::wait(plan.limits.call_backoff, times, open.id.seed()))
 }
 
-fn asked_wait(fault: &Fault) -> Option<std::time::Duration> {
+/// A cloud's own "not before" is believed within these bounds: neither a busy loop nor a year.
+const ASKED_WAITS: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(3_600);
+
+fn asked_wait(fault: &Fault) -> Option<Duration> {
     match fault.retry {
-        Retry::AfterMillis(millis) => Some(std::time::Duration::from_millis(millis)),
+        Retry::AfterMillis(millis) => {
+            Some(Duration::from_millis(millis).clamp(*ASKED_WAITS.start(), *ASKED_WAITS.end()))
+        }
         Retry::Never | Retry::Later => None,
     }
 }
