@@ -1,7 +1,7 @@
 //! The one table of legal moves: a state and an event make the next state, or the event is illegal there.
 
 use super::answer::{Answer, Login, Refusal, TaskStatus};
-use super::event::{Event, Proof, What};
+use super::event::{By, Event, Proof, What};
 use super::state::{Ask, Current, Doubt, DoubtCause, Halt, Outlet, Phase, Proving, Rotation, Running};
 use super::state::{Sighting, State, Step, Trouble};
 use crate::fault::{Fault, Kind};
@@ -73,7 +73,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 id: *rotation,
                 by: by.clone(),
                 began_at: at,
-                closes: slot.map(|slot| slot.closes).filter(|&closes| at <= closes),
+                closes: slot.map(|slot| slot.closes).filter(|&closes| at <= closes && *by == By::Schedule),
                 candidate: None,
                 change_mark: None,
                 drifted: false,
@@ -130,6 +130,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 state.standing = (**standing).clone();
             } else {
                 let open = state.open.take().ok_or("no rotation is open")?;
+                require(state.halt.is_none(), "the target is halted")?;
                 require(matches!(open.phase, Phase::Proven { .. }), "the candidate is not proven")?;
                 require(state.standing == **standing, "the standing it carries is not the one its events make")?;
             }
@@ -165,9 +166,18 @@ fn take_in(state: &mut State, generation: Generation, proof: Proof, at: Moment) 
     // Never sent, and older than this one: a sink would have to go backwards to take it.
     state.standing.spare = None;
     state.standing.current = Some(Current { generation, proof, proven_at: at, rotation: None });
+    all_behind(&mut state.standing.sinks, at);
     state.halt = None;
     state.blocked = None;
     Ok(())
+}
+
+/// A new generation is current: no sink holds it yet, and earlier failures do not put its delivery off.
+fn all_behind(sinks: &mut BTreeMap<SinkName, Outlet>, at: Moment) {
+    for outlet in sinks.values_mut() {
+        outlet.behind_since = Some(at);
+        outlet.failures = 0;
+    }
 }
 
 /// After a person said go on: nothing is believed that was not proven. A rotation that exposed nothing starts over with its preflight.
@@ -229,10 +239,7 @@ fn prove(state: &mut State, generation: Generation, proof: Proof, at: Moment) ->
     state.standing.current = Some(Current { generation, proof, proven_at: at, rotation: Some(open.id) });
     state.standing.rotated_at = Some(at);
     state.standing.abandoned = None;
-    for outlet in state.standing.sinks.values_mut() {
-        outlet.behind_since = Some(at);
-        outlet.failures = 0;
-    }
+    all_behind(&mut state.standing.sinks, at);
     open.phase = Phase::Proven { hooks: BTreeMap::new() };
     Ok(())
 }
@@ -342,6 +349,11 @@ fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
             let rule = matches!(doubt.cause, DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword);
             require(rule && !open.exposed, "it is not proven that the candidate cannot become live")?;
             require(open.candidate == Some(*generation), "this is not the candidate")?;
+            let let_in = [Sighting::CandidateLive, Sighting::BothLive, Sighting::Mixed];
+            require(
+                doubt.seen.is_none_or(|(seen, _)| !let_in.contains(&seen)),
+                "a login with the candidate was let in",
+            )?;
             open.candidate = None;
             open.redraws += 1;
             open.phase = Phase::Ready;
