@@ -14,9 +14,14 @@ use super::state::{Doubt, DoubtCause, Rotation, Sighting, State, Step};
 use super::why::Why;
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
+use std::time::Duration;
 
 /// Where a login route exists, the instance's tasks are searched in every n-th round only: listing costs quota.
 const TASK_SEARCH_EVERY: u32 = 4;
+
+/// A provider widens its search for our task by the clock difference it tolerates, by less than this. A call that left sooner after the last
+/// proof is not searched for: the task that is found might be the one that made the last password live.
+const SEARCH_MARGIN: Duration = Duration::from_secs(15 * 60);
 
 /// What to do now in doubt.
 pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Action {
@@ -42,8 +47,10 @@ pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, n
 fn look(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32, from: Step) -> Option<Action> {
     let (candidate, current) = (open.candidate?, state.standing.current?);
     let search = plan.abilities.task_list && (!plan.login || round.is_multiple_of(TASK_SEARCH_EVERY));
-    let by_call = !matches!(doubt.cause, DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword);
-    let sent = open.sent.filter(|_| open.exposed && search && by_call);
+    let sent = open
+        .sent
+        .filter(|_| open.exposed && search && is_told_by_tasks(doubt.cause))
+        .filter(|&(first, _)| first >= current.proven_at + SEARCH_MARGIN);
     let mark = plan.abilities.change_mark && open.exposed && !plan.login && open.change_mark.is_some();
     match (from, sent) {
         (Step::Tasks, Some((first, _))) => Some(Action::FindTask { from: first }),
@@ -52,6 +59,20 @@ fn look(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32, 
             Some(Action::TryLogin { candidate, previous: Some(current.generation) })
         }
         (Step::Tasks | Step::Mark | Step::Login | Step::Conclude, _) => None,
+    }
+}
+
+/// Whether the task list can say something new: not where the cloud refused the call, nor where it already reported success.
+const fn is_told_by_tasks(cause: DoubtCause) -> bool {
+    match cause {
+        DoubtCause::Lost
+        | DoubtCause::Held(_)
+        | DoubtCause::TaskFailed
+        | DoubtCause::TaskStuck
+        | DoubtCause::OldPasswordWrong
+        | DoubtCause::Fatal
+        | DoubtCause::Resumed => true,
+        DoubtCause::ProofFailed | DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword => false,
     }
 }
 
@@ -87,11 +108,6 @@ fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
     };
     let proven = |proof| Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
     let agreed = |times: u32| times >= plan.limits.agreement;
-    if doubt.round >= plan.limits.rounds && !matches!(doubt.seen, Some((Sighting::Unreachable, _))) {
-        return halt(Fault::new(Kind::Unanswered, "the evidence does not decide which password is live").advise(
-            "try both: `keywheel recover TARGET --show` names them; then `--set` the one that works, or `--resume`",
-        ));
-    }
     match doubt.seen {
         Some((Sighting::CandidateLive, _)) if open.exposed => proven(Proof::Login),
         Some((Sighting::BothLive, times)) if open.exposed && agreed(times) => proven(Proof::Login),
@@ -105,6 +121,8 @@ fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
             reset_or_halt(state, open, plan)
         }
         Some((Sighting::PreviousLive, _)) | None => not_live(state, open, doubt, plan, now),
+        // The login route was taken away since: what logins left open stays open, and the repeated call must tell.
+        Some(_) if !plan.login => not_live(state, open, doubt, plan, now),
         Some((
             Sighting::CandidateLive
             | Sighting::BothLive
@@ -113,8 +131,18 @@ fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
             | Sighting::CandidateRefused
             | Sighting::Unreachable,
             _,
-        )) => Conclusion::LookAgain,
+        )) => look_again(doubt, plan),
     }
+}
+
+/// Another round, unless there were enough of them. Rounds in which the instance was unreachable do not count.
+fn look_again(doubt: &Doubt, plan: &Plan) -> Conclusion {
+    if doubt.round.saturating_sub(doubt.blind) < plan.limits.rounds {
+        return Conclusion::LookAgain;
+    }
+    halt(Fault::new(Kind::Unanswered, "the evidence does not decide which password is live").advise(
+        "try both: `keywheel recover TARGET --show` names them; then `--set` the one that works, or `--resume`",
+    ))
 }
 
 /// The password before the candidate is live, or no login route exists that could tell.
@@ -134,7 +162,7 @@ fn not_live(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
             let fault = doubt.fault.clone();
             Conclusion::Act(Action::Record(What::Discarded { generation: candidate, fault }))
         }
-        DoubtCause::OldPasswordWrong if !plan.login => {
+        DoubtCause::OldPasswordWrong if !plan.login && doubt.seen.is_none() => {
             if open.exposed {
                 let proof = Proof::OldPasswordGone;
                 return Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
@@ -162,18 +190,18 @@ fn not_live(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
 /// later, the cloud's comparison with the old password refuses the other: both set the same candidate.
 fn call_again(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
     if now < repeat_at(open, doubt, plan) {
-        return Conclusion::LookAgain;
+        return look_again(doubt, plan);
     }
     if open.attempts >= plan.limits.attempts {
         return halt(doubt.fault.clone());
     }
     let kind = if open.drifted { Call::Reset } else { Call::Modify };
-    Conclusion::Act(call(state, open, kind))
+    Conclusion::Act(call(state, open, plan, kind))
 }
 
 fn reset_or_halt(state: &State, open: &Rotation, plan: &Plan) -> Conclusion {
     if may_reset(open, plan) && open.attempts < plan.limits.attempts {
-        return Conclusion::Act(call(state, open, Call::Reset));
+        return Conclusion::Act(call(state, open, plan, Call::Reset));
     }
     halt(drift(open))
 }

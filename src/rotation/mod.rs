@@ -10,6 +10,7 @@ pub mod event;
 mod next;
 pub mod plan;
 pub mod state;
+mod step;
 pub mod why;
 
 pub use apply::{IllegalEvent, apply, fold};

@@ -11,6 +11,8 @@ use super::why::Why;
 use crate::fault::{Fault, Kind, Retry};
 use crate::moment::{Moment, Slot};
 use crate::name::{Generation, HookName, SinkName, TaskId};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -139,10 +141,7 @@ fn advance(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
             Some(generation) => Action::Prepare { generation, spare: true },
             None => Action::Prepare { generation: state.standing.newest.following(), spare: false },
         },
-        Phase::Prepared if open.drifted && !may_reset(open, plan) => {
-            Action::Record(What::Halted { fault: drift(open) })
-        }
-        Phase::Prepared => call(state, open, first_call(open)),
+        Phase::Prepared => call(state, open, plan, first_call(open)),
         Phase::Sent { .. } => Action::Record(What::Answered {
             answer: Answer::Unanswered {
                 fault: Fault::new(Kind::Unanswered, "keywheel stopped before the call's answer was recorded"),
@@ -162,6 +161,12 @@ fn begin(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
     };
     if is_closed(open, now) {
         return Action::Record(What::Abandoned { fault: fault.advise("nothing; the next slot tries again") });
+    }
+    let too_long = |trouble: &Trouble| now >= trouble.since + plan.limits.lock_patience;
+    if open.closes.is_none() && state.blocked.as_ref().is_some_and(too_long) {
+        return Action::Record(What::Abandoned {
+            fault: fault.advise("ask again when this is mended; nothing has changed"),
+        });
     }
     if now < until { Action::Wait { until, why: Why::NotReady(fault) } } else { Action::Preflight }
 }
@@ -204,7 +209,7 @@ fn call_again(state: &State, open: &Rotation, plan: &Plan, now: Moment, (fault, 
         let too_long_since = outlasted(open, plan, now);
         return Action::Wait { until, why: Why::Held { fault: fault.clone(), too_long_since } };
     }
-    call(state, open, first_call(open))
+    call(state, open, plan, first_call(open))
 }
 
 /// Accepted; the task has not ended. A login costs no quota and proves more, so it goes before each poll.
@@ -215,8 +220,14 @@ fn watch(open: &Rotation, running: &Running, plan: &Plan, now: Moment) -> Action
     if running.seen == Some(Sighting::CandidateLive) {
         return Action::Record(What::Proven { generation: candidate, proof: Proof::Login });
     }
-    if now >= running.since + plan.limits.task_patience {
+    let patience_ends = running.since + plan.limits.task_patience;
+    let may_look = plan.login || plan.abilities.task_status;
+    let last_look = if may_look { running.looked_at } else { now };
+    if last_look >= patience_ends {
         return Action::Record(What::TaskStuck);
+    }
+    if !may_look {
+        return Action::Wait { until: patience_ends, why: Why::TaskRunning(running.task) };
     }
     let login_next = plan.login && (running.looks.is_multiple_of(2) || !plan.abilities.task_status);
     let until = if running.looks == 0 {
@@ -269,8 +280,11 @@ fn confirm(open: &Rotation, proving: &Proving, plan: &Plan, now: Moment) -> Acti
     Action::TryLogin { candidate, previous: None }
 }
 
-/// The call, with the candidate and the password before it.
-pub(super) fn call(state: &State, open: &Rotation, call: Call) -> Action {
+/// The call, with the candidate and the password before it. A reset needs leave each time: the configuration may have changed since.
+pub(super) fn call(state: &State, open: &Rotation, plan: &Plan, call: Call) -> Action {
+    if call == Call::Reset && !may_reset(open, plan) {
+        return Action::Record(What::Halted { fault: drift(open) });
+    }
     match (open.candidate, state.standing.current) {
         (Some(candidate), Some(current)) => Action::Call { call, candidate, previous: current.generation },
         (None, _) | (_, None) => lost_candidate(),
@@ -302,9 +316,14 @@ pub(super) fn held_until(open: &Rotation, plan: &Plan, fault: &Fault, at: Moment
     at + asked_wait(fault).unwrap_or_else(|| backoff::wait(plan.limits.call_backoff, times, open.id.seed()))
 }
 
-fn asked_wait(fault: &Fault) -> Option<std::time::Duration> {
+/// A cloud's own "not before" is believed within these bounds: neither a busy loop nor a year.
+const ASKED_WAITS: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(3_600);
+
+fn asked_wait(fault: &Fault) -> Option<Duration> {
     match fault.retry {
-        Retry::AfterMillis(millis) => Some(std::time::Duration::from_millis(millis)),
+        Retry::AfterMillis(millis) => {
+            Some(Duration::from_millis(millis).clamp(*ASKED_WAITS.start(), *ASKED_WAITS.end()))
+        }
         Retry::Never | Retry::Later => None,
     }
 }

@@ -129,6 +129,8 @@ pub struct Rotation {
     pub attempts: u32,
     /// Candidates dropped because they broke a rule.
     pub redraws: u32,
+    /// The task that outlasted our patience: found running again, it says nothing new.
+    pub stuck: Option<TaskId>,
     /// A person allowed a reset in this rotation.
     pub reset_allowed: bool,
     /// The cloud's locked, busy or throttled answers since it last accepted a call.
@@ -218,6 +220,8 @@ pub struct Doubt {
     pub since: Moment,
     /// Which round of looks this is, from 0.
     pub round: u32,
+    /// Rounds in which the instance was unreachable.
+    pub blind: u32,
     /// The next look of the round.
     pub step: Step,
     /// When the last look ended.

@@ -1,0 +1,410 @@
+//! The rotation core as a table: what happened, and what is decided then. One row is one transcript.
+
+mod story;
+
+use keywheel::moment::{Moment, Slot};
+use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
+use keywheel::rotation::event::{Event, Proof, What};
+use keywheel::rotation::plan::{Plan, Recovery};
+use keywheel::rotation::{apply, fold, next};
+use story::*;
+
+/// A transcript, the plan, the second at which it is asked, and the decision (`~` stands for a jittered time).
+struct Row(&'static str, Plan, Vec<Event>, i64, &'static str);
+
+fn check(rows: Vec<Row>) {
+    let mut wrong = Vec::new();
+    for Row(name, mut plan, events, second, expected) in rows {
+        let in_window = |slot: Slot| (slot.due..=slot.closes).contains(&Moment::from_seconds(second));
+        plan.may_start |= plan.slot.is_some_and(in_window);
+        let decided = match fold(&events) {
+            Ok(state) => show(&next(&state, &plan, Moment::from_seconds(second)), second),
+            Err(illegal) => illegal.to_string(),
+        };
+        let jittered =
+            expected.strip_prefix("wait ~ ").is_some_and(|why| decided.starts_with("wait ") && decided.ends_with(why));
+        if decided != expected && !jittered {
+            wrong.push(format!("{name}: {decided:?}, not {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+#[rustfmt::skip]
+fn before_a_rotation() {
+    let no_schedule = Plan { slot: None, ..plan() };
+    let run_missed = Plan { may_start: true, ..plan() };
+    check(vec![
+        Row("nothing is known", plan(), vec![], 0, "adopt"),
+        Row("adoption was blocked just now", plan(), vec![at(5, blocked(60))], 6, "wait 65 NotAdopted"),
+        Row("adoption was blocked a while ago", plan(), vec![at(5, blocked(60))], 65, "adopt"),
+        Row("today's password was refused", plan(), vec![at(5, halted())], 6, "wait never Halted"),
+        Row("adopted: the sinks get it", plan(), vec![at(0, adopted())], 1, "deliver 1 to a b"),
+        Row("not due", plan(), rest(), 999, "wait 1060 NotDue"),
+        Row("due", plan(), rest(), 1060, "begin in its slot"),
+        Row("the window's last second", plan(), rest(), 2000, "begin in its slot"),
+        Row("the window closed", plan(), rest(), 2001, "record slot-passed"),
+        Row("the window closed, missed = run", run_missed, rest(), 2001, "begin in its slot"),
+        Row("no schedule", no_schedule.clone(), rest(), 9999, "wait never OnlyWhenAsked"),
+        Row("asked, no schedule", no_schedule, rest().then(10, asked()), 11, "begin"),
+        Row("asked before the slot", plan(), rest().then(10, asked()), 11, "begin"),
+        Row("asked within the slot uses it up", plan(), rest().then(1100, asked()), 1100, "begin in its slot"),
+        Row("asked while halted", plan(), rest().then(9, halted()).then(10, asked()), 11, "wait never Halted"),
+        Row("a sink that is down is tried again", plan(), vec![at(0, adopted()), at(1, delivered("a", 1)), at(1, undelivered("b", 1))], 1, "wait ~ Behind"),
+        Row("… and nothing else is due before it is mended", plan(), vec![at(0, adopted()), at(1, delivered("a", 1)), at(1100, undelivered("b", 1))], 1110, "deliver 1 to b"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn preflight_and_preparation() {
+    let reset = Plan { recovery: Recovery::Reset, ..plan() };
+    let no_reset = Plan { abilities: Default::default(), ..reset.clone() };
+    let drifted = || begun().then(1110, ready(true));
+    check(vec![
+        Row("begun", plan(), begun(), 1100, "preflight"),
+        Row("blocked", plan(), begun().then(1110, blocked(60)), 1111, "wait 1170 NotReady"),
+        Row("blocked long enough", plan(), begun().then(1110, blocked(60)), 1170, "preflight"),
+        Row("blocked past the window", plan(), begun().then(1110, blocked(60)), 2001, "record abandoned Busy"),
+        Row("asked for: blocked for as long as lock-patience", plan(), begun_asked().then(100, blocked(1)), 1899, "preflight"),
+        Row("asked for: then it ends", plan(), begun_asked().then(100, blocked(1)), 1900, "record abandoned Busy"),
+        Row("a nonsense not-before is cut", plan(), begun().then(1110, blocked(u64::MAX / 1000)), 1111, "wait 4710 NotReady"),
+        Row("ready", plan(), begun().then(1110, ready(false)), 1110, "prepare 2"),
+        Row("drifted, no reset allowed", plan(), drifted(), 1110, "record halted OldPasswordWrong"),
+        Row("drifted, reset allowed", reset.clone(), drifted(), 1110, "prepare 2"),
+        Row("drifted, reset allowed, not offered", no_reset, drifted(), 1110, "record halted OldPasswordWrong"),
+        Row("drifted, prepared", reset, drifted().then(1111, prepared(2)), 1111, "reset 2 over 1"),
+        Row(
+            "drifted, allowed once by a person",
+            plan(),
+            drifted().then(1111, halted()).then(1112, resumed(true)).then(1113, ready(true)).then(1114, prepared(2)),
+            1114,
+            "reset 2 over 1",
+        ),
+        Row("prepared", plan(), prepared_story(), 1120, "modify 2 over 1"),
+        Row("halted by the preflight, resumed: looks again", plan(), begun().then(1110, halted()).then(1200, resumed(false)), 1200, "preflight"),
+        Row("a spare is used", plan(), spare().then(3100, began(3)).then(3110, ready(false)), 3110, "prepare spare 2"),
+        Row(
+            "a spare survives a blocked rotation",
+            plan(),
+            spare().then(3100, began(3)).then(3110, blocked(1)).then(3120, abandoned()).then(4100, began(4)).then(4110, ready(false)),
+            4110,
+            "prepare spare 2",
+        ),
+        Row(
+            "a spare older than a given password is dropped",
+            plan(),
+            spare().then(3000, replaced(3)).delivered_all(3000, 3).then(3100, began(3)).then(3110, ready(false)),
+            3110,
+            "prepare 4",
+        ),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn refusals() {
+    use Refusal::*;
+    let mut rows = Vec::new();
+    // Before anything was exposed, in the window, then past the window; then after an unanswered call.
+    for (refusal, now, past, exposed) in [
+        (Locked, "wait ~ Held", "record abandoned Busy", "wait ~ Held"),
+        (Busy, "wait ~ Held", "record abandoned Busy", "wait ~ Held"),
+        (Throttled, "wait ~ Held", "record abandoned Busy", "wait ~ Held"),
+        (NotNow, "wait ~ Held", "record abandoned Busy", "wait ~ Held"),
+        (OldPasswordWrong, "login 2, 1", "login 2, 1", "login 2, 1"),
+        (RuleViolated, "login 2, 1", "login 2, 1", "login 2, 1"),
+        (RuleOrOldPassword, "login 2, 1", "login 2, 1", "login 2, 1"),
+        (Fatal, "record halted Busy", "record halted Busy", "login 2, 1"),
+    ] {
+        let first = sent().then(1130, refused(refusal, 60));
+        let later = sent().then(1130, unanswered()).then(1131, look(no(), yes())).then(1300, intended(Call::Modify)).then(1301, refused(refusal, 60));
+        rows.push(Row("refused, never exposed", bare(), first.clone(), 1130, now));
+        rows.push(Row("refused, the window over", bare(), first, 2001, past));
+        rows.push(Row("refused after an unanswered call", bare(), later, 1301, exposed));
+    }
+    let held = || sent().then(1130, refused(Locked, 60));
+    let asked_held = || begun_asked().then(110, ready(false)).then(111, prepared(2)).then(112, intended(Call::Modify)).then(113, refused(Locked, 1));
+    let not_now = (0..8).fold(prepared_story(), |story, n| story.then(1121 + n, intended(Call::Modify)).then(1121 + n, refused(NotNow, 1)));
+    let locked = (0..40).fold(prepared_story(), |story, n| story.then(1121 + n, intended(Call::Modify)).then(1121 + n, refused(Locked, 1)));
+    let discarded = |story: Vec<Event>, from: i64, number: u64| {
+        story
+            .then(from, intended(Call::Modify))
+            .then(from, refused(RuleViolated, 1))
+            .then(from, look(no(), yes()))
+            .then(from, What::Discarded { generation: generation(number), fault: busy() })
+            .then(from, prepared(number + 1))
+    };
+    let twice = || discarded(discarded(prepared_story(), 1121, 2), 1122, 3).then(1123, intended(Call::Modify)).then(1123, refused(RuleViolated, 1)).then(1123, look(no(), yes()));
+    rows.extend([
+        Row("the cloud's not-before wins", bare(), held(), 1189, "wait 1190 Held"),
+        Row("the same candidate again", bare(), held(), 1190, "modify 2 over 1"),
+        Row("the window's last second counts", bare(), held(), 2000, "modify 2 over 1"),
+        Row("held too long, in the window: still waits", bare(), held().then(1190, intended(Call::Modify)).then(1930, refused(Locked, 60)), 1931, "wait 1990 Held"),
+        Row("asked for and held too long", bare(), asked_held(), 1913, "record abandoned Busy"),
+        Row("not-now burns attempts", bare(), not_now, 1200, "record halted Busy"),
+        Row("locks burn none", bare(), locked, 1200, "modify 2 over 1"),
+        Row("a rule was broken: dropped only after the look", bare(), sent().then(1130, refused(RuleViolated, 1)).then(1131, look(no(), yes())), 1131, "record discarded 2"),
+        Row("a rule was broken: another number", bare(), discarded(prepared_story(), 1121, 2), 1130, "modify 3 over 1"),
+        Row("two redraws are enough", bare(), twice(), 1130, "record halted Busy"),
+        Row("a rule was broken, no login route", blind(), sent().then(1130, refused(RuleViolated, 1)), 1131, "record discarded 2"),
+        Row("rule or old password, no login route", blind(), sent().then(1130, refused(RuleOrOldPassword, 1)), 1131, "record halted Busy"),
+        Row("old password wrong at once, no login route", blind(), sent().then(1130, refused(OldPasswordWrong, 1)), 1131, "record halted OldPasswordWrong"),
+        Row(
+            "old password wrong after an unanswered call is evidence",
+            blind(),
+            sent().then(1130, unanswered()).then(1300, intended(Call::Modify)).then(1301, refused(OldPasswordWrong, 1)),
+            1301,
+            "record proven 2 OldPasswordGone",
+        ),
+    ]);
+    check(rows);
+}
+
+/// What brought us here, and what is decided when logins show: the candidate live, both, the one before, neither, mixed, no
+/// answer, no password needed. Looks agree as often as they must, and late effects are over.
+#[test]
+#[rustfmt::skip]
+fn every_doubt_and_every_sighting() {
+    let lost = || sent().then(1130, unanswered());
+    let again = |refusal| lost().then(1131, look(no(), yes())).then(1300, intended(Call::Modify)).then(1301, refused(refusal, 1));
+    let running = || sent().then(1130, accepted(Some(7)));
+    const OLD: &str = "record halted OldPasswordWrong";
+    const BUSY: &str = "record halted Busy";
+    const LIVE: &str = "record proven 2 Login";
+    let same = [LIVE, LIVE, "modify 2 over 1", OLD];
+    let doubts = [
+        ("lost", lost(), same),
+        ("held", again(Refusal::Locked), [LIVE, LIVE, BUSY, OLD]),
+        ("task failed", running().then(1135, task(TaskStatus::Failed { message: "no".to_owned() })), same),
+        ("task stuck", running().then(2100, What::TaskStuck), same),
+        ("proof failed", running().then(1135, task(TaskStatus::Succeeded)).then(1400, What::ProofFailed), same),
+        ("old password wrong, exposed", again(Refusal::OldPasswordWrong), same),
+        ("rule violated, exposed", again(Refusal::RuleViolated), [LIVE, LIVE, BUSY, OLD]),
+        ("rule or old password, exposed", again(Refusal::RuleOrOldPassword), [LIVE, LIVE, BUSY, OLD]),
+        ("fatal, exposed", again(Refusal::Fatal), [LIVE, LIVE, BUSY, OLD]),
+        ("resumed", lost().then(1200, halted()).then(1201, resumed(false)), same),
+        ("old password wrong", sent().then(1130, refused(Refusal::OldPasswordWrong, 1)), ["record halted Bug", "record halted Bug", "modify 2 over 1", OLD]),
+        ("rule violated", sent().then(1130, refused(Refusal::RuleViolated, 1)), ["record halted Bug", "record halted Bug", "record discarded 2", OLD]),
+        ("rule or old password", sent().then(1130, refused(Refusal::RuleOrOldPassword, 1)), ["record halted Bug", "record halted Bug", "record discarded 2", OLD]),
+    ];
+    let mut rows = Vec::new();
+    for (name, story, [live, both, before, neither]) in doubts {
+        let sightings = [
+            (yes(), no(), live),
+            (yes(), yes(), both),
+            (no(), yes(), before),
+            (no(), no(), neither),
+            (Login::Mixed, yes(), "wait ~ LooksAgain"),
+            (Login::Unreachable { fault: busy() }, no(), "wait ~ Unreachable"),
+            (Login::PasswordFree, yes(), "record halted PasswordFree"),
+        ];
+        for (candidate, previous, expected) in sightings {
+            let seen = (0..4).fold(story.clone(), |story, n| story.then(5000 + 60 * n, look(candidate.clone(), previous.clone())));
+            let expected = if name == "held" { expected.replace("LooksAgain", "Held").leak() } else { expected };
+            rows.push(Row(name, bare(), seen.clone(), 5180, expected));
+            if expected == OLD {
+                let reset = Plan { recovery: Recovery::Reset, abilities: plan().abilities, ..bare() };
+                rows.push(Row("… and a reset is allowed", Plan { login: true, ..reset }, seen, 5180, "reset 2 over 1"));
+            }
+        }
+    }
+    check(rows);
+}
+
+#[test]
+#[rustfmt::skip]
+fn looks_and_limits_of_doubt() {
+    let lost = || sent().then(1130, unanswered());
+    let found = |status| lost().then(1131, What::TaskSought { found: Some((task_id(7), status)) });
+    let failed = || TaskStatus::Failed { message: "no".to_owned() };
+    let stuck = || sent().then(1130, accepted(Some(7))).then(2100, What::TaskStuck);
+    let rounds = |login: Login, n: i64| (0..n).fold(lost(), |story, round| story.then(2000 + 60 * round, look(login.clone(), no())));
+    let unseen = Plan { login: false, ..plan() };
+    let unreachable = || Login::Unreachable { fault: busy() };
+    check(vec![
+        Row("tasks are searched first", plan(), lost(), 1130, "find task since 1121"),
+        Row("a crash is a lost answer", plan(), sent(), 1130, "record answered unanswered"),
+        Row("halted in mid-call and resumed: it may have had an effect", plan(), sent().then(1130, halted()).then(1200, resumed(false)), 1200, "find task since 1121"),
+        Row(
+            "not so soon after the last proof",
+            plan(),
+            rest().then(100, began(2)).then(101, ready(false)).then(102, prepared(2)).then(103, intended(Call::Modify)).then(104, unanswered()),
+            104,
+            "login 2, 1",
+        ),
+        Row("nothing found, no login route: the mark", unseen.clone(), lost().then(1131, What::TaskSought { found: None }), 1131, "read mark"),
+        Row("the mark moved", unseen.clone(), lost().then(1131, mark("after")), 1131, "record proven 2 ChangeMark"),
+        Row("the mark stands still, and a call may apply late", unseen.clone(), lost().then(1131, mark("before")), 1131, "wait ~ MayStillApply"),
+        Row("the mark stands still: the same call", unseen, lost().then(1131, mark("before")), 1200, "modify 2 over 1"),
+        Row("no evidence at all: late effects first", blind(), lost(), 1131, "wait 1190 MayStillApply"),
+        Row("no evidence at all: the same call", blind(), lost(), 1190, "modify 2 over 1"),
+        Row("the search failed: the login", plan(), lost().then(1131, What::LookFailed { fault: busy() }), 1131, "login 2, 1"),
+        Row("our task runs", plan(), found(TaskStatus::Running), 1131, "wait 1136 TaskRunning"),
+        Row("our task succeeded: a login must agree", plan(), found(TaskStatus::Succeeded), 1131, "login 2"),
+        Row("our task succeeded, no login route", Plan { login: false, ..plan() }, found(TaskStatus::Succeeded), 1131, "record proven 2 Task"),
+        Row("our task failed: look", plan(), found(failed()), 1131, "login 2, 1"),
+        Row("a stuck task found running is no news", plan(), stuck().then(2101, What::TaskSought { found: Some((task_id(7), TaskStatus::Running)) }), 2101, "login 2, 1"),
+        Row(
+            "after a failed proof the list has no news",
+            plan(),
+            sent().then(1130, accepted(Some(7))).then(1135, task(TaskStatus::Succeeded)).then(1400, What::ProofFailed),
+            1400,
+            "login 2, 1",
+        ),
+        Row("neither, not often enough", bare(), rounds(no(), 3), 2120, "wait ~ LooksAgain"),
+        Row("both, not often enough", bare(), lost().then(2000, look(yes(), yes())), 2000, "wait ~ LooksAgain"),
+        Row("mixed for ever", bare(), rounds(Login::Mixed, 61), 9000, "record halted Unanswered"),
+        Row("unreachable for long does not halt", bare(), rounds(unreachable(), 90), 2000 + 60 * 89, "wait ~ Unreachable"),
+        Row("… and the first login decides", bare(), rounds(unreachable(), 90).then(9000, look(yes(), no())), 9000, "record proven 2 Login"),
+        Row("the login route was taken away", blind(), lost().then(2000, look(no(), no())), 2000, "modify 2 over 1"),
+        Row("replaced in doubt", plan(), lost().then(2000, replaced(3)), 2000, "deliver 3 to a b"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn tasks_and_proof() {
+    let running = || sent().then(1130, accepted(Some(7)));
+    let done = || running().then(1135, task(TaskStatus::Succeeded));
+    let look = |login| What::LoginTried { candidate: login, previous: None };
+    let unseen = Plan { login: false, ..plan() };
+    check(vec![
+        Row("as long as tasks usually take", plan(), running(), 1134, "wait 1135 TaskRunning"),
+        Row("a login costs no quota", plan(), running(), 1135, "login 2"),
+        Row("then the task", plan(), running().then(1135, look(no())), 1135, "poll 7"),
+        Row("then a while", plan(), running().then(1135, look(no())).then(1136, task(TaskStatus::Running)), 1136, "wait ~ TaskRunning"),
+        Row("let in", plan(), running().then(1135, look(yes())), 1135, "record proven 2 Login"),
+        Row("no login route: the task", unseen.clone(), running(), 1135, "poll 7"),
+        Row("no way to look", blind(), running(), 1135, "wait 2030 TaskRunning"),
+        Row("no way to look: stuck", blind(), running(), 2030, "record task-stuck"),
+        Row("down for longer than the patience: one look first", unseen.clone(), running(), 9000, "poll 7"),
+        Row("stuck", unseen.clone(), running().then(2030, task(TaskStatus::Running)), 2030, "record task-stuck"),
+        Row("succeeded, no login route", unseen, done(), 1135, "record proven 2 Task"),
+        Row("accepted without a task, no login route", blind(), sent().then(1130, accepted(None)), 1130, "record proven 2 Acceptance"),
+        Row("succeeded: a login must agree", plan(), done(), 1135, "login 2"),
+        Row("it does", plan(), done().then(1136, look(yes())), 1136, "record proven 2 Login"),
+        Row("nodes disagree", plan(), done().then(1136, look(Login::Mixed)), 1136, "wait ~ NodesDisagree"),
+        Row("refused for longer than nodes need", plan(), done().then(1136, look(no())), 1256, "record proof-failed"),
+        Row("unreachable is no refusal", plan(), done().then(1136, look(Login::Unreachable { fault: busy() })), 1256, "login 2"),
+        Row("anybody is let in", plan(), done().then(1136, look(Login::PasswordFree)), 1136, "record halted PasswordFree"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn deliveries_hooks_and_the_end() {
+    let proven = || proven_story();
+    let delivered_both = || proven().delivered_all(1150, 2);
+    let hook_failed = || What::HookFailed { hook: "h".parse().expect("a name"), fault: busy() };
+    let hook_told = || What::HookTold { hook: "h".parse().expect("a name") };
+    let gave_up = (0..8).fold(delivered_both(), |story, n| story.then(1160 + n, hook_failed()));
+    check(vec![
+        Row("every sink at once", plan(), proven(), 1145, "deliver 2 to a b"),
+        Row("the one that is down", plan(), proven().then(1150, delivered("a", 2)).then(1150, undelivered("b", 2)), 1150, "wait ~ Behind"),
+        Row("again later", plan(), proven().then(1150, delivered("a", 2)).then(1150, undelivered("b", 2)), 1460, "deliver 2 to b"),
+        Row("hooks follow the last sink", plan(), delivered_both(), 1150, "tell h"),
+        Row("a hook is told again", plan(), delivered_both().then(1160, hook_failed()), 1160, "wait ~ HookAgain"),
+        Row("later", plan(), delivered_both().then(1160, hook_failed()), 1462, "tell h"),
+        Row("a hook that never succeeds does not hold it open", plan(), gave_up, 1170, "record settled 2"),
+        Row("settled", plan(), delivered_both().then(1160, hook_told()), 1160, "record settled 2"),
+        Row("halted: deliveries go on", plan(), proven().then(1146, halted()), 1147, "deliver 2 to a b"),
+        Row("halted: nothing else does", plan(), delivered_both().then(1151, halted()), 1152, "wait never Halted"),
+        Row("a new sink gets current", Plan { sinks: vec!["new".parse().expect("a name")], ..plan() }, rest(), 10, "deliver 1 to new"),
+    ]);
+}
+
+/// What may not happen, whatever the driver does.
+#[test]
+#[rustfmt::skip]
+fn illegal_events() {
+    let exposed = || sent().then(1130, unanswered());
+    let discard = || What::Discarded { generation: generation(2), fault: busy() };
+    let proven = |proof| What::Proven { generation: generation(2), proof };
+    let broken_rule = || sent().then(1130, refused(Refusal::RuleViolated, 1));
+    let halted_end = proven_story().delivered_all(1150, 2).then(1151, halted());
+    let standing = fold(&halted_end).expect("legal").standing;
+    let rows: Vec<(&str, Vec<Event>, What)> = vec![
+        ("adopting twice", rest(), What::Adopted { generation: generation(2), proof: Proof::Login, by: operator() }),
+        ("a second rotation", begun(), began(9).clone()),
+        ("a rotation while halted", rest().then(5, halted()), began(9)),
+        ("a rotation before adoption", vec![], began(9)),
+        ("asking while one is open", begun(), asked()),
+        ("a candidate before the preflight", begun(), prepared(2)),
+        ("a candidate's number twice", begun().then(1110, ready(false)), prepared(1)),
+        ("a candidate's number skipped", begun().then(1110, ready(false)), prepared(3)),
+        ("a second candidate in doubt", exposed(), prepared(3)),
+        ("a call without a candidate", begun().then(1110, ready(false)), intended(Call::Modify)),
+        ("a second call before the answer", sent(), intended(Call::Modify)),
+        ("an answer without a call", prepared_story(), accepted(None)),
+        ("proof before any call", prepared_story(), proven(Proof::Login)),
+        ("proof from an intent alone", sent(), proven(Proof::Acceptance)),
+        ("proof by a login that was refused", exposed().then(1131, look(no(), yes())), proven(Proof::Login)),
+        ("proof by a login that nobody tried", exposed(), proven(Proof::Login)),
+        ("proof by a mark that stands still", exposed().then(1131, mark("before")), proven(Proof::ChangeMark)),
+        ("proof by a running task", sent().then(1130, accepted(Some(7))), proven(Proof::Task)),
+        ("proof by an old password that may be wrong for another reason", broken_rule(), proven(Proof::OldPasswordGone)),
+        ("proof on somebody's word", exposed(), proven(Proof::Stated)),
+        ("proof of another number", exposed().then(1131, look(yes(), no())), What::Proven { generation: generation(1), proof: Proof::Login }),
+        ("discarding what was exposed", exposed().then(1131, look(no(), yes())), discard()),
+        ("discarding what a login let in", broken_rule().then(1131, look(yes(), yes())), discard()),
+        ("discarding without a broken rule", prepared_story(), discard()),
+        ("abandoning what was exposed", exposed(), abandoned()),
+        ("abandoning an open call", sent(), abandoned()),
+        ("publishing before proof", exposed(), delivered("a", 2)),
+        ("publishing the old one meanwhile", exposed(), delivered("a", 1)),
+        ("publishing an old generation", proven_story(), delivered("a", 1)),
+        ("publishing what does not exist", rest(), delivered("a", 2)),
+        ("settling before proof", exposed(), What::Settled { standing: Box::default() }),
+        ("settling with another standing", proven_story(), What::Settled { standing: Box::default() }),
+        ("settling while halted", halted_end, What::Settled { standing: Box::new(standing) }),
+        ("halting twice", rest().then(5, halted()), halted()),
+        ("resuming what is not halted", rest(), resumed(false)),
+        ("a given password with an old number", rest(), replaced(1)),
+        ("a hook before proof", exposed(), What::HookTold { hook: "h".parse().expect("a name") }),
+    ];
+    for (name, story, what) in rows {
+        let state = fold(&story).unwrap_or_else(|illegal| panic!("{name}: {illegal}"));
+        let event = Event { at: Moment::from_seconds(9_000), what };
+        assert!(apply(state, &event).is_err(), "{name} was allowed");
+    }
+}
+
+/// The ledger's rows stay readable: one line per kind of event, in the form in which it was first written.
+#[test]
+fn written_events_stay_readable() {
+    let golden = include_str!("rotation_events.jsonl");
+    let samples = one_of_each();
+    let labels: std::collections::BTreeSet<&str> = samples.iter().map(|event| event.what.label()).collect();
+    assert_eq!(labels.len(), 28, "a sample of each kind of event");
+    let written: Vec<String> =
+        samples.iter().map(|event| serde_json::to_string(event).expect("events are plain data")).collect();
+    assert_eq!(written.join("\n"), golden.trim_end());
+    for (line, sample) in golden.lines().zip(&samples) {
+        assert_eq!(&serde_json::from_str::<Event>(line).expect("readable"), sample, "{line}");
+    }
+}
+
+/// A clock that is set back by an hour makes nobody spin, and nobody wait much longer than the hour.
+#[test]
+#[rustfmt::skip]
+fn a_clock_that_is_set_back() {
+    let stories = [
+        begun().then(1110, blocked(60)),
+        sent().then(1130, refused(Refusal::Locked, 60)),
+        sent().then(1130, unanswered()).then(1131, look(no(), no())),
+        sent().then(1130, accepted(Some(7))),
+        sent().then(1130, accepted(None)),
+        proven_story().then(1150, undelivered("a", 2)).then(1150, undelivered("b", 2)),
+    ];
+    for story in stories {
+        for plan in [plan(), bare(), blind()] {
+            let now = Moment::from_seconds(1130 - 3600);
+            let state = fold(&story).expect("legal");
+            if let keywheel::rotation::Action::Wait { until, why } = next(&state, &plan, now) {
+                assert!(until > now && until.since(now).as_secs() < 3600 + 1000, "{why:?} until {until}");
+            }
+        }
+    }
+}
