@@ -9,6 +9,7 @@ pub const WHAT_LIMIT: usize = 600;
 
 /// Something that went wrong, said so that a person can act on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 pub struct Fault {
     /// Which kind of trouble this is; decides the verdict.
     pub kind: Kind,

@@ -377,7 +377,7 @@ fn written_events_stay_readable() {
     let golden = include_str!("rotation_events.jsonl");
     let samples = one_of_each();
     let labels: std::collections::BTreeSet<&str> = samples.iter().map(|event| event.what.label()).collect();
-    assert_eq!(labels.len(), 28, "a sample of each kind of event");
+    assert_eq!(labels.len(), 29, "a sample of each kind of event");
     let written: Vec<String> =
         samples.iter().map(|event| serde_json::to_string(event).expect("events are plain data")).collect();
     assert_eq!(written.join("\n"), golden.trim_end());

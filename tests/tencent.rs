@@ -161,7 +161,7 @@ async fn what_cannot_connect_was_not_sent() {
         let Answer::Refused { refusal, fault } = answer else {
             panic!("{endpoint}: {answer:?}");
         };
-        assert_eq!((refusal, fault.kind), (Refusal::NotNow, Kind::Unreachable), "{fault}");
+        assert_eq!((refusal, fault.kind), (Refusal::Unsent, Kind::Unreachable), "{fault}");
     }
     assert!(not_tls.seen().is_empty());
 }

@@ -115,6 +115,7 @@ pub fn describe(what: &What) -> String {
         What::DeliveryFailed { sink, generation, fault } => {
             format!("{sink} did not take generation {generation}: {}", fault.what)
         }
+        What::SinkLost { sink } => format!("{sink} lost what it held and gets it again"),
         What::HookTold { hook } => format!("{hook} was told"),
         What::HookFailed { hook, fault } => format!("{hook} did not succeed: {}", fault.what),
         What::Settled { .. } => "settled".to_owned(),

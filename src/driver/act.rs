@@ -140,12 +140,7 @@ async fn look_at_instance(target: &Target) -> Result<Instance, Fault> {
     }
 }
 
-async fn preflight(
-    tools: &Tools,
-    target: &Target,
-    journal: &Journal<'_>,
-    memory: &mut Memory,
-) -> Result<What, Fault> {
+async fn preflight(tools: &Tools, target: &Target, journal: &Journal<'_>, memory: &mut Memory) -> Result<What, Fault> {
     let instance = match look_at_instance(target).await {
         Ok(instance) => instance,
         Err(fault) => return Ok(blocked(fault)),

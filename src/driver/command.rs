@@ -1,6 +1,7 @@
 //! What a person may ask of a target while the daemon runs.
 
 use crate::fault::Fault;
+use crate::name::SinkName;
 use crate::rotation::event::By;
 use crate::secret::Secret;
 use tokio::sync::oneshot;
@@ -35,6 +36,11 @@ pub enum Wish {
         by: By,
         /// The password.
         password: Secret,
+    },
+    /// A sink no longer holds what was delivered to it: deliver again.
+    Redeliver {
+        /// Which.
+        sink: SinkName,
     },
     /// Say the current password, or every one that may be live. The answer holds them.
     Reveal {

@@ -113,6 +113,9 @@ fn tell(what: &What, rotation: Option<RotationId>) {
         | What::HookFailed { fault, .. }
         | What::Abandoned { fault }
         | What::Discarded { fault, .. } => tracing::warn!(rotation, event = label, %fault, "it did not go as planned"),
+        What::SinkLost { sink } => {
+            tracing::warn!(rotation, event = label, %sink, "the sink lost its password and gets it again")
+        }
         What::SlotPassed { slot } => {
             tracing::warn!(rotation, event = label, slot = %slot.nominal, "a slot passed unused")
         }

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
 use crate::ledger::Ledger;
 use crate::moment::Moment;
-use crate::name::TargetName;
+use crate::name::{Generation, TargetName};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -92,8 +92,33 @@ impl Driver {
     /// When the ledger cannot enlist the fleet at the start.
     pub async fn run(self: &Arc<Self>, mut on_sweep: impl FnMut() + Send) -> Result<(), Fault> {
         self.enlist().await?;
+        let searching = tokio::spawn({
+            let driver = Arc::clone(self);
+            async move { driver.find_lost_deliveries().await }
+        });
         self.sweep_until_stopped(&mut on_sweep).await;
+        searching.abort();
         Ok(())
+    }
+
+    /// What was delivered before this start may be gone since: a file under `/run` does not outlive the machine. Sinks that can tell are asked.
+    async fn find_lost_deliveries(self: &Arc<Self>) {
+        let listing = match self.tools.ledger.listing().await {
+            Ok(listing) => listing,
+            Err(fault) => {
+                return tracing::error!(%fault, "the ledger cannot list the targets; lost deliveries were not looked for");
+            }
+        };
+        let fleet = self.fleet();
+        for row in listing.iter().filter(|row| row.projection.generation > Generation::default()) {
+            let Some(target) = fleet.get(&row.target) else { continue };
+            for (name, sink) in &target.hands.sinks {
+                if sink.has_lost_it().await {
+                    // A sink that never had it is refused there and receives it anyway.
+                    let _answer = self.command(&row.target, Wish::Redeliver { sink: name.clone() }).await;
+                }
+            }
+        }
     }
 
     /// The same where the fleet is only a part of `all` the configured targets: the others keep their times.

@@ -183,6 +183,10 @@ async fn decide(tools: &Tools, target: &Target, journal: &Journal<'_>, wish: Wis
                 format!("taken in as generation {generation}"),
             ))
         }
+        Wish::Redeliver { sink } => match state.standing.sinks.get(&sink).and_then(|outlet| outlet.generation) {
+            Some(_) => Ok((What::SinkLost { sink }, None, "it is delivered again".to_owned())),
+            None => refuse(format!("nothing was delivered to {sink} yet"), "nothing; it is delivered anyway"),
+        },
         Wish::Reveal { by, all } => {
             let current = state.standing.current.map(|current| current.generation);
             let generations = if all { state.candidates() } else { current.into_iter().collect() };

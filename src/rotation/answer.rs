@@ -47,6 +47,8 @@ pub enum Refusal {
     Busy,
     /// Too many requests. Waiting burns no attempt.
     Throttled,
+    /// The call never left: the cloud could not be reached. Waiting burns no attempt.
+    Unsent,
     /// Refused for now without a clear reason; trying again burns an attempt.
     NotNow,
     /// The old password is not the current one: evidence after an unanswered call, drift otherwise.

@@ -125,6 +125,10 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             outlet.behind_since.get_or_insert(at);
             outlet.fault = Some(fault.clone());
         }
+        What::SinkLost { sink } => {
+            let outlet = state.standing.sinks.get_mut(sink).ok_or("nothing was delivered to this sink")?;
+            *outlet = Outlet { behind_since: Some(at), ..Outlet::default() };
+        }
         What::Settled { standing } => {
             if state == State::default() {
                 state.standing = (**standing).clone();

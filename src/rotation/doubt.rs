@@ -169,7 +169,7 @@ fn not_live(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
             }
             reset_or_halt(state, open, plan)
         }
-        DoubtCause::Held(Refusal::Locked | Refusal::Busy | Refusal::Throttled)
+        DoubtCause::Held(Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::Unsent)
             if outlasted(open, plan, now).is_some() && (open.closes.is_none() || is_closed(open, now)) =>
         {
             halt(doubt.fault.clone().advise(

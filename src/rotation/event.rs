@@ -150,6 +150,11 @@ pub enum What {
         /// Why not.
         fault: Fault,
     },
+    /// A sink no longer holds what was delivered to it, and receives it again.
+    SinkLost {
+        /// Which sink.
+        sink: SinkName,
+    },
     /// A hook was told.
     HookTold {
         /// Which hook.
@@ -267,6 +272,7 @@ impl What {
             Self::Abandoned { .. } => "abandoned",
             Self::Delivered { .. } => "delivered",
             Self::DeliveryFailed { .. } => "delivery-failed",
+            Self::SinkLost { .. } => "sink-lost",
             Self::HookTold { .. } => "hook-told",
             Self::HookFailed { .. } => "hook-failed",
             Self::Settled { .. } => "settled",

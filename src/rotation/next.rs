@@ -181,12 +181,14 @@ fn refused(
 ) -> Action {
     let attempts_left = open.attempts < plan.limits.attempts;
     match refusal {
-        Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::NotNow if is_closed(open, now) => {
+        Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::Unsent | Refusal::NotNow
+            if is_closed(open, now) =>
+        {
             let fault =
                 fault.clone().advise("nothing; the password is unchanged, and the next slot sends the same new one");
             Action::Record(What::Abandoned { fault })
         }
-        Refusal::Locked | Refusal::Busy | Refusal::Throttled => {
+        Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::Unsent => {
             let too_long = outlasted(open, plan, now);
             if too_long.is_some() && open.closes.is_none() {
                 let fault = fault.clone().advise("ask again when the instance is free; the password is unchanged");

@@ -162,7 +162,7 @@ fn take_answer(open: &mut Rotation, answer: &Answer, at: Moment) {
         Answer::Refused { refusal, fault } => (*refusal, fault),
     };
     let cause = match refusal {
-        Refusal::Locked | Refusal::Busy | Refusal::Throttled => {
+        Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::Unsent => {
             open.held = Some(again(open.held.take(), fault, at));
             DoubtCause::Held(refusal)
         }
@@ -173,7 +173,7 @@ fn take_answer(open: &mut Rotation, answer: &Answer, at: Moment) {
         Refusal::Fatal => DoubtCause::Fatal,
     };
     match refusal {
-        Refusal::Locked | Refusal::Busy | Refusal::Throttled => {}
+        Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::Unsent => {}
         Refusal::NotNow
         | Refusal::OldPasswordWrong
         | Refusal::RuleViolated

@@ -189,6 +189,10 @@ impl Sink for CommandSink {
         self.ask(input, &variables, &shapes.iter().collect::<Vec<_>>()).await
     }
 
+    async fn has_lost_it(&self) -> bool {
+        false
+    }
+
     fn place(&self) -> String {
         format!("the program {}", self.program.path().display())
     }

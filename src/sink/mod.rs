@@ -63,6 +63,10 @@ pub trait Sink: Send + Sync {
     /// `SinkUnavailable` or `SinkDenied` to be tried again; `SinkNewer` where an older generation would overwrite a newer one.
     async fn deliver(&self, document: &Document) -> Result<(), Fault>;
 
+    /// Whether what was delivered is certainly no longer there: the folder was a memory file system and the machine started again, or
+    /// somebody deleted it. Asked when keywheel starts. A sink that cannot tell says no.
+    async fn has_lost_it(&self) -> bool;
+
     /// Where it writes, in words for people.
     fn place(&self) -> String;
 }

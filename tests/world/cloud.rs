@@ -169,7 +169,7 @@ impl Cloud {
                     let refusal = Refusal::Throttled;
                     return Answer::Refused { refusal, fault };
                 }
-                3 => return refused(Refusal::NotNow, Kind::Unreachable, "no connection"),
+                3 => return refused(Refusal::Unsent, Kind::Unreachable, "no connection"),
                 4 => return refused(Refusal::Fatal, Kind::Denied, "not allowed"),
                 5 => {
                     self.forbidden.insert(new);

@@ -48,7 +48,7 @@ impl Failed {
             Self::NotSent(fault) => {
                 let refusal = match fault.retry {
                     Retry::Never => Refusal::Fatal,
-                    Retry::Later | Retry::AfterMillis(_) => Refusal::NotNow,
+                    Retry::Later | Retry::AfterMillis(_) => Refusal::Unsent,
                 };
                 Answer::Refused { refusal, fault }
             }
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_did_not_leave_is_tried_again_unless_it_never_can() {
-        for (kind, expected) in [(Kind::Unreachable, Refusal::NotNow), (Kind::SecretUnreadable, Refusal::Fatal)] {
+        for (kind, expected) in [(Kind::Unreachable, Refusal::Unsent), (Kind::SecretUnreadable, Refusal::Fatal)] {
             let answer = Failed::NotSent(Fault::new(kind, "x")).answer(Call::Modify);
             assert!(matches!(answer, Answer::Refused { refusal, .. } if refusal == expected), "{kind:?}");
         }

@@ -151,6 +151,15 @@ impl Sink for FileSink {
         self.on_disk(move |place| place.take(&document)).await
     }
 
+    async fn has_lost_it(&self) -> bool {
+        let is_gone = |place: &Place| {
+            let gone =
+                std::fs::symlink_metadata(&place.path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+            if gone { Ok(()) } else { Err(Fault::new(Kind::SinkDenied, "the file is there, or cannot be looked at")) }
+        };
+        self.on_disk(is_gone).await.is_ok()
+    }
+
     fn place(&self) -> String {
         self.place.path.display().to_string()
     }
