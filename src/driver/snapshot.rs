@@ -6,7 +6,7 @@ use crate::fault::{Fault, Kind};
 use crate::ledger::Row;
 use crate::moment::{Moment, show_span};
 use crate::name::{Generation, RotationId, SinkName, TargetName};
-use crate::rotation::event::Proof;
+use crate::rotation::event::{Proof, What};
 use crate::rotation::state::{Label, State};
 use crate::rotation::why::Why;
 use crate::rotation::{Action, fold, next};
@@ -124,6 +124,9 @@ fn explain(action: &Action) -> (Option<Moment>, String) {
     let now = |what: &str| (None, what.to_owned());
     match action {
         Action::Wait { until, why } => (Some(*until).filter(|&until| until < Moment::NEVER), why.to_string()),
+        Action::Record(What::Answered { .. }) => {
+            now("a call is on its way, or its answer was lost; both passwords are kept, and evidence decides")
+        }
         Action::Record(what) => now(&format!("it is about to be recorded as {}", what.label())),
         Action::Adopt => now("today's password is to be taken in and verified"),
         Action::Begin { .. } => now("a rotation is due and begins when the daemon takes it up"),
