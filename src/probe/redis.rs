@@ -123,13 +123,23 @@ impl RedisProbe {
             match login {
                 Login::Refused => {}
                 Login::Accepted => {
-                    self.accepted.store(at, Ordering::Relaxed);
+                    // The password may have become live between two forms; then the usual form is right after all, and stays.
+                    if at == first || !self.is_let_in(first, password).await {
+                        self.accepted.store(at, Ordering::Relaxed);
+                    }
                     return Login::Accepted;
                 }
                 Login::Mixed | Login::PasswordFree | Login::Unreachable { .. } => return login,
             }
         }
         Login::Refused
+    }
+
+    async fn is_let_in(&self, at: usize, password: &Secret) -> bool {
+        match self.forms.get(at) {
+            Some(form) => matches!(self.one_connection(form, password).await, Login::Accepted),
+            None => false,
+        }
     }
 
     async fn one_connection(&self, form: &LoginForm, password: &Secret) -> Login {
