@@ -16,7 +16,6 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -35,12 +34,11 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     }
 }
 
-/// Serves the socket until told to stop. A socket file that nobody listens on any more is replaced. The task that is returned ends when every
-/// answer is out and the socket's file is gone.
+/// Serves the socket until told to stop. A socket file that nobody listens on any more is replaced.
 ///
 /// # Errors
 /// `LedgerHeld` when another daemon listens there; `ConfigInvalid` when the path cannot be used.
-pub async fn serve(path: &FilePath, driver: Arc<Driver>, stop: CancellationToken) -> Result<JoinHandle<()>, Fault> {
+pub async fn serve(path: &FilePath, driver: Arc<Driver>, stop: CancellationToken) -> Result<(), Fault> {
     let listener = listen(path).await?;
     let routes = Router::new()
         .route(&format!("/{VERSION}/targets/{{target}}/{{verb}}"), post(obey))
@@ -48,7 +46,7 @@ pub async fn serve(path: &FilePath, driver: Arc<Driver>, stop: CancellationToken
         .with_state(driver);
     let service = routes.into_make_service_with_connect_info::<Peer>();
     let path = path.to_owned();
-    Ok(tokio::spawn(async move {
+    tokio::spawn(async move {
         let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {
             tracing::error!(%error, "the control socket failed");
@@ -56,7 +54,8 @@ pub async fn serve(path: &FilePath, driver: Arc<Driver>, stop: CancellationToken
         if let Err(error) = std::fs::remove_file(&path) {
             tracing::debug!(%error, "the control socket's file was gone already");
         }
-    }))
+    });
+    Ok(())
 }
 
 async fn listen(path: &FilePath) -> Result<UnixListener, Fault> {

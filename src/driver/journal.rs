@@ -10,6 +10,9 @@ use crate::rotation::state::{Phase, State};
 use crate::rotation::{apply, fold};
 use crate::secret::Secret;
 
+/// Looks that may wait for the next commit. More would mean that `status` knows nothing of a long search.
+const LOOKS_UNWRITTEN: usize = 6;
+
 /// A claim, the state its events make, and what is not written yet.
 pub(super) struct Journal<'a> {
     target: &'a Target,
@@ -85,9 +88,9 @@ impl<'a> Journal<'a> {
         self.pending.is_empty()
     }
 
-    /// Whether nothing is pending but evidence that can be had again.
+    /// Whether nothing is pending but a little evidence that can be had again.
     pub(super) fn holds_only_looks(&self) -> bool {
-        self.pending.iter().all(|entry| entry.event.what.is_look())
+        self.pending.len() <= LOOKS_UNWRITTEN && self.pending.iter().all(|entry| entry.event.what.is_look())
     }
 
     fn projection(&self, wake_at: Moment, why: &str) -> Projection {

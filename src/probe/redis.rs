@@ -23,7 +23,7 @@ use rustls::pki_types::ServerName;
 use settings::Address;
 use std::io::{Error, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use talk::log_in;
 use tokio::net::TcpStream;
@@ -38,8 +38,10 @@ pub struct RedisProbe {
     port: u16,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     forms: Vec<LoginForm>,
-    /// The index of the form that was let in last: it is tried first, so that a route that needs the second form does not collect refusals.
+    /// The index of the form that was let in: it is tried first, so that a route that needs the second form does not collect refusals.
     accepted: AtomicUsize,
+    /// Whether any form was let in yet.
+    known: AtomicBool,
     connections: usize,
     timeout: Duration,
 }
@@ -85,6 +87,7 @@ impl RedisProbe {
                 tls,
                 forms,
                 accepted: AtomicUsize::new(0),
+                known: AtomicBool::new(false),
                 connections: settings.connections,
                 timeout: settings.timeout,
             }),
@@ -107,7 +110,7 @@ impl RedisProbe {
         self.tls.is_some()
     }
 
-    /// The form that was let in last, or the first one while none was: what clients should send.
+    /// The form that was let in, or the first one while none was: what clients should send.
     pub fn form(&self) -> &LoginForm {
         let at = self.accepted.load(Ordering::Relaxed);
         self.forms.get(at).unwrap_or(&LoginForm::Password)
@@ -123,10 +126,7 @@ impl RedisProbe {
             match login {
                 Login::Refused => {}
                 Login::Accepted => {
-                    // The password may have become live between two forms; then the usual form is right after all, and stays.
-                    if at == first || !self.is_let_in(first, password).await {
-                        self.accepted.store(at, Ordering::Relaxed);
-                    }
+                    self.learn(first, at, password).await;
                     return Login::Accepted;
                 }
                 Login::Mixed | Login::PasswordFree | Login::Unreachable { .. } => return login,
@@ -135,10 +135,19 @@ impl RedisProbe {
         Login::Refused
     }
 
-    async fn is_let_in(&self, at: usize, password: &Secret) -> bool {
-        match self.forms.get(at) {
-            Some(form) => matches!(self.one_connection(form, password).await, Login::Accepted),
-            None => false,
+    /// Keeps the form that was let in. One that was let in before stays: its refusal was the password's, on a node that did not know it yet. And one
+    /// that was refused a moment ago is tried again, for the password may have become live between the two attempts.
+    async fn learn(&self, first: usize, at: usize, password: &Secret) {
+        let known = self.known.swap(true, Ordering::Relaxed);
+        if known || at == first {
+            return;
+        }
+        let again = match self.forms.get(first) {
+            Some(form) => self.one_connection(form, password).await,
+            None => Login::Refused,
+        };
+        if again != Login::Accepted {
+            self.accepted.store(at, Ordering::Relaxed);
         }
     }
 

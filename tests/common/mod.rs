@@ -1,4 +1,3 @@
 //! What several test files share.
 
 pub mod redis_server;
-pub mod stage;

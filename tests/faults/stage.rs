@@ -1,0 +1,308 @@
+//! One row's world: a stand-in cloud in this process, a folder as an operator would lay it out, and the built program.
+
+use super::observer::Observer;
+use super::table::{Broken, Ending};
+use keywheel::admin::Control;
+use keywheel::ledger::Projection;
+use keywheel::ledger::sqlite::Reader;
+use keywheel::rotation::state::Label;
+use keywheel::seal::aead::SealingKey;
+use keywheel::secret::Secret;
+use keywheel::simulator::{Change, Credential, InstanceChange, InstanceSettings, Settings, Simulator, TaskSettings};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+pub const INSTANCE: &str = "crs-faults01";
+pub const TARGET: &str = "orders-cache";
+/// What works before keywheel knows it.
+pub const INITIAL: &str = "Set-By-Hand-2019";
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
+const SECRET_ID: &str = "AKIDfaultsfaultsfaultsfaultsfaultsfa";
+const SECRET_KEY: &str = "faultsfaultsfaultsfaultsfaultsfa";
+/// How long a cloud task takes.
+const TASK: Duration = Duration::from_millis(150);
+/// How often the ledger is read while waiting.
+const LOOK: Duration = Duration::from_millis(15);
+/// A row that takes longer does not end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What differs from row to row before anything happens.
+#[derive(Clone)]
+pub struct Scenery {
+    /// Whether there is a login route.
+    pub login: bool,
+    /// How many connections each login opens.
+    pub connections: u32,
+    /// One request in all.
+    pub timeout: &'static str,
+    /// `halt` or `reset`.
+    pub recovery: &'static str,
+    pub late_effect: &'static str,
+    pub lock_patience: &'static str,
+    pub task_patience: &'static str,
+    /// The instance, once made.
+    pub instance: fn(&mut InstanceSettings),
+}
+
+impl Default for Scenery {
+    fn default() -> Self {
+        Self {
+            login: true,
+            connections: 1,
+            timeout: "5s",
+            recovery: "halt",
+            late_effect: "700ms",
+            lock_patience: "20s",
+            task_patience: "10s",
+            instance: |_| {},
+        }
+    }
+}
+
+/// The world of one row.
+pub struct Stage {
+    folder: TempDir,
+    cloud: Arc<Simulator>,
+    daemon: Option<Child>,
+    key: Secret,
+    pub observer: Observer,
+    watching: JoinHandle<()>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+impl Stage {
+    pub async fn set(scenery: &Scenery) -> Self {
+        keywheel::http::choose_cryptography();
+        let folder = tempfile::Builder::new().prefix("keywheel-faults-").tempdir().unwrap();
+        let mut instance = InstanceSettings::new(INSTANCE, INITIAL);
+        (scenery.instance)(&mut instance);
+        let settings = Settings {
+            credentials: vec![Credential {
+                secret_id: SECRET_ID.to_owned(),
+                secret_key: Secret::new(SECRET_KEY.to_owned()),
+                token: None,
+            }],
+            instances: vec![instance],
+            task: TaskSettings { shortest: TASK, longest: TASK },
+            ..Settings::default()
+        };
+        let cloud = Arc::new(Simulator::start(settings).await.unwrap());
+        let key = SealingKey::generate(&mut rand::rng());
+        let (ledger, sink) = (folder.path().join("ledger.db"), folder.path().join("sinks/orders"));
+        let observer = Observer::new(Arc::clone(&cloud), SealingKey::parse(&key).unwrap(), ledger, sink);
+        let watching = tokio::spawn(observer.clone().watch());
+        let stage = Self { folder, cloud, daemon: None, key, observer, watching };
+        fs::create_dir(stage.path("sinks")).unwrap();
+        stage.write("hook-works", "");
+        stage.write("sealing-key", stage.key.expose());
+        stage.write("secret-id", SECRET_ID);
+        stage.write("secret-key", SECRET_KEY);
+        stage.write("orders.initial", INITIAL);
+        stage.write("keywheel.toml", &stage.configuration(scenery));
+        stage
+    }
+
+    fn configuration(&self, scenery: &Scenery) -> String {
+        let folder = self.folder.path().display();
+        let endpoint = self.cloud.endpoint();
+        let login = match self.cloud.login_address(INSTANCE).filter(|_| scenery.login) {
+            Some(address) => {
+                let connections = scenery.connections;
+                format!(r#"login = {{ url = "redis://{address}", connections = {connections}, timeout = "1s" }}"#)
+            }
+            None => String::new(),
+        };
+        let Scenery { timeout, recovery, late_effect, lock_patience, task_patience, .. } = scenery;
+        format!(
+            r#"[daemon]
+ledger         = "sqlite://{folder}/ledger.db"
+sealing-key    = {{ file = "{folder}/sealing-key" }}
+control-socket = "{folder}/control.sock"
+
+[limits]
+usual-task-time = "100ms"
+task-patience   = "{task_patience}"
+proof-patience  = "2s"
+late-effect     = "{late_effect}"
+lock-patience   = "{lock_patience}"
+call-backoff    = {{ first = "100ms", longest = "300ms" }}
+look-backoff    = {{ first = "50ms", longest = "200ms" }}
+outlet-backoff  = {{ first = "50ms", longest = "200ms" }}
+
+[providers.shop]
+kind        = "tencent"
+region      = "ap-guangzhou"
+endpoint    = "{endpoint}"
+timeout     = "{timeout}"
+credentials = {{ source = "static", secret-id = {{ file = "{folder}/secret-id" }}, secret-key = {{ file = "{folder}/secret-key" }} }}
+
+[sinks.orders]
+kind = "file"
+path = "{folder}/sinks/orders"
+
+[hooks.tell]
+kind = "command"
+argv = ["/bin/sh", "-c", "echo $KEYWHEEL_GENERATION >> {folder}/told; test -e {folder}/hook-works"]
+
+[targets.{TARGET}]
+provider = "shop"
+instance = "{INSTANCE}"
+adopt    = {{ file = "{folder}/orders.initial" }}
+recovery = "{recovery}"
+sinks    = ["orders"]
+hooks    = ["tell"]
+{login}
+"#
+        )
+    }
+
+    /// A file only this user can read, as keywheel insists.
+    fn write(&self, name: &str, text: &str) {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(self.path(name));
+        file.unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn cloud(&self) -> &Simulator {
+        &self.cloud
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Changes the instance.
+    pub async fn change(&self, change: InstanceChange) {
+        self.cloud.change(Change::of(INSTANCE, change)).await.unwrap();
+    }
+
+    /// Starts `keywheel run`; its log goes to a file in the folder.
+    pub fn start_daemon(&mut self) {
+        let mut command = self.program(&["run"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log(&self.path("daemon.log")));
+        self.daemon = Some(command.kill_on_drop(true).spawn().unwrap());
+    }
+
+    fn program(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(words).arg("--config").arg(self.path("keywheel.toml")).env("KEYWHEEL_LOG", "debug");
+        command
+    }
+
+    /// The words of `keywheel run`, for somebody else to start.
+    pub fn daemon_words(&self) -> Vec<String> {
+        let config = self.path("keywheel.toml").display().to_string();
+        vec![PROGRAM.to_owned(), "run".to_owned(), "--config".to_owned(), config]
+    }
+
+    /// A verb that ends by itself: its exit status and what it printed.
+    pub async fn ask(&self, words: &[&str], input: &str) -> (i32, String) {
+        let mut command = self.program(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // A verb that reads nothing may have ended by now.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("the verb ends").unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap_or(-1), said)
+    }
+
+    /// Waits until generation 1 is taken in and delivered.
+    pub async fn adopted(&self) -> Result<(), String> {
+        self.until_recorded("adopted", |it| it.label == Label::Settled && it.generation.0 == 1).await?;
+        self.until("generation 1 is delivered", async || self.observer.in_sink()).await?;
+        self.observer.look_at_sink();
+        Ok(())
+    }
+
+    /// Asks the daemon for a rotation, as soon as it listens.
+    pub async fn rotate(&self) -> Result<(), String> {
+        self.until("the daemon takes `rotate`", async || {
+            let control = Control::connect(&self.path("control.sock")).await.ok().flatten()?;
+            control.rotate(&TARGET.parse().unwrap(), None).await.ok()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// What the ledger says of the target without being asked in keywheel's words.
+    pub async fn projection(&self) -> Option<Projection> {
+        let reader = Reader::open(&self.path("ledger.db"), Some(&SealingKey::parse(&self.key).unwrap())).ok()?;
+        reader.listing().await.ok()?.pop().map(|listing| listing.projection)
+    }
+
+    /// Waits until the projection is as wanted.
+    pub async fn until_recorded(&self, what: &str, wanted: impl Fn(&Projection) -> bool) -> Result<Projection, String> {
+        self.until(what, async || self.projection().await.filter(|projection| wanted(projection))).await
+    }
+
+    /// Waits until there is something.
+    pub async fn until<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> Result<T, String> {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = look().await {
+                return Ok(found);
+            }
+            if began.elapsed() > PATIENCE {
+                let last = self.projection().await;
+                return Err(format!("it did not come to this: {what}; the ledger's last word: {last:?}"));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How many calls of an action the cloud let through.
+    pub fn calls(&self, action: &str) -> usize {
+        self.cloud.calls().get(action).map_or(0, |calls| calls.accepted.len())
+    }
+
+    /// Ends the row: the last looks, and all there is to know where something was broken.
+    pub async fn end(mut self, how: Result<String, String>) -> Result<Ending, Broken> {
+        self.observer.look_at_sink();
+        self.observer.look_at_ledger("at the end").await;
+        self.observer.audit().await;
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill().await;
+        }
+        let mut what = self.observer.broken();
+        let how = how.unwrap_or_else(|wrong| {
+            what.push(wrong);
+            String::new()
+        });
+        if what.is_empty() {
+            let total: usize = self.cloud.calls().values().map(|calls| calls.accepted.len()).sum();
+            let calls = format!(
+                "{} changes, {total} calls",
+                self.calls("ModifyInstancePassword") + self.calls("ResetPassword")
+            );
+            return Ok(Ending { how, calls });
+        }
+        let history = self.ask(&["history", TARGET], "").await.1;
+        let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
+        let told = fs::read_to_string(self.path("told")).unwrap_or_default();
+        let record = format!("{history}\n--- log\n{log}\n--- hook told: {}", told.replace('\n', " "));
+        Err(Broken { what, record })
+    }
+}
+
+/// A log that several processes append to.
+pub fn log(path: &Path) -> fs::File {
+    OpenOptions::new().append(true).create(true).open(path).unwrap()
+}
