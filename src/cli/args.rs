@@ -1,7 +1,7 @@
 //! What a person may type. The help texts teach: each verb says what it does, what it changes, and how it ends.
 
 use crate::name::{PolicyName, TargetName};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -171,7 +171,7 @@ pub struct Adopt {
 
 /// `recover`
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("how").required(true)))]
+#[command(group(ArgGroup::new("how").required(true).multiple(false)))]
 pub struct Recover {
     /// Which target
     pub target: TargetName,

@@ -2,9 +2,10 @@
 
 use super::Exit;
 use super::args;
-use super::output::{print_line, print_table, table};
+use super::output::{addressed, counted, print_line, print_table, table, wrapped};
 use super::scene::Scene;
 use crate::assemble;
+use crate::config::Finding;
 use crate::driver::Target;
 use crate::fault::{Fault, Kind};
 use crate::ledger::sqlite::Reader;
@@ -16,6 +17,15 @@ use std::path::Path;
 
 /// How many targets are tried at the same time.
 const AT_ONCE: usize = 16;
+
+fn warn(warning: &Finding) {
+    wrapped(&format!("warning: {warning}"), 0).iter().for_each(|line| anstream::eprintln!("{line}"));
+}
+
+/// What to do, with the target's name in the commands.
+fn advice(place: &str, fault: &Fault) -> String {
+    place.parse().map_or_else(|_| fault.next_step.clone(), |target| addressed(&fault.next_step, &target))
+}
 
 /// Something that would fail, and where.
 struct Found {
@@ -30,25 +40,28 @@ struct Found {
 pub async fn check(config: &Path, args: &args::Check) -> Result<Exit, Fault> {
     let scene = Scene::read(config)?;
     let targets = scene.selected(&args.targets)?;
-    for warning in scene.warnings() {
-        anstream::eprintln!("warning: {warning}");
-    }
     if args.offline {
-        print_line(&format!("{}: {} targets, nothing wrong with the configuration", config.display(), targets.len()));
+        scene.warnings().iter().for_each(warn);
+        print_line(&format!(
+            "{}: {}, nothing wrong with the configuration",
+            config.display(),
+            counted(targets.len(), "target")
+        ));
         return Ok(Exit::Well);
     }
+    scene.timely_warnings().await.into_iter().for_each(warn);
     let found = find(&scene, &targets).await;
     if found.is_empty() {
-        print_line(&format!("{} targets checked: nothing would fail. Nothing was changed.", targets.len()));
+        print_line(&format!("{} checked: nothing would fail. Nothing was changed.", counted(targets.len(), "target")));
         return Ok(Exit::Well);
     }
     let mut rows = table(["WHERE", "WHAT WOULD FAIL", "WHAT TO DO"]);
     for Found { place, fault } in &found {
-        rows.add_row(vec![place.clone(), fault.what.clone(), fault.next_step.clone()]);
+        rows.add_row(vec![place.clone(), fault.what.clone(), advice(place, fault)]);
     }
     print_table(&rows);
     print_line("");
-    print_line(&format!("{} findings. Nothing was changed.", found.len()));
+    print_line(&format!("{}. Nothing was changed.", counted(found.len(), "finding")));
     Ok(Exit::Attention)
 }
 

@@ -80,7 +80,8 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                     journal.write(until, &why.to_string()).await?;
                 }
                 if why.is_alarming() && alarmed.as_ref() != Some(&why) {
-                    tracing::warn!(%why, "keywheel waits, and a person should know");
+                    let rotation = journal.rotation().map(|id| id.to_string()).unwrap_or_default();
+                    tracing::warn!(rotation, %why, "keywheel waits, and a person should know");
                     alarmed = Some(why.clone());
                 }
                 if !short {
