@@ -220,10 +220,10 @@ pub enum Key {
 #[cfg(feature = "simulator")]
 #[derive(Debug, Args)]
 pub struct Simulate {
-    /// Where to listen; loopback only
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9470")]
-    pub listen: SocketAddr,
-    /// A TOML file with its credentials, instances and faults; without it one instance is made up and printed
+    /// Where to listen; loopback only. Without it, where the world's file says, else 127.0.0.1:9470
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// A TOML file with its credentials, instances and faults; without it a key and one instance are made up and printed
     #[arg(long, value_name = "FILE")]
     pub world: Option<PathBuf>,
 }
