@@ -112,6 +112,9 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                 if driver.stop.is_cancelled() {
                     return journal.write(now, "keywheel stopped here and goes on when it starts again").await;
                 }
+                if driver.has_let_go(&target.name) {
+                    return journal.write(now, "taken out of the configuration in mid-rotation").await;
+                }
                 let rotation = journal.rotation().map(|id| id.to_string()).unwrap_or_default();
                 let span = tracing::info_span!("act", rotation);
                 act::perform(tools, target, &mut journal, &mut memory, act).instrument(span).await?;
