@@ -133,7 +133,11 @@ async fn try_logins(probe: &dyn Probe, passwords: &[Secret]) -> Option<Fault> {
         met = match probe.login(password).await {
             Login::Accepted => return None,
             Login::Refused => {
-                let which = if passwords.len() > 1 { "each password that may be live" } else { "the current password" };
+                let which = if passwords.len() > 1 {
+                    "each password that may be live"
+                } else {
+                    "the password that keywheel takes for current"
+                };
                 Some(Fault::new(Kind::LoginRefused, format!("{route} refuses {which}")))
             }
             Login::Mixed => {
