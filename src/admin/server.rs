@@ -111,17 +111,16 @@ fn understand(target: &str, verb: &str, by: By, body: &[u8]) -> Result<(TargetNa
     let target: TargetName =
         target.parse().map_err(|bad: crate::name::BadName| Fault::new(Kind::Usage, bad.to_string()))?;
     // serde_json's messages name keys and positions of the request, and never quote a string value of a known key.
-    let request: Request = if body.is_empty() {
+    let mut request: Request = if body.is_empty() {
         Request::default()
     } else {
         serde_json::from_slice(body).map_err(|error| {
             Fault::new(Kind::Usage, format!("the request is not understood at column {}", error.column()))
         })?
     };
-    let password = || {
-        let text = request.password.clone().filter(|text| !text.is_empty());
-        text.map(Secret::new).ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"))
-    };
+    // Taken at once, so that it is wiped whatever the verb does with it.
+    let given = request.password.take().filter(|text| !text.is_empty()).map(Secret::new);
+    let password = || given.ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"));
     let wish = match verb {
         "rotate" => Wish::Rotate { by, reason: request.reason },
         "adopt" => Wish::Adopt { by, password: password()? },

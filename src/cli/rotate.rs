@@ -42,7 +42,11 @@ pub async fn rotate(scene: &Scene, args: &args::Rotate) -> Result<Exit, Fault> {
         let wish = Wish::Rotate { by: operator(), reason: args.reason.clone() };
         if let Err(fault) = alone.command(target, wish).await {
             complain(target, &fault);
-            refused.push(target.clone());
+            // No daemon finishes what an earlier command left open: this one does.
+            let snapshot = scene.snapshot(target).await?;
+            if snapshot.rotation.is_none() || snapshot.halt.is_some() {
+                refused.push(target.clone());
+            }
         }
     }
     let asked: Vec<TargetName> = targets.into_iter().filter(|target| !refused.contains(target)).collect();

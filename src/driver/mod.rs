@@ -158,7 +158,8 @@ impl Driver {
         self.refuse_commands();
     }
 
-    /// Replaces the fleet. Turns under way finish with the hands they began with.
+    /// Replaces the fleet. Turns under way go on with the hands they began with; those of targets that are no longer named end before their
+    /// next act.
     ///
     /// # Errors
     /// When the ledger cannot enlist it; the old fleet stays.
@@ -252,6 +253,11 @@ impl Driver {
             tracing::error!(target = %name, %fault, retry_in = ?wait, "the turn could not go on; nothing was sent after this");
         }
         kept_off.insert(name, (self.tools.clock.now() + wait, times + 1));
+    }
+
+    /// Whether the target was taken out of the configuration: its turn ends before its next act.
+    fn has_let_go(&self, target: &TargetName) -> bool {
+        !self.fleet.read().unwrap_or_else(PoisonError::into_inner).contains_key(target)
     }
 
     fn take_commands(&self, target: &TargetName) -> Vec<Command> {
