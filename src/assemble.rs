@@ -100,7 +100,7 @@ pub fn fleet(config: &Config, up_since: Moment) -> Result<Fleet, Fault> {
         let target = Target {
             name: name.clone(),
             address: target.address.clone(),
-            instance_key: format!("{}/{}", target.provider, target.address.instance),
+            instance_key: format!("{}/{}", config.providers[&target.provider].place(), target.address.instance),
             settings: plan_settings(config, target, up_since),
             hands,
         };

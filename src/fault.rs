@@ -121,7 +121,7 @@ impl Kind {
             Self::Unreachable => "check the network path, the proxy settings and the endpoint",
             Self::Unanswered => "nothing; keywheel finds out by evidence what became of the call",
             Self::OldPasswordWrong => {
-                "somebody else changed the password: run `keywheel recover TARGET --set` with the one that works, or set recovery = \"reset\""
+                "run `keywheel recover TARGET --set` with the password that works, or set recovery = \"reset\""
             }
             Self::RuleViolated => "compare the policy with the instance's own password policy",
             Self::TaskFailed => {

@@ -242,7 +242,7 @@ fn the_shipped_files_can_be_used() {
     assert_eq!(minimal.targets.len(), 1);
     assert_eq!(load(Path::new("config/minimal.toml"), &[]).warnings, []);
     let Provider::Tencent(stand_in) = &shipped("demo.toml").providers[&"stand-in".parse().unwrap()];
-    assert_eq!(stand_in.endpoint.as_ref().unwrap().as_str(), "http://127.0.0.1:9480/");
+    assert_eq!(stand_in.endpoint.as_ref().unwrap().as_str(), "http://127.0.0.1:9470/");
 }
 
 /// What the reference shows as defaults is what the code does without them.

@@ -184,6 +184,18 @@ async fn auto_finds_the_form_that_works_and_remembers_it() {
 }
 
 #[tokio::test]
+async fn a_password_that_becomes_live_between_two_forms_does_not_change_the_form() {
+    let forms = tencent_forms("crs-1", "root", true);
+    let (refused, let_in): (Script, Script) = (vec![NOAUTH, WRONGPASS], vec![NOAUTH, OK, PONG]);
+    for (third, form) in [(&let_in, &forms[0]), (&refused, &forms[1])] {
+        let port = scripted(vec![refused.clone(), let_in.clone(), third.clone()]);
+        let probe = plain(port, forms.clone());
+        assert_eq!(probe.login(&secret("pw")).await, Login::Accepted);
+        assert_eq!(probe.form(), form);
+    }
+}
+
+#[tokio::test]
 async fn a_changed_password_is_seen_at_once() {
     let server = Server::start("");
     let probe = plain(server.port, vec![LoginForm::Password]);

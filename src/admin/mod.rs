@@ -32,8 +32,8 @@ pub(crate) struct Request {
     pub(crate) all: bool,
 }
 
-/// What a request is answered with.
-#[derive(Debug, Serialize, Deserialize)]
+/// What a request is answered with. No `Debug`: what was done may be to say a password.
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Reply {
     /// It was done.

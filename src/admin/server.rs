@@ -16,6 +16,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -34,11 +35,12 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     }
 }
 
-/// Serves the socket until told to stop. A socket file that nobody listens on any more is replaced.
+/// Serves the socket until told to stop. A socket file that nobody listens on any more is replaced. The task that is returned ends when every
+/// answer is out and the socket's file is gone.
 ///
 /// # Errors
 /// `LedgerHeld` when another daemon listens there; `ConfigInvalid` when the path cannot be used.
-pub async fn serve(path: &FilePath, driver: Arc<Driver>, stop: CancellationToken) -> Result<(), Fault> {
+pub async fn serve(path: &FilePath, driver: Arc<Driver>, stop: CancellationToken) -> Result<JoinHandle<()>, Fault> {
     let listener = listen(path).await?;
     let routes = Router::new()
         .route(&format!("/{VERSION}/targets/{{target}}/{{verb}}"), post(obey))
@@ -46,7 +48,7 @@ pub async fn serve(path: &FilePath, driver: Arc<Driver>, stop: CancellationToken
         .with_state(driver);
     let service = routes.into_make_service_with_connect_info::<Peer>();
     let path = path.to_owned();
-    tokio::spawn(async move {
+    Ok(tokio::spawn(async move {
         let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {
             tracing::error!(%error, "the control socket failed");
@@ -54,8 +56,7 @@ pub async fn serve(path: &FilePath, driver: Arc<Driver>, stop: CancellationToken
         if let Err(error) = std::fs::remove_file(&path) {
             tracing::debug!(%error, "the control socket's file was gone already");
         }
-    });
-    Ok(())
+    }))
 }
 
 async fn listen(path: &FilePath) -> Result<UnixListener, Fault> {
@@ -110,17 +111,16 @@ fn understand(target: &str, verb: &str, by: By, body: &[u8]) -> Result<(TargetNa
     let target: TargetName =
         target.parse().map_err(|bad: crate::name::BadName| Fault::new(Kind::Usage, bad.to_string()))?;
     // serde_json's messages name keys and positions of the request, and never quote a string value of a known key.
-    let request: Request = if body.is_empty() {
+    let mut request: Request = if body.is_empty() {
         Request::default()
     } else {
         serde_json::from_slice(body).map_err(|error| {
             Fault::new(Kind::Usage, format!("the request is not understood at column {}", error.column()))
         })?
     };
-    let password = || {
-        let text = request.password.clone().filter(|text| !text.is_empty());
-        text.map(Secret::new).ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"))
-    };
+    // Taken at once, so that it is wiped whatever the verb does with it.
+    let given = request.password.take().filter(|text| !text.is_empty()).map(Secret::new);
+    let password = || given.ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"));
     let wish = match verb {
         "rotate" => Wish::Rotate { by, reason: request.reason },
         "adopt" => Wish::Adopt { by, password: password()? },

@@ -1,7 +1,7 @@
 //! What a person may type. The help texts teach: each verb says what it does, what it changes, and how it ends.
 
 use crate::name::{PolicyName, TargetName};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -171,7 +171,7 @@ pub struct Adopt {
 
 /// `recover`
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("how").required(true)))]
+#[command(group(ArgGroup::new("how").required(true).multiple(false)))]
 pub struct Recover {
     /// Which target
     pub target: TargetName,
@@ -220,10 +220,65 @@ pub enum Key {
 #[cfg(feature = "simulator")]
 #[derive(Debug, Args)]
 pub struct Simulate {
-    /// Where to listen; loopback only
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9470")]
-    pub listen: SocketAddr,
-    /// A TOML file with its credentials, instances and faults; without it one instance is made up and printed
+    /// Where to listen; loopback only. Without it, where the world's file says, else 127.0.0.1:9470
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// A TOML file with its credentials, instances and faults; without it a key and one instance are made up and printed
     #[arg(long, value_name = "FILE")]
     pub world: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// What the documents tell people to type.
+    #[test]
+    fn documented_command_lines_are_understood() {
+        for line in [
+            "run --config x.toml",
+            "check --offline a b",
+            "plan --for 30d --json a",
+            "rotate a b --reason because --wait",
+            "rotate --all --wait",
+            "status --json a",
+            "explain a",
+            "history a --json",
+            "history",
+            "adopt a",
+            "adopt a --from /p",
+            "recover a --show",
+            "recover a --set",
+            "recover a --reset",
+            "recover a --resume",
+            "recover --resume a",
+            "reveal a",
+            "generate --profile redis --count 3",
+            "generate --policy p",
+            "key new",
+            "key rotate --to /p",
+            "demo",
+            "simulate",
+            "simulate --listen 127.0.0.1:1 --world w.toml",
+        ] {
+            let words = ["keywheel"].into_iter().chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_ambiguous_is_refused() {
+        for line in
+            ["recover a", "recover --show", "recover a --show --set", "rotate", "rotate a --all", "adopt", "reveal"]
+        {
+            let words = ["keywheel"].into_iter().chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
 }

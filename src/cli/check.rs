@@ -2,13 +2,15 @@
 
 use super::Exit;
 use super::args;
-use super::output::{print_line, print_table, table};
+use super::output::{addressed, counted, print_line, print_table, table, wrapped};
 use super::scene::Scene;
 use crate::assemble;
+use crate::config::Finding;
 use crate::driver::Target;
 use crate::fault::{Fault, Kind};
 use crate::ledger::sqlite::Reader;
 use crate::name::TargetName;
+use crate::probe::Probe;
 use crate::rotation::answer::Login;
 use crate::secret::Secret;
 use futures_util::stream::{self, StreamExt};
@@ -16,6 +18,15 @@ use std::path::Path;
 
 /// How many targets are tried at the same time.
 const AT_ONCE: usize = 16;
+
+fn warn(warning: &Finding) {
+    wrapped(&format!("warning: {warning}"), 0).iter().for_each(|line| anstream::eprintln!("{line}"));
+}
+
+/// What to do, with the target's name in the commands.
+fn advice(place: &str, fault: &Fault) -> String {
+    place.parse().map_or_else(|_| fault.next_step.clone(), |target| addressed(&fault.next_step, &target))
+}
 
 /// Something that would fail, and where.
 struct Found {
@@ -30,25 +41,28 @@ struct Found {
 pub async fn check(config: &Path, args: &args::Check) -> Result<Exit, Fault> {
     let scene = Scene::read(config)?;
     let targets = scene.selected(&args.targets)?;
-    for warning in scene.warnings() {
-        anstream::eprintln!("warning: {warning}");
-    }
     if args.offline {
-        print_line(&format!("{}: {} targets, nothing wrong with the configuration", config.display(), targets.len()));
+        scene.warnings().iter().for_each(warn);
+        print_line(&format!(
+            "{}: {}, nothing wrong with the configuration",
+            config.display(),
+            counted(targets.len(), "target")
+        ));
         return Ok(Exit::Well);
     }
+    scene.timely_warnings().await.into_iter().for_each(warn);
     let found = find(&scene, &targets).await;
     if found.is_empty() {
-        print_line(&format!("{} targets checked: nothing would fail. Nothing was changed.", targets.len()));
+        print_line(&format!("{} checked: nothing would fail. Nothing was changed.", counted(targets.len(), "target")));
         return Ok(Exit::Well);
     }
     let mut rows = table(["WHERE", "WHAT WOULD FAIL", "WHAT TO DO"]);
     for Found { place, fault } in &found {
-        rows.add_row(vec![place.clone(), fault.what.clone(), fault.next_step.clone()]);
+        rows.add_row(vec![place.clone(), fault.what.clone(), advice(place, fault)]);
     }
     print_table(&rows);
     print_line("");
-    print_line(&format!("{} findings. Nothing was changed.", found.len()));
+    print_line(&format!("{}. Nothing was changed.", counted(found.len(), "finding")));
     Ok(Exit::Attention)
 }
 
@@ -99,38 +113,58 @@ async fn try_target(target: &Target, reader: Option<&Reader>, scene: &Scene) -> 
     for sink in target.hands.sinks.values() {
         faults.extend(sink.ready(&target.name).await.err());
     }
-    match (password(target, reader, scene).await, &target.hands.probe) {
-        (Ok(Some(password)), Some(probe)) => {
-            let route = probe.route();
-            match probe.login(&password).await {
-                Login::Accepted => {}
-                Login::Refused => {
-                    let what = format!("{route} refuses the password that keywheel takes for current");
-                    faults.push(Fault::new(Kind::LoginRefused, what));
-                }
-                Login::Mixed => faults
-                    .push(Fault::new(Kind::LoginRefused, format!("nodes behind {route} disagree about the password"))),
-                Login::PasswordFree => {
-                    faults.push(Fault::new(Kind::PasswordFree, format!("{route} lets anybody in without a password")))
-                }
-                Login::Unreachable { fault } => faults.push(fault),
-            }
-        }
-        (Ok(Some(_)), None) => {}
-        (Ok(None), _) => faults.push(
+    match (passwords(target, reader, scene).await, &target.hands.probe) {
+        (Ok(passwords), _) if passwords.is_empty() => faults.push(
             Fault::new(Kind::SecretUnreadable, "the password that works today is not known")
                 .advise(format!("run `keywheel adopt {}`, or set `adopt` in the configuration", target.name)),
         ),
+        (Ok(passwords), Some(probe)) => faults.extend(try_logins(probe.as_ref(), &passwords).await),
+        (Ok(_), None) => {}
         (Err(fault), _) => faults.push(fault),
     }
     faults
 }
 
-/// The current password out of the ledger; before adoption, the one the configuration refers to.
-async fn password(target: &Target, reader: Option<&Reader>, scene: &Scene) -> Result<Option<Secret>, Fault> {
-    let current = scene.standing(&target.name).await?.and_then(|standing| standing.current);
-    if let (Some(reader), Some(current)) = (reader, current) {
-        return reader.password(&target.name, current.generation).await.map(Some);
+/// One of these should be let in. What the last one, current, met is told.
+async fn try_logins(probe: &dyn Probe, passwords: &[Secret]) -> Option<Fault> {
+    let route = probe.route();
+    let mut met = None;
+    for password in passwords {
+        met = match probe.login(password).await {
+            Login::Accepted => return None,
+            Login::Refused => {
+                let which = if passwords.len() > 1 {
+                    "each password that may be live"
+                } else {
+                    "the password that keywheel takes for current"
+                };
+                Some(Fault::new(Kind::LoginRefused, format!("{route} refuses {which}")))
+            }
+            Login::Mixed => {
+                Some(Fault::new(Kind::LoginRefused, format!("nodes behind {route} disagree about the password")))
+            }
+            Login::PasswordFree => {
+                Some(Fault::new(Kind::PasswordFree, format!("{route} lets anybody in without a password")))
+            }
+            Login::Unreachable { fault } => Some(fault),
+        };
     }
-    (target.hands.adopt)().transpose()
+    met
+}
+
+/// What may be live, the newest first: the current password and, while a rotation is open, its candidate. Before adoption, the one the
+/// configuration refers to.
+async fn passwords(target: &Target, reader: Option<&Reader>, scene: &Scene) -> Result<Vec<Secret>, Fault> {
+    let Some(reader) = reader else {
+        return Ok((target.hands.adopt)().transpose()?.into_iter().collect());
+    };
+    let generations = scene.snapshot(&target.name).await?.candidates;
+    if generations.is_empty() {
+        return Ok((target.hands.adopt)().transpose()?.into_iter().collect());
+    }
+    let mut passwords = Vec::with_capacity(generations.len());
+    for &generation in generations.iter().rev() {
+        passwords.push(reader.password(&target.name, generation).await?);
+    }
+    Ok(passwords)
 }

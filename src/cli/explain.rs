@@ -3,11 +3,11 @@
 use super::Exit;
 use super::args;
 use super::history::{describe, proven};
-use super::output::{bold, local, print_line, print_table, table};
+use super::output::{addressed, bold, local, print_line, table};
 use super::scene::Scene;
 use crate::driver::Snapshot;
 use crate::fault::Fault;
-use crate::moment::show_span;
+use crate::moment::{Moment, show_span};
 use crate::name::Generation;
 use crate::rotation::state::Label;
 use crate::rotation::why::from_now;
@@ -30,11 +30,14 @@ pub async fn explain(scene: &Scene, args: &args::One) -> Result<Exit, Fault> {
     };
     let when = |moment| format!("{} ({})", local(moment, zone), from_now(moment, now));
     match snapshot.until {
-        Some(until) => fact("next", format!("{}: {}", when(until), snapshot.why)),
-        None => fact("next", snapshot.why.clone()),
-    }
-    if let Some(fault) = &snapshot.halt {
-        fact("what to do", fault.next_step.clone());
+        Some(until) => fact("next", format!("{}: {}", when(until), addressed(&snapshot.why, &snapshot.target))),
+        None => match &snapshot.halt {
+            Some(fault) => {
+                fact("halted", fault.what.clone());
+                fact("what to do", addressed(&fault.next_step, &snapshot.target));
+            }
+            None => fact("next", addressed(&snapshot.why, &snapshot.target)),
+        },
     }
     match (snapshot.generation, snapshot.proof) {
         (Some(generation), Some((proof, at))) => {
@@ -78,10 +81,21 @@ async fn tell_lately(scene: &Scene, args: &args::One) -> Result<(), Fault> {
     if rows.is_empty() {
         return Ok(());
     }
+    print_line("");
     print_line(&bold("lately"));
     let mut lately = table(["", ""]);
-    for row in rows.iter().skip(rows.len().saturating_sub(LATELY)) {
-        lately.add_row(vec![format!("  {}", local(row.event.at, scene.zone(&args.target))), describe(&row.event.what)]);
+    let mut told: Vec<(Moment, String, usize)> = Vec::new();
+    for row in &rows {
+        let text = addressed(&describe(&row.event.what), &args.target);
+        match told.last_mut() {
+            // What repeats itself is told once, as of the last time.
+            Some((at, last, times)) if *last == text => (*at, *times) = (row.event.at, *times + 1),
+            Some(_) | None => told.push((row.event.at, text, 1)),
+        }
+    }
+    for (at, text, times) in told.iter().skip(told.len().saturating_sub(LATELY)) {
+        let often = if *times > 1 { format!(" ({times} times)") } else { String::new() };
+        lately.add_row(vec![format!("  {}", local(*at, scene.zone(&args.target))), format!("{text}{often}")]);
     }
     print_facts(&lately);
     Ok(())
@@ -89,9 +103,9 @@ async fn tell_lately(scene: &Scene, args: &args::One) -> Result<(), Fault> {
 
 /// A table of two columns without its empty header.
 fn print_facts(facts: &comfy_table::Table) {
-    let mut facts = facts.clone();
-    facts.set_header(Vec::<String>::new());
-    print_table(&facts);
+    for line in facts.lines().skip(1) {
+        print_line(line.trim_end());
+    }
 }
 
 fn headline(snapshot: &Snapshot) -> String {

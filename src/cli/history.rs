@@ -2,7 +2,7 @@
 
 use super::Exit;
 use super::args;
-use super::output::{local, print_line, print_table, table};
+use super::output::{addressed, local, print_line, print_table, table};
 use super::scene::Scene;
 use crate::fault::{Fault, Kind};
 use crate::ledger::Row;
@@ -32,14 +32,18 @@ pub async fn history(scene: &Scene, args: &args::History) -> Result<Exit, Fault>
         }
         return Ok(Exit::Well);
     }
-    let mut table = table(["WHEN", "TARGET", "ROTATION", "WHAT"]);
+    let mut table = match args.target {
+        Some(_) => table(["WHEN", "ROTATION", "WHAT"]),
+        None => table(["WHEN", "TARGET", "ROTATION", "WHAT"]),
+    };
     for (target, row) in &rows {
-        table.add_row(vec![
-            local(row.event.at, scene.zone(target)),
-            target.to_string(),
-            short_id(row),
-            describe(&row.event.what),
-        ]);
+        let mut cells = vec![local(row.event.at, scene.zone(target))];
+        if args.target.is_none() {
+            cells.push(target.to_string());
+        }
+        cells.push(short_id(row));
+        cells.push(addressed(&describe(&row.event.what), target));
+        table.add_row(cells);
     }
     print_table(&table);
     Ok(Exit::Well)

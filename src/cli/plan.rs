@@ -2,13 +2,13 @@
 
 use super::Exit;
 use super::args;
-use super::output::{bold, local, print_line, print_table, table};
+use super::output::{bold, counted, local, print_line, print_table, table, wrapped};
 use super::scene::Scene;
 use crate::fault::{Fault, Kind};
 use crate::moment::{Moment, Slot, show_span};
 use crate::name::{ProviderName, TargetName};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The busiest stretch of this length is reported per provider.
@@ -31,16 +31,28 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     if args.json {
         return print_json(scene, &planned);
     }
-    let mut rows = table(["WHEN", "IN", "TARGET", "PROVIDER", "START UNTIL"]);
+    // What is the same in every row stands in the header, or in the lines below, so that a row fits a narrow screen.
+    let zones: BTreeSet<&str> = planned.iter().map(|item| scene.zone(&item.target).name()).collect();
+    let one_zone = zones.iter().next().filter(|_| zones.len() == 1);
+    let when = one_zone.map_or_else(|| "WHEN".to_owned(), |zone| format!("WHEN ({zone})"));
+    let one_provider = planned.windows(2).all(|pair| pair[0].provider == pair[1].provider);
+    let mut rows = match one_provider {
+        true => table([when.as_str(), "IN", "TARGET", "START UNTIL"]),
+        false => table([when.as_str(), "IN", "TARGET", "START UNTIL", "PROVIDER"]),
+    };
     for item in &planned {
         let zone = scene.zone(&item.target);
-        rows.add_row(vec![
-            format!("{} {zone}", local(item.slot.due, zone)),
+        let due = local(item.slot.due, zone);
+        let mut row = vec![
+            if one_zone.is_some() { due } else { format!("{due} {zone}") },
             if item.slot.due <= now { "now".to_owned() } else { show_span(item.slot.due.since(now)) },
             item.target.to_string(),
-            item.provider.to_string(),
             local(item.slot.closes, zone),
-        ]);
+        ];
+        if !one_provider {
+            row.push(item.provider.to_string());
+        }
+        rows.add_row(row);
     }
     if planned.is_empty() {
         print_line(&format!("Nothing is planned for the next {}.", show_span(args.span)));
@@ -50,14 +62,15 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     print_line("");
     print_line(&bold("Quota"));
     for (provider, load) in loads(scene, &planned) {
-        print_line(&format!(
-            "  {provider}: {} rotations; the busiest {} has {}, which take {} of the {} requests/s the provider allows",
-            load.rotations,
-            show_span(STRETCH),
+        let text = format!(
+            "{provider}: {} in all and {} in the busiest {}, which the provider's {} requests/s allow within {}",
+            counted(load.rotations, "rotation"),
             load.busiest,
-            show_span(load.takes()),
+            show_span(STRETCH),
             load.quota,
-        ));
+            show_span(load.takes()),
+        );
+        wrapped(&text, 2).iter().for_each(|line| print_line(line));
     }
     Ok(Exit::Well)
 }

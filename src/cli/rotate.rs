@@ -3,7 +3,7 @@
 use super::Exit;
 use super::alone::Alone;
 use super::args;
-use super::output::print_line;
+use super::output::{addressed, print_line};
 use super::run::Signals;
 use super::scene::{Scene, operator};
 use crate::admin::Control;
@@ -29,10 +29,10 @@ pub async fn rotate(scene: &Scene, args: &args::Rotate) -> Result<Exit, Fault> {
         let refused = ask_daemon(&control, &targets, args).await;
         let asked: Vec<TargetName> = targets.into_iter().filter(|target| !refused.contains(target)).collect();
         if !args.wait {
-            return Ok(if refused.is_empty() { Exit::Well } else { Exit::Attention });
+            return refusal(scene, &refused).await;
         }
         let exit = wait(scene, &asked, began).await?;
-        return Ok(if refused.is_empty() { exit } else { exit.max(Exit::Attention) });
+        return Ok(exit.max(refusal(scene, &refused).await?));
     }
     scene.start_logging("warn")?;
     anstream::eprintln!("no daemon runs: rotating here (Ctrl-C stops after the step under way; nothing is lost)");
@@ -41,14 +41,18 @@ pub async fn rotate(scene: &Scene, args: &args::Rotate) -> Result<Exit, Fault> {
     for target in &targets {
         let wish = Wish::Rotate { by: operator(), reason: args.reason.clone() };
         if let Err(fault) = alone.command(target, wish).await {
-            print_line(&format!("{target}: {fault}"));
-            refused.push(target.clone());
+            complain(target, &fault);
+            // No daemon finishes what an earlier command left open: this one does.
+            let snapshot = scene.snapshot(target).await?;
+            if snapshot.rotation.is_none() || snapshot.halt.is_some() {
+                refused.push(target.clone());
+            }
         }
     }
     let asked: Vec<TargetName> = targets.into_iter().filter(|target| !refused.contains(target)).collect();
     let exit = wait(scene, &asked, began).await;
     alone.finish().await?;
-    Ok(if refused.is_empty() { exit? } else { exit?.max(Exit::Attention) })
+    Ok(exit?.max(refusal(scene, &refused).await?))
 }
 
 async fn ask_daemon(control: &Control, targets: &[TargetName], args: &args::Rotate) -> Vec<TargetName> {
@@ -57,12 +61,25 @@ async fn ask_daemon(control: &Control, targets: &[TargetName], args: &args::Rota
         match control.rotate(target, args.reason.clone()).await {
             Ok(done) => print_line(&format!("{target}: {done}")),
             Err(fault) => {
-                print_line(&format!("{target}: {fault}"));
+                complain(target, &fault);
                 refused.push(target.clone());
             }
         }
     }
     refused
+}
+
+fn complain(target: &TargetName, fault: &Fault) {
+    anstream::eprintln!("{target}: {}", addressed(&fault.to_string(), target));
+}
+
+/// How a command ends that some targets refused: a halted one needs a person first.
+async fn refusal(scene: &Scene, refused: &[TargetName]) -> Result<Exit, Fault> {
+    let mut exit = Exit::Well;
+    for snapshot in scene.snapshots_of(refused).await? {
+        exit = exit.max(if snapshot.halt.is_some() { Exit::Halted } else { Exit::Attention });
+    }
+    Ok(exit)
 }
 
 /// Waits until each target is settled, ended without a change, or needs a person.
@@ -106,7 +123,8 @@ pub(super) async fn wait(scene: &Scene, targets: &[TargetName], began: Moment) -
 
 fn ending(snapshot: &Snapshot, began: Moment) -> Option<(String, Exit)> {
     if let Some(fault) = &snapshot.halt {
-        return Some((format!("halted. {fault}"), Exit::Halted));
+        let text = addressed(&fault.to_string(), &snapshot.target);
+        return Some((format!("halted. {text}"), Exit::Halted));
     }
     if snapshot.rotation.is_some() || snapshot.label == Label::Due {
         return None;

@@ -10,8 +10,13 @@ use crate::fault::Fault;
 use crate::systemd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
+
+/// How long the end waits for the last answers on the control socket.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Runs until told to stop.
 ///
@@ -22,7 +27,7 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
     let mut hang_up = listen(SignalKind::hangup())?;
     let scene = Scene::read(config)?;
     scene.start_logging("info")?;
-    for warning in scene.warnings() {
+    for warning in scene.timely_warnings().await {
         tracing::warn!("{warning}");
     }
     let ledger = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
@@ -31,7 +36,7 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
     let stop = CancellationToken::new();
     let tools = Tools { ledger, clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
     let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
-    admin::serve(&scene.config().daemon.control_socket, Arc::clone(&driver), stop.clone()).await?;
+    let serving = admin::serve(&scene.config().daemon.control_socket, Arc::clone(&driver), stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
     let working = tokio::spawn({
         let driver = Arc::clone(&driver);
@@ -52,7 +57,10 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
     tokio::pin!(working);
     loop {
         tokio::select! {
-            ended = &mut working => return finish(ended, alarm).await,
+            ended = &mut working => {
+                stop.cancel();
+                return finish(ended, alarm, serving).await;
+            }
             _ = hang_up.recv() => {
                 systemd::reloading();
                 match reload(config, &driver, &mut alarm).await {
@@ -71,7 +79,7 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
     systemd::stopping();
     stop.cancel();
     tokio::select! {
-        ended = &mut working => finish(ended, alarm).await,
+        ended = &mut working => finish(ended, alarm, serving).await,
         () = signals.stop() => {
             tracing::warn!("stopped at once; the next start goes on by evidence");
             Ok(Exit::Well)
@@ -79,8 +87,14 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
     }
 }
 
-async fn finish(ended: Result<Result<(), Fault>, tokio::task::JoinError>, alarm: Alarm) -> Result<Exit, Fault> {
+async fn finish(
+    ended: Result<Result<(), Fault>, JoinError>,
+    alarm: Alarm,
+    serving: JoinHandle<()>,
+) -> Result<Exit, Fault> {
     let silenced = alarm.stop().await;
+    // A client that does not read its answer does not keep the daemon from ending.
+    let _gone = tokio::time::timeout(FAREWELL, serving).await;
     match ended {
         Ok(outcome) => outcome.and(silenced).map(|()| Exit::Well),
         Err(defect) => Err(Fault::new(crate::fault::Kind::Bug, format!("the driver ended in a defect: {defect}"))),
@@ -96,7 +110,7 @@ fn wake(driver: &Arc<Driver>) -> Wake {
 /// Reads the configuration again. What the ledger, key and socket are stays until a restart.
 async fn reload(config: &Path, driver: &Arc<Driver>, alarm: &mut Alarm) -> Result<usize, Fault> {
     let scene = Scene::read(config)?;
-    for warning in scene.warnings() {
+    for warning in scene.timely_warnings().await {
         tracing::warn!("{warning}");
     }
     let fleet = assemble::fleet(scene.config(), scene.now())?;

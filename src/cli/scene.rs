@@ -53,6 +53,22 @@ impl Scene {
         &self.warnings
     }
 
+    /// The warnings that the ledger does not make pointless: a target that has a password needs no place to take one from. What a ledger that
+    /// cannot be read would say is said by whoever opens it next.
+    pub async fn timely_warnings(&self) -> Vec<&Finding> {
+        let mut timely = Vec::new();
+        for warning in &self.warnings {
+            let mut pointless = false;
+            for target in self.settings.keys().filter(|target| warning.key == format!("targets.{target}.adopt")) {
+                pointless |= self.standing(target).await.is_ok_and(|standing| standing.is_some());
+            }
+            if !pointless {
+                timely.push(warning);
+            }
+        }
+        timely
+    }
+
     /// The clock.
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
@@ -167,9 +183,17 @@ impl Scene {
     /// # Errors
     /// As for [`Scene::snapshot`].
     pub async fn snapshots(&self, only: &[TargetName]) -> Result<Vec<Snapshot>, Fault> {
+        self.snapshots_of(&self.selected(only)?).await
+    }
+
+    /// Exactly these targets as of now.
+    ///
+    /// # Errors
+    /// As for [`Scene::snapshot`].
+    pub async fn snapshots_of(&self, targets: &[TargetName]) -> Result<Vec<Snapshot>, Fault> {
         let mut snapshots = Vec::new();
-        for target in self.selected(only)? {
-            snapshots.push(self.snapshot(&target).await?);
+        for target in targets {
+            snapshots.push(self.snapshot(target).await?);
         }
         Ok(snapshots)
     }

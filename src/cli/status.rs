@@ -2,7 +2,7 @@
 
 use super::Exit;
 use super::args;
-use super::output::{print_line, print_table, state, table};
+use super::output::{addressed, bold, is_wide, print_line, print_table, state, table, wrapped};
 use super::scene::Scene;
 use crate::driver::{Snapshot, age};
 use crate::fault::Fault;
@@ -40,28 +40,41 @@ fn exit(snapshots: &[Snapshot]) -> Exit {
 }
 
 fn show(snapshots: &[Snapshot], now: Moment) {
-    let mut table = table(["TARGET", "STATE", "GEN", "AGE", "NEXT", "SINKS", "WHY"]);
+    let mut short = table(["TARGET", "STATE", "GEN", "AGE", "NEXT", "SINKS"]);
+    let mut full = table(["TARGET", "STATE", "GEN", "AGE", "NEXT", "SINKS", "WHY"]);
+    let wide = is_wide(&full);
     for snapshot in snapshots {
         let holding = snapshot.sinks.iter().filter(|sink| sink.generation == snapshot.generation).count();
-        table.add_row(vec![
+        let mut row = vec![
             snapshot.target.to_string().into(),
             state(snapshot.label),
             snapshot.generation.map_or_else(|| "-".to_owned(), |generation| generation.to_string()).into(),
             age(snapshot, now).into(),
             snapshot.next_due.map_or_else(|| "-".to_owned(), |due| from_now(due, now)).into(),
             format!("{holding}/{}", snapshot.sinks.len()).into(),
-            why(snapshot).into(),
-        ]);
+        ];
+        short.add_row(row.clone());
+        row.push(why(snapshot).into());
+        full.add_row(row);
     }
-    print_table(&table);
+    if wide {
+        return print_table(&full);
+    }
+    print_table(&short);
+    for snapshot in snapshots.iter().filter(|snapshot| snapshot.wants_attention()) {
+        print_line("");
+        print_line(&bold(&format!("{} ({})", snapshot.target, snapshot.label.as_str())));
+        wrapped(&why(snapshot), 2).iter().for_each(|line| print_line(line));
+    }
 }
 
 fn why(snapshot: &Snapshot) -> String {
-    match (&snapshot.halt, snapshot.too_old_since) {
+    let why = match (&snapshot.halt, snapshot.too_old_since) {
         (Some(fault), _) => fault.to_string(),
         (None, Some(_)) => format!("the password is older than max-age; {}", snapshot.why),
         (None, None) => snapshot.why.clone(),
-    }
+    };
+    addressed(&why, &snapshot.target)
 }
 
 #[derive(Serialize)]
@@ -78,7 +91,6 @@ struct TargetReport<'a> {
     generation: Option<u64>,
     last_rotated: Option<String>,
     next_due: Option<String>,
-    rotation: Option<String>,
     sinks: Vec<SinkReport<'a>>,
 }
 
@@ -100,7 +112,6 @@ impl<'a> TargetReport<'a> {
             generation: snapshot.generation.map(|generation| generation.0),
             last_rotated: text(snapshot.last_rotated),
             next_due: text(snapshot.next_due),
-            rotation: snapshot.rotation.map(|rotation| rotation.to_string()),
             sinks: snapshot
                 .sinks
                 .iter()

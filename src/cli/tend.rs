@@ -80,12 +80,15 @@ pub async fn recover(scene: &Scene, args: &args::Recover) -> Result<Exit, Fault>
 /// # Errors
 /// When there is none, or the ledger cannot be opened.
 pub async fn reveal(scene: &Scene, target: &TargetName, all: bool) -> Result<Exit, Fault> {
-    scene.settings(target)?;
+    let doubtful = scene.snapshot(target).await?.candidates.len() > 1;
     let said = match scene.control().await? {
         Some(control) => control.reveal(target, all).await?,
         None => alone(scene, target, Wish::Reveal { by: operator(), all }).await?,
     };
     print_line(&said);
+    if doubtful && !all {
+        anstream::eprintln!("A newer password may be live already: `keywheel recover {target} --show` prints both.");
+    }
     Ok(Exit::Well)
 }
 

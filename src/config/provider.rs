@@ -39,6 +39,20 @@ impl Provider {
             Self::Tencent(_) => Profile::Tencent,
         }
     }
+
+    /// Where its instances are, whatever the provider is called and whoever asks: an instance's id names one instance there.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Tencent(tencent) => {
+                let site = match (&tencent.endpoint, tencent.site) {
+                    (Some(endpoint), _) => endpoint.authority(),
+                    (None, Site::China) => "china",
+                    (None, Site::International) => "international",
+                };
+                format!("tencent/{site}/{}", tencent.region)
+            }
+        }
+    }
 }
 
 /// `kind = "tencent"`.

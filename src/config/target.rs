@@ -250,12 +250,16 @@ pub(super) fn refuse_conflicts(
     targets: &BTreeMap<TargetName, Option<Target>>,
     around: &Surroundings<'_>,
 ) {
-    let mut accounts: BTreeMap<(&str, &str, &str), &str> = BTreeMap::new();
+    let place = |provider: &str| {
+        let known = provider.parse().ok().and_then(|name: ProviderName| around.providers.get(&name)?.as_ref());
+        known.map_or_else(|| provider.to_owned(), Provider::place)
+    };
+    let mut accounts: BTreeMap<(String, &str, &str), &str> = BTreeMap::new();
     let mut holders: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, entry) in section.entries_as_written() {
         // By what is written, so that a target with another problem is compared too.
         if let (Some(provider), Some(instance)) = (entry.text("provider"), entry.text("instance")) {
-            let account = (provider, instance, entry.text("account").unwrap_or(ACCOUNT));
+            let account = (place(provider), instance, entry.text("account").unwrap_or(ACCOUNT));
             if let Some(other) = accounts.insert(account, name) {
                 let what = format!("The target {} rotates the same account already", super::reading::shown(other));
                 entry.refuse("instance", refusal(what, "keep one of the two"));

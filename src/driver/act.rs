@@ -185,7 +185,13 @@ async fn prepare(
     }
     let instance = match memory.instance.take() {
         Some(instance) => instance,
-        None => target.hands.provider.inspect(&target.address).await?,
+        None => match target.hands.provider.inspect(&target.address).await {
+            Ok(instance) => instance,
+            Err(fault) if fault.retry == Retry::Never => {
+                return journal.note(tools.clock.now(), What::Halted { fault });
+            }
+            Err(fault) => return Err(fault),
+        },
     };
     let policy = match instance.password_policy {
         Some(rule) => {

@@ -21,7 +21,7 @@ use crate::fault::{Fault, Kind};
 use crate::ledger::Ledger;
 use crate::moment::Moment;
 use crate::name::{Generation, TargetName};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -55,6 +55,8 @@ pub struct Driver {
     commands: Mutex<HashMap<TargetName, Vec<Command>>>,
     busy: Mutex<HashMap<TargetName, Arc<Notify>>>,
     kept_off: Mutex<HashMap<TargetName, (Moment, u32)>>,
+    /// Targets whose settings may have changed since the ledger was told when they wake: each gets a turn, whatever it was told.
+    unseen: Mutex<BTreeSet<TargetName>>,
     /// Targets that may be due but are not in the fleet.
     strangers: AtomicUsize,
 }
@@ -71,6 +73,7 @@ impl Driver {
             commands: Mutex::default(),
             busy: Mutex::default(),
             kept_off: Mutex::default(),
+            unseen: Mutex::default(),
             strangers: AtomicUsize::new(0),
         })
     }
@@ -155,7 +158,8 @@ impl Driver {
         self.refuse_commands();
     }
 
-    /// Replaces the fleet. Turns under way finish with the hands they began with.
+    /// Replaces the fleet. Turns under way go on with the hands they began with; those of targets that are no longer named end before their
+    /// next act.
     ///
     /// # Errors
     /// When the ledger cannot enlist it; the old fleet stays.
@@ -163,6 +167,7 @@ impl Driver {
         let names: Vec<TargetName> = fleet.keys().cloned().collect();
         self.tools.ledger.enlist(&names, self.tools.clock.now()).await?;
         *self.fleet.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fleet);
+        *lock(&self.unseen) = names.into_iter().collect();
         self.wake.notify_one();
         Ok(())
     }
@@ -186,7 +191,9 @@ impl Driver {
 
     async fn enlist(&self) -> Result<(), Fault> {
         let names: Vec<TargetName> = self.fleet().keys().cloned().collect();
-        self.tools.ledger.enlist(&names, self.tools.clock.now()).await
+        self.tools.ledger.enlist(&names, self.tools.clock.now()).await?;
+        *lock(&self.unseen) = names.into_iter().collect();
+        Ok(())
     }
 
     async fn sweep(self: &Arc<Self>, turns: &mut JoinSet<(TargetName, Result<(), Fault>)>) -> Result<(), Fault> {
@@ -197,8 +204,10 @@ impl Driver {
         let asked: Vec<TargetName> = lock(&self.commands).keys().cloned().collect();
         let due = self.tools.ledger.due(now, self.turns_at_once + passed_over).await?;
         let kept_off = |name: &TargetName| lock(&self.kept_off).get(name).is_some_and(|(until, _)| now < *until);
-        let due = due.into_iter().filter(|name| !kept_off(name));
-        for name in asked.into_iter().chain(due) {
+        let free = self.turns_at_once.saturating_sub(turns.len());
+        let unseen: Vec<TargetName> = lock(&self.unseen).iter().take(free + passed_over).cloned().collect();
+        let by_time = due.into_iter().chain(unseen).filter(|name| !kept_off(name));
+        for name in asked.into_iter().chain(by_time) {
             if turns.len() >= self.turns_at_once {
                 break;
             }
@@ -206,6 +215,7 @@ impl Driver {
             if lock(&self.busy).contains_key(&name) {
                 continue;
             }
+            lock(&self.unseen).remove(&name);
             let poke = Arc::new(Notify::new());
             lock(&self.busy).insert(name.clone(), Arc::clone(&poke));
             let (driver, target) = (Arc::clone(self), Arc::clone(target));
@@ -243,6 +253,11 @@ impl Driver {
             tracing::error!(target = %name, %fault, retry_in = ?wait, "the turn could not go on; nothing was sent after this");
         }
         kept_off.insert(name, (self.tools.clock.now() + wait, times + 1));
+    }
+
+    /// Whether the target was taken out of the configuration: its turn ends before its next act.
+    fn has_let_go(&self, target: &TargetName) -> bool {
+        !self.fleet.read().unwrap_or_else(PoisonError::into_inner).contains_key(target)
     }
 
     fn take_commands(&self, target: &TargetName) -> Vec<Command> {

@@ -92,7 +92,7 @@ pub struct Target {
     pub name: TargetName,
     /// Which credential of which instance.
     pub address: Address,
-    /// `provider/instance`: two rotations with the same key never overlap.
+    /// The instance and where it is, whichever provider's name leads there: two rotations with the same key never overlap.
     pub instance_key: String,
     /// What decides its moves.
     pub settings: PlanSettings,

@@ -5,7 +5,7 @@ use super::command::{Command, Wish};
 use super::journal::Journal;
 use super::target::Target;
 use super::{Driver, Tools};
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, scrub};
 use crate::name::RotationId;
 use crate::rotation::answer::Login;
 use crate::rotation::event::{Proof, What};
@@ -27,19 +27,29 @@ const DECISIONS_AT_ONCE: u32 = 200;
 
 /// Gives the target its turn.
 pub(super) async fn take(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fault> {
-    let span = tracing::info_span!("turn", target = %target.name);
+    // At the level of errors, so that no filter takes the names off a line that is shown.
+    let span = tracing::error_span!("turn", target = %target.name);
     turn(driver, target, poke).instrument(span).await
 }
 
 async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fault> {
     let tools = &driver.tools;
     let commands = driver.take_commands(&target.name);
-    let Some(mut journal) = Journal::open(&*tools.ledger, target, tools.clock.now()).await? else {
-        for command in commands {
-            let held = Fault::new(Kind::ClaimLost, "another process works on this target");
-            let _unheard = command.answer.send(Err(held.advise("ask again in a moment")));
+    let opened = match Journal::open(&*tools.ledger, target, tools.clock.now()).await {
+        Ok(Some(journal)) => Ok(journal),
+        Ok(None) => {
+            Err(Fault::new(Kind::ClaimLost, "another process works on this target").advise("ask again in a moment"))
         }
-        return Ok(());
+        Err(fault) => Err(fault),
+    };
+    let mut journal = match opened {
+        Ok(journal) => journal,
+        Err(fault) => {
+            for command in commands {
+                let _unheard = command.answer.send(Err(fault.clone()));
+            }
+            return if fault.kind == Kind::ClaimLost { Ok(()) } else { Err(fault) };
+        }
     };
     for command in commands {
         obey(tools, target, &mut journal, command).await?;
@@ -80,7 +90,8 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                     journal.write(until, &why.to_string()).await?;
                 }
                 if why.is_alarming() && alarmed.as_ref() != Some(&why) {
-                    tracing::warn!(%why, "keywheel waits, and a person should know");
+                    let rotation = journal.rotation().map(|id| id.to_string()).unwrap_or_default();
+                    tracing::warn!(rotation, %why, "keywheel waits, and a person should know");
                     alarmed = Some(why.clone());
                 }
                 if !short {
@@ -111,8 +122,11 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                 if driver.stop.is_cancelled() {
                     return journal.write(now, "keywheel stopped here and goes on when it starts again").await;
                 }
+                if driver.has_let_go(&target.name) {
+                    return journal.write(now, "taken out of the configuration in mid-rotation").await;
+                }
                 let rotation = journal.rotation().map(|id| id.to_string()).unwrap_or_default();
-                let span = tracing::info_span!("act", rotation);
+                let span = tracing::error_span!("act", rotation);
                 act::perform(tools, target, &mut journal, &mut memory, act).instrument(span).await?;
             }
         }
@@ -143,8 +157,14 @@ async fn obey(tools: &Tools, target: &Target, journal: &mut Journal<'_>, command
     let verdict = match decide(tools, target, journal, wish).await {
         Ok((what, password, said)) => {
             let password = password.map(|password| (journal.state().standing.newest.following(), password));
-            journal.note_with(now, what, password)?;
-            journal.write(now, "asked to").await?;
+            let written = match journal.note_with(now, what, password) {
+                Ok(()) => journal.write(now, "asked to").await,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = written {
+                let _unheard = answer.send(Err(fault.clone()));
+                return Err(fault);
+            }
             Ok(said)
         }
         Err(fault) => Err(fault),
@@ -165,7 +185,11 @@ async fn decide(tools: &Tools, target: &Target, journal: &Journal<'_>, wish: Wis
             (None, Some(open)) => {
                 refuse(format!("rotation {} is under way", open.id), "`keywheel explain` says where it stands")
             }
-            (None, None) => Ok((What::Asked { by, reason }, None, "it rotates now".to_owned())),
+            (None, None) => {
+                // It is shown on terminals for years: on one line and without escapes.
+                let reason = reason.map(|reason| scrub(&reason, &[]));
+                Ok((What::Asked { by, reason }, None, "it rotates now".to_owned()))
+            }
         },
         Wish::Resume { by, allow_reset } => match &state.halt {
             Some(_) => Ok((What::Resumed { by, allow_reset }, None, "it goes on".to_owned())),

@@ -44,7 +44,7 @@ pub struct Projection {
     pub why: String,
     /// The current generation; 0 before adoption.
     pub generation: Generation,
-    /// The instance this target keeps busy while a rotation is open (`provider/instance`): no two targets may hold the same one.
+    /// The instance this target keeps busy while a rotation is open (its `instance_key`): no two targets may hold the same one.
     pub holds: Option<String>,
 }
 

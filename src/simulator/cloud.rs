@@ -155,6 +155,7 @@ impl Cloud {
             | Action::DescribeInstancePasswordPolicy => {
                 let world = read::World {
                     when: self.clock.now() - how.age,
+                    uptime: self.clock.uptime().saturating_sub(how.age),
                     region: &self.settings.region,
                     zone_hours: self.settings.zone_hours,
                 };

@@ -8,6 +8,7 @@ use super::task::Task;
 use crate::moment::Moment;
 use chrono::{FixedOffset, NaiveDateTime, Offset, TimeZone, Utc};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// How the cloud writes and reads times, in its own zone.
 const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
@@ -23,6 +24,8 @@ const IN_FLOW: i64 = 1;
 #[derive(Clone, Copy)]
 pub(super) struct World<'a> {
     pub(super) when: Moment,
+    /// The same moment as the cloud's own age.
+    pub(super) uptime: Duration,
     pub(super) region: &'a str,
     pub(super) zone_hours: i32,
 }
@@ -107,7 +110,7 @@ fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Ref
     let found: Vec<(&Instance, i64)> = state
         .instances
         .values()
-        .map(|instance| (instance, status(state, instance, world.when)))
+        .map(|instance| (instance, status(state, instance, world)))
         .filter(|(instance, status)| {
             let id = instance.settings.id.as_str();
             call.text("InstanceId").is_none_or(|wanted| wanted == id)
@@ -139,9 +142,10 @@ fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Ref
 /// `Type`s of cluster architecture (Tencent API document "DescribeInstances").
 const CLUSTERS: [i64; 8] = [4, 7, 9, 16, 18, 20, 22, 200];
 
-/// `Status` as it was: a running instance with a task in flight is in a flow.
-fn status(state: &State, instance: &Instance, when: Moment) -> i64 {
-    if instance.settings.status == 2 && is_changing(state, instance, when) { IN_FLOW } else { instance.settings.status }
+/// `Status` as it was: a running instance with a task in flight, ours or another process's, is in a flow.
+fn status(state: &State, instance: &Instance, world: World<'_>) -> i64 {
+    let held = world.uptime < instance.locked_until || is_changing(state, instance, world.when);
+    if instance.settings.status == 2 && held { IN_FLOW } else { instance.settings.status }
 }
 
 fn is_changing(state: &State, instance: &Instance, when: Moment) -> bool {

@@ -21,6 +21,7 @@ macro_rules! conformance {
             an_append_is_all_or_nothing
             claims_exclude_each_other_and_fences_grow
             one_instance_has_one_rotation
+            a_turn_that_outlives_its_target_keeps_nothing_busy
             due_is_ordered_and_bounded
             a_claimed_target_takes_nobodys_place
             a_target_nobody_enlisted_has_no_record
@@ -266,4 +267,18 @@ pub async fn many_appenders_at_once_leave_no_gap(store: &impl Store) {
         let last = ledger.password(&target, Generation(APPENDS)).await.unwrap();
         assert_eq!(last.expose(), format!("{target}/{APPENDS}"));
     }
+}
+
+pub async fn a_turn_that_outlives_its_target_keeps_nothing_busy(store: &impl Store) {
+    let ledger = store.open();
+    ledger.enlist(&names(&["old", "new"]), at(0)).await.unwrap();
+    let holding = Projection { holds: Some("shop/crs-1".to_owned()), ..projection(at(5)) };
+    let mut under_way = claim(&*ledger, "old").await;
+    under_way.append(&[asked(1, "x")], &holding).await.unwrap();
+    ledger.enlist(&names(&["new"]), at(2)).await.unwrap();
+    under_way.append(&[asked(3, "the end of its step")], &holding).await.unwrap();
+    drop(under_way);
+    assert_eq!(ledger.due(at(500), 9).await.unwrap(), names(&["new"]), "nobody drives it any more");
+    let mut successor = claim(&*ledger, "new").await;
+    successor.append(&[asked(4, "x")], &holding).await.expect("the instance is free");
 }

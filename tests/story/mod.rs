@@ -330,7 +330,7 @@ pub fn one_of_each() -> Vec<Event> {
         resumed(true),
         replaced(3),
         What::Revealed { by: operator(), generations: vec![generation(1), generation(2)] },
-        What::SinkLost { sink: "env".parse().unwrap() },
+        What::SinkLost { sink: "env".parse().expect("a name") },
     ];
     (0..).zip(whats).map(|(second, what)| at(second, what)).collect()
 }

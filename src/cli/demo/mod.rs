@@ -7,7 +7,7 @@ use super::output::{bold, print_line};
 use crate::fault::Fault;
 use crate::name::Generation;
 use crate::rotation::state::Label;
-use crate::simulator::{self, Change, InstanceChange, Step};
+use crate::simulator::{self, Step};
 use stage::{INITIAL, INSTANCE, Stage};
 use std::time::Duration;
 
@@ -87,8 +87,8 @@ async fn lock(stage: &mut Stage) -> Result<(), Fault> {
         "A lock, waited out",
         "Another operation holds the instance. Waiting burns no attempt, and the same password is sent again.",
     );
-    let lock = InstanceChange { lock: Some(LOCK), ..InstanceChange::default() };
-    stage.cloud().change(Change::of(INSTANCE, lock)).await.map_err(|error| stage.failed(&error.to_string()))?;
+    // The lock comes between the look at the instance and the call.
+    stage.cloud().script([Step::once("ModifyInstancePassword", simulator::Fault::LockFor { span: LOCK })]);
     stage.rotate().await?;
     stage.settled(Generation(3)).await?;
     stage.show_record().await

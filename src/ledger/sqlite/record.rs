@@ -135,8 +135,9 @@ pub(super) fn append(
     }
     let updated = connection
         .prepare_cached(
-            "UPDATE targets SET wake_at = ?2, label = ?3, why = ?4, generation = ?5, holds = ?6,
-                                head_seq = ?7, head_mac = ?8, base_seq = ?9, mac = ?10
+            // A turn that was under way when its target was taken out of the configuration does not wake it again, nor keep its instance.
+            "UPDATE targets SET wake_at = iif(retired, wake_at, ?2), label = ?3, why = iif(retired, why, ?4), generation = ?5,
+                                holds = iif(retired, NULL, ?6), head_seq = ?7, head_mac = ?8, base_seq = ?9, mac = ?10
              WHERE target = ?1",
         )?
         .execute(params![

@@ -1,0 +1,14 @@
+//! The built binary, driven as an operator drives it, against the stand-in cloud.
+
+#![cfg(feature = "simulator")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod check;
+mod keys;
+mod lifecycle;
+mod rotation;
+mod traces;
+mod verbs;
