@@ -75,6 +75,7 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
         config::Provider::Tencent(_) => Tencent::abilities_of(&target.address),
     };
     PlanSettings {
+        place: format!("{}/{}", target.address.instance, target.address.account),
         timetable: target.timetable.clone(),
         up_since,
         login: target.login.is_some(),

@@ -58,7 +58,11 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 /// # Errors
 /// Why it could not be done.
 pub fn start(cli: Cli) -> Result<cli::Exit, Fault> {
-    memory::keep_private();
+    if let Err(error) = memory::keep_private() {
+        anstream::eprintln!(
+            "keywheel: core dumps cannot be turned off ({error}): a crash may write passwords to the disk"
+        );
+    }
     http::choose_cryptography();
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Fault::new(Kind::Bug, format!("the runtime cannot be started: {error}")))?;

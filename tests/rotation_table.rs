@@ -311,6 +311,20 @@ fn deliveries_hooks_and_the_end() {
         Row("settled", plan(), delivered_both().then(1160, hook_told()), 1160, "record settled 2"),
         Row("halted: deliveries go on", plan(), proven().then(1146, halted()), 1147, "deliver 2 to a b"),
         Row("halted: nothing else does", plan(), delivered_both().then(1151, halted()), 1152, "wait never Halted"),
+        Row(
+            "the configuration names another instance",
+            Plan { place: "crs-2/root".to_owned(), ..plan() },
+            rest(),
+            10,
+            "record halted Misconfigured",
+        ),
+        Row(
+            "the same with a call on its way",
+            Plan { place: "crs-2/root".to_owned(), ..plan() },
+            sent(),
+            1130,
+            "record halted Misconfigured",
+        ),
         Row("a new sink gets current", Plan { sinks: vec!["new".parse().expect("a name")], ..plan() }, rest(), 10, "deliver 1 to new"),
     ]);
 }
@@ -326,7 +340,7 @@ fn illegal_events() {
     let halted_end = proven_story().delivered_all(1150, 2).then(1151, halted());
     let standing = fold(&halted_end).expect("legal").standing;
     let rows: Vec<(&str, Vec<Event>, What)> = vec![
-        ("adopting twice", rest(), What::Adopted { generation: generation(2), proof: Proof::Login, by: operator() }),
+        ("adopting twice", rest(), What::Adopted { generation: generation(2), proof: Proof::Login, by: operator(), place: PLACE.to_owned() }),
         ("a second rotation", begun(), began(9).clone()),
         ("a rotation while halted", rest().then(5, halted()), began(9)),
         ("a rotation before adoption", vec![], began(9)),
@@ -407,4 +421,13 @@ fn a_clock_that_is_set_back() {
             }
         }
     }
+}
+
+/// A person ends a doubt by giving the password that works. The call that is still out may make the candidate live after all, so it stays named
+/// until the next proof.
+#[test]
+fn a_candidate_that_may_still_become_live_stays_named() {
+    let story = sent().then(1130, unanswered()).then(1140, replaced(3));
+    let state = keywheel::rotation::fold(&story).expect("a legal story");
+    assert_eq!(state.candidates(), [generation(2), generation(3)]);
 }

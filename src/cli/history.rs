@@ -82,7 +82,7 @@ fn short_id(row: &Row) -> String {
 /// One event in words.
 pub fn describe(what: &What) -> String {
     match what {
-        What::Adopted { generation, proof, by } => {
+        What::Adopted { generation, proof, by, .. } => {
             format!("taken in as generation {generation}, {}, given by {}", proven(*proof), who(by))
         }
         What::Asked { by, reason } => format!("a rotation was asked for by {}{}", who(by), because(reason.as_ref())),
@@ -130,7 +130,7 @@ pub fn describe(what: &What) -> String {
             let numbers: Vec<String> = generations.iter().map(ToString::to_string).collect();
             format!("{} was shown generation {}", who(by), numbers.join(" and "))
         }
-        What::Replaced { generation, proof, by } => {
+        What::Replaced { generation, proof, by, .. } => {
             format!("{} gave the password that works: generation {generation}, {}", who(by), proven(*proof))
         }
     }

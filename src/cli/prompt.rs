@@ -1,5 +1,6 @@
 //! Reading a password from a person or a pipe, never from the command line.
 
+use super::run::Signals;
 use crate::fault::{Fault, Kind};
 use crate::secret::Secret;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
@@ -13,7 +14,24 @@ const LIMIT: u64 = 1_024;
 ///
 /// # Errors
 /// `Usage` when nothing is given.
-pub fn password(question: &str) -> Result<Secret, Fault> {
+pub async fn password(question: String) -> Result<Secret, Fault> {
+    let before = tcgetattr(std::io::stdin()).ok();
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        read = tokio::task::spawn_blocking(move || ask(&question)) => {
+            read.unwrap_or_else(|defect| Err(Fault::new(Kind::Bug, format!("reading the password ended in a defect: {defect}"))))
+        }
+        () = signals.stop() => {
+            // The terminal was quiet while it was asked; a shell that goes on must not stay so.
+            if let Some(before) = before {
+                let _gone = tcsetattr(std::io::stdin(), OptionalActions::Flush, &before);
+            }
+            Err(Fault::new(Kind::Stopping, "interrupted").advise("nothing was taken in; run it again"))
+        }
+    }
+}
+
+fn ask(question: &str) -> Result<Secret, Fault> {
     let input = std::io::stdin();
     let line = if input.is_terminal() {
         let mut screen = std::io::stderr();

@@ -21,7 +21,7 @@ pub async fn adopt(scene: &Scene, args: &args::Adopt) -> Result<Exit, Fault> {
     scene.settings(&args.target)?;
     let password = match &args.from {
         Some(path) => from_file(path)?,
-        None => prompt::password(&format!("Today's password of {}", args.target))?,
+        None => prompt::password(format!("Today's password of {}", args.target)).await?,
     };
     let said = match scene.control().await? {
         Some(control) => control.adopt(&args.target, &password).await?,
@@ -44,7 +44,7 @@ pub async fn recover(scene: &Scene, args: &args::Recover) -> Result<Exit, Fault>
     }
     let began = scene.now();
     if args.set {
-        let password = prompt::password(&format!("The password of {target} that works"))?;
+        let password = prompt::password(format!("The password of {target} that works")).await?;
         let said = match scene.control().await? {
             Some(control) => control.replace(target, &password).await?,
             None => alone(scene, target, Wish::Replace { by: operator(), password }).await?,

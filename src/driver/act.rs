@@ -3,12 +3,12 @@
 use super::Tools;
 use super::journal::Journal;
 use super::target::Target;
-use crate::fault::{Fault, Kind, Retry};
+use crate::fault::{Fault, Kind, Retry, scrub};
 use crate::name::{Generation, HookName, SinkName};
 use crate::password::Extra;
 use crate::provider::{Condition, Instance};
 use crate::rotation::Action;
-use crate::rotation::answer::{Call, Login};
+use crate::rotation::answer::{Call, Login, TaskStatus};
 use crate::rotation::event::{By, Proof, What};
 use crate::secret::Secret;
 use crate::sink::Document;
@@ -53,11 +53,18 @@ pub(super) async fn perform(
             place_call(tools, target, journal, memory, (call, candidate, previous)).await
         }
         Action::FindTask { from } => {
-            let found = target.hands.provider.find_task(&target.address, from, tools.clock.now()).await;
+            let found = match target.hands.provider.find_task(&target.address, from, tools.clock.now()).await {
+                Ok(Some((task, status))) => Ok(Some((task, without_passwords(tools, target, journal, status).await?))),
+                Ok(None) => Ok(None),
+                Err(fault) => Err(fault),
+            };
             note_look(tools, journal, found.map(|found| What::TaskSought { found }))
         }
         Action::PollTask(task) => {
-            let status = target.hands.provider.task(task).await;
+            let status = match target.hands.provider.task(task).await {
+                Ok(status) => Ok(without_passwords(tools, target, journal, status).await?),
+                Err(fault) => Err(fault),
+            };
             note_look(tools, journal, status.map(|status| What::TaskRead { status }))
         }
         Action::ReadMark => {
@@ -74,6 +81,21 @@ pub(super) async fn perform(
             Err(Fault::new(Kind::Bug, "a decision was taken for an act"))
         }
     }
+}
+
+/// A task's own words go into the record and the log. The provider took its credentials out of them; here go the passwords of this rotation.
+async fn without_passwords(
+    tools: &Tools,
+    target: &Target,
+    journal: &Journal<'_>,
+    status: TaskStatus,
+) -> Result<TaskStatus, Fault> {
+    let TaskStatus::Failed { message } = status else { return Ok(status) };
+    let mut known = Vec::new();
+    for generation in journal.state().candidates() {
+        known.push(tools.ledger.password(&target.name, generation).await?);
+    }
+    Ok(TaskStatus::Failed { message: scrub(&message, &known.iter().collect::<Vec<&Secret>>()) })
 }
 
 fn note_look(tools: &Tools, journal: &mut Journal<'_>, look: Result<What, Fault>) -> Result<(), Fault> {
@@ -124,7 +146,8 @@ async fn adopt(target: &Target) -> (Adoption, Option<Secret>) {
         },
     };
     let by = By::Configuration;
-    (Box::new(move |generation| What::Adopted { generation, proof, by }), Some(password))
+    let place = target.settings.place.clone();
+    (Box::new(move |generation| What::Adopted { generation, proof, by, place }), Some(password))
 }
 
 /// The instance, if a change may be asked for now.

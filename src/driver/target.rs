@@ -18,6 +18,8 @@ use std::sync::Arc;
 /// What of a target's configuration decides its moves. Needs no credentials: `status` and `plan` read it beside a running daemon.
 #[derive(Debug, Clone)]
 pub struct PlanSettings {
+    /// The instance and account it rotates, as one text.
+    pub place: String,
     /// When it is due.
     pub timetable: Timetable,
     /// Since when keywheel runs: `missed = "skip"` passes over what fell due before.
@@ -45,6 +47,7 @@ impl PlanSettings {
             Decision::PassOver { missed, next: _ } => (Some(missed), false),
         };
         Plan {
+            place: self.place.clone(),
             slot,
             may_start,
             login: self.login,

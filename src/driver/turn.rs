@@ -178,6 +178,7 @@ type Obeyed = (What, Option<Secret>, String);
 
 async fn decide(tools: &Tools, target: &Target, journal: &Journal<'_>, wish: Wish) -> Result<Obeyed, Fault> {
     let state = journal.state();
+    let place = target.settings.place.clone();
     let refuse = |what: String, next_step: &str| Err(Fault::new(Kind::Usage, what).advise(next_step));
     match wish {
         Wish::Rotate { by, reason } => match (&state.halt, &state.open) {
@@ -202,7 +203,7 @@ async fn decide(tools: &Tools, target: &Target, journal: &Journal<'_>, wish: Wis
             }
             let (generation, proof) = (state.standing.newest.following(), proof(target, &password).await?);
             Ok((
-                What::Adopted { generation, proof, by },
+                What::Adopted { generation, proof, by, place },
                 Some(password),
                 format!("taken in as generation {generation}"),
             ))
@@ -230,7 +231,7 @@ async fn decide(tools: &Tools, target: &Target, journal: &Journal<'_>, wish: Wis
         Wish::Replace { by, password } => {
             let (generation, proof) = (state.standing.newest.following(), proof(target, &password).await?);
             Ok((
-                What::Replaced { generation, proof, by },
+                What::Replaced { generation, proof, by, place },
                 Some(password),
                 format!("taken in as generation {generation}"),
             ))

@@ -41,13 +41,18 @@ pub(super) type Verdict<T = State> = Result<T, &'static str>;
 fn transition(mut state: State, event: &Event) -> Verdict {
     let at = event.at;
     match &event.what {
-        What::Adopted { generation, proof, by: _ } => {
+        What::Adopted { generation, proof, by: _, place } => {
             require(state.open.is_none() && state.standing.current.is_none(), "a password is current already")?;
             take_in(&mut state, *generation, *proof, at)?;
             state.standing.slots_after = at;
+            state.standing.place = Some(place.clone());
         }
-        What::Replaced { generation, proof, by: _ } => {
+        What::Replaced { generation, proof, by: _, place } => {
             take_in(&mut state, *generation, *proof, at)?;
+            state.standing.place = Some(place.clone());
+            let proven = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Proven { .. }));
+            let exposed = state.open.as_ref().filter(|open| open.may_be_exposed() && !proven);
+            state.standing.loose.extend(exposed.and_then(|open| open.candidate));
             state.standing.slots_after = state.standing.slots_after.max(at);
             state.open = None;
             state.asked = None;
@@ -243,6 +248,8 @@ fn prove(state: &mut State, generation: Generation, proof: Proof, at: Moment) ->
     state.standing.current = Some(Current { generation, proof, proven_at: at, rotation: Some(open.id) });
     state.standing.rotated_at = Some(at);
     state.standing.abandoned = None;
+    // Calls still out compare with a password that is no longer live. (A reset compares with nothing: ARCHITECTURE.md says what that leaves open.)
+    state.standing.loose.clear();
     all_behind(&mut state.standing.sinks, at);
     open.phase = Phase::Proven { hooks: BTreeMap::new() };
     Ok(())

@@ -33,6 +33,8 @@ pub enum What {
         proof: Proof,
         /// Who gave it.
         by: By,
+        /// The instance and account it opens.
+        place: String,
     },
     /// Somebody wants a rotation now.
     Asked {
@@ -199,6 +201,8 @@ pub enum What {
         proof: Proof,
         /// Who gave it.
         by: By,
+        /// The instance and account it opens.
+        place: String,
     },
 }
 

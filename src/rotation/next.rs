@@ -90,6 +90,9 @@ pub enum Action {
 
 /// What to do now for a target in this state.
 pub fn next(state: &State, plan: &Plan, now: Moment) -> Action {
+    if let (Some(fault), None) = (moved(state, plan), &state.halt) {
+        return Action::Record(What::Halted { fault });
+    }
     if let Some(open) = state.open.as_ref().filter(|open| !matches!(open.phase, Phase::Proven { .. })) {
         return match &state.halt {
             Some(halt) => Action::Wait { until: Moment::NEVER, why: Why::Halted(halt.fault.clone()) },
@@ -110,6 +113,16 @@ pub fn next(state: &State, plan: &Plan, now: Moment) -> Action {
         Some(open) => deliver::conclude(state, open, plan, now),
         None => rest(state, plan, now),
     }
+}
+
+/// The configuration names another instance or account than the one whose passwords these are. Evidence from there would say nothing, and a reset
+/// would hit a stranger.
+fn moved(state: &State, plan: &Plan) -> Option<Fault> {
+    let place = state.standing.place.as_ref().filter(|&place| *place != plan.place)?;
+    let what = format!("the configuration names {} for this target, but its passwords open {place}", plan.place);
+    Some(Fault::new(Kind::Misconfigured, what).advise(
+        "give the new instance a target name of its own; or, to give up the old one, run `keywheel recover TARGET --set` with the new one's password",
+    ))
 }
 
 /// No rotation is open and every sink holds current.

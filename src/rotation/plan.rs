@@ -9,6 +9,8 @@ use std::time::Duration;
 /// The settings of one target that decide its moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    /// The instance and account that the configuration names for this target.
+    pub place: String,
     /// The slot that counts: the newest one reached and not used up, else the next one to come; `None` = only when asked.
     pub slot: Option<Slot>,
     /// Whether a rotation may start in that slot now. A slot that is reached and may not start any more has passed.

@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::moment::Moment;
 use crate::name::{Generation, HookName, RotationId, SinkName, TaskId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything known of a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -29,6 +29,11 @@ pub struct State {
 pub struct Standing {
     /// The newest generation proven live.
     pub current: Option<Current>,
+    /// The instance and account its passwords open, as it was when one was taken in.
+    pub place: Option<String>,
+    /// Candidates that calls of ours may still make live although a person ended their rotation by giving another password.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub loose: BTreeSet<Generation>,
     /// The greatest number ever given to a password of this target.
     pub newest: Generation,
     /// A candidate that was never sent, kept for the next rotation.
@@ -323,6 +328,13 @@ impl Label {
     }
 }
 
+impl Rotation {
+    /// Whether a call of ours may have made the candidate live, or may yet.
+    pub fn may_be_exposed(&self) -> bool {
+        self.exposed || matches!(self.phase, Phase::Sent { .. })
+    }
+}
+
 impl State {
     /// The state in one word.
     pub fn label(&self) -> Label {
@@ -350,8 +362,9 @@ impl State {
     /// Generations that may be live now: what an operator must keep until the state is settled.
     pub fn candidates(&self) -> Vec<Generation> {
         let current = self.standing.current.map(|current| current.generation);
-        let candidate = self.open.as_ref().filter(|open| open.exposed || matches!(open.phase, Phase::Sent { .. }));
+        let candidate = self.open.as_ref().filter(|open| open.may_be_exposed());
         let mut all: Vec<Generation> = current.into_iter().chain(candidate.and_then(|open| open.candidate)).collect();
+        all.extend(&self.standing.loose);
         all.sort_unstable();
         all.dedup();
         all

@@ -96,7 +96,12 @@ pub fn prepared(second: i64, generation: u64, password: &str) -> Entry {
 }
 
 pub fn adopted(second: i64, generation: u64, password: &str) -> Entry {
-    let what = What::Adopted { generation: Generation(generation), proof: Proof::Login, by: By::Configuration };
+    let what = What::Adopted {
+        generation: Generation(generation),
+        proof: Proof::Login,
+        by: By::Configuration,
+        place: "crs-test/root".to_owned(),
+    };
     Entry { rotation: None, ..prepared(second, generation, password) }.with(what)
 }
 

@@ -11,10 +11,14 @@ use keywheel::rotation::state::{Current, Outlet, Standing};
 use keywheel::rotation::why::Why;
 use std::time::Duration;
 
+/// The instance and account of every story.
+pub const PLACE: &str = "crs-1/root";
+
 /// A login route and every ability; two sinks, one hook, a slot from 1060 to 2000 s.
 pub fn plan() -> Plan {
     let name = |text: &str| text.parse::<SinkName>().expect("a name");
     Plan {
+        place: PLACE.to_owned(),
         slot: Some(slot()),
         may_start: false,
         login: true,
@@ -82,7 +86,7 @@ pub fn busy() -> Fault {
 pub fn adopted() -> What {
     let proof = Proof::Login;
     let by = By::Configuration;
-    What::Adopted { generation: generation(1), proof, by }
+    What::Adopted { generation: generation(1), proof, by, place: PLACE.to_owned() }
 }
 
 pub fn asked() -> What {
@@ -160,7 +164,7 @@ pub fn resumed(allow_reset: bool) -> What {
 }
 
 pub fn replaced(number: u64) -> What {
-    What::Replaced { generation: generation(number), proof: Proof::Login, by: operator() }
+    What::Replaced { generation: generation(number), proof: Proof::Login, by: operator(), place: PLACE.to_owned() }
 }
 
 pub fn delivered(sink: &str, number: u64) -> What {
@@ -279,6 +283,8 @@ pub fn one_of_each() -> Vec<Event> {
         fault: Some(busy()),
     };
     let standing = Standing {
+        place: Some(PLACE.to_owned()),
+        loose: [generation(4)].into(),
         current: Some(Current {
             generation: generation(2),
             proof: Proof::Task,

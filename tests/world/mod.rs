@@ -230,7 +230,7 @@ impl World {
         self.passwords.insert(generation, self.cloud.live);
         let proof = if self.plan.login { Proof::Login } else { Proof::Stated };
         let by = By::Operator { uid: 0 };
-        self.append(What::Replaced { generation, proof, by })
+        self.append(What::Replaced { generation, proof, by, place: PLACE.to_owned() })
     }
 
     /// One decision, performed. Gives the reason when the decision was to wait.
@@ -426,6 +426,9 @@ fn fault(kind: Kind) -> Fault {
     Fault::new(kind, "the dice said so")
 }
 
+/// The instance and account of every story.
+pub const PLACE: &str = "crs-1/root";
+
 fn plan(dice: &mut Dice, tasks: bool) -> Plan {
     let mut limits = Limits::default();
     if dice.chance(300) {
@@ -438,6 +441,7 @@ fn plan(dice: &mut Dice, tasks: bool) -> Plan {
     let sinks = dice.below(4);
     let hooks = dice.below(3);
     Plan {
+        place: PLACE.to_owned(),
         slot: None,
         may_start: false,
         login: dice.chance(600),

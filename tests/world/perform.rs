@@ -1,6 +1,6 @@
 //! What a driver does with each action: the outside effect, then the event; and the process may die in between.
 
-use super::{Crash, Told, World, ensure, fault};
+use super::{Crash, PLACE, Told, World, ensure, fault};
 use keywheel::fault::Kind;
 use keywheel::name::{Generation, RotationId, SinkName};
 use keywheel::rotation::Action;
@@ -96,7 +96,7 @@ impl World {
             }
         }
         self.passwords.insert(generation, 1);
-        Ok(What::Adopted { generation, proof, by })
+        Ok(What::Adopted { generation, proof, by, place: PLACE.to_owned() })
     }
 
     fn preflight(&mut self) -> Told<What> {
