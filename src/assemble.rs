@@ -9,10 +9,13 @@ use crate::ledger::sqlite::{Reader, SqliteLedger};
 use crate::moment::Moment;
 use crate::name::{HookName, ProviderName, SinkName, TargetName};
 use crate::probe::Probe;
-use crate::probe::redis::{LoginForm, LoginSettings, RedisProbe, login_password, login_user, tencent_forms};
-use crate::provider::Provider;
-use crate::provider::tencent::credentials::{CredentialSource, Environment, Static};
-use crate::provider::tencent::{DEFAULT_ACCOUNT, Now, Tencent, TencentSettings};
+use crate::probe::redis::{
+    LoginForm, LoginSettings, RedisProbe, alibaba_forms, login_password, login_user, tencent_forms,
+};
+use crate::provider::alibaba::{self, Alibaba, AlibabaSettings};
+use crate::provider::credential::{CredentialSource, Static, Terms};
+use crate::provider::tencent::{self, Tencent, TencentSettings};
+use crate::provider::{Now, Provider};
 use crate::seal::aead::SealingKey;
 use crate::sink::Sink;
 use crate::sink::command::{CommandSettings, CommandSink};
@@ -73,6 +76,7 @@ pub fn settings(config: &Config, up_since: Moment) -> BTreeMap<TargetName, PlanS
 fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> PlanSettings {
     let abilities = match &config.providers[&target.provider] {
         config::Provider::Tencent(_) => Tencent::abilities_of(&target.address),
+        config::Provider::Alibaba(_) => Alibaba::abilities_of(&target.address),
     };
     PlanSettings {
         place: format!("{}/{}", target.address.instance, target.address.account),
@@ -183,9 +187,12 @@ fn probe(config: &Config, target: &config::Target) -> Result<Option<Arc<RedisPro
 fn forms(config: &Config, target: &config::Target) -> Vec<LoginForm> {
     let (instance, account) = (&target.address.instance, &target.address.account);
     let chosen = target.login.as_ref().and_then(|login| login.form.form(instance, account));
-    match (&config.providers[&target.provider], chosen) {
+    let cloud = &config.providers[&target.provider];
+    let is_default = cloud.is_default_account(instance, account);
+    match (cloud, chosen) {
         (_, Some(form)) => vec![form],
-        (config::Provider::Tencent(_), None) => tencent_forms(instance, account, account == DEFAULT_ACCOUNT),
+        (config::Provider::Tencent(_), None) => tencent_forms(instance, account, is_default),
+        (config::Provider::Alibaba(_), None) => alibaba_forms(account, is_default),
     }
 }
 
@@ -203,21 +210,56 @@ fn provider(provider: &config::Provider) -> Result<Arc<dyn Provider>, Fault> {
                 timeout: tencent.timeout,
                 ca_file: tencent.ca_file.clone(),
             };
-            let now: Now = Arc::new(|| crate::clock::Clock::now(&crate::clock::SystemClock));
-            Ok(Arc::new(Tencent::new(settings, credentials(&tencent.credentials)?, now)?))
+            Ok(Arc::new(Tencent::new(settings, tencent_credentials(&tencent.credentials)?, now())?))
+        }
+        config::Provider::Alibaba(alibaba) => {
+            let settings = AlibabaSettings {
+                region: alibaba.region.clone(),
+                network: alibaba.network,
+                endpoint: alibaba.endpoint.clone(),
+                parameters_in: alibaba.parameters_in,
+                quota: f64::from(alibaba.quota),
+                timeout: alibaba.timeout,
+                ca_file: alibaba.ca_file.clone(),
+            };
+            let nonces = Arc::new(|| crate::chance::Chance::bits(&crate::chance::SystemChance));
+            Ok(Arc::new(Alibaba::new(settings, alibaba_credentials(&alibaba.credentials)?, now(), nonces)?))
         }
     }
 }
 
-fn credentials(source: &config::TencentCredentials) -> Result<Arc<dyn CredentialSource>, Fault> {
+fn now() -> Now {
+    Arc::new(|| crate::clock::Clock::now(&crate::clock::SystemClock))
+}
+
+fn tencent_credentials(source: &config::TencentCredentials) -> Result<Arc<dyn CredentialSource>, Fault> {
     match source {
-        config::TencentCredentials::Environment => Ok(Arc::new(Environment::new(Arc::new(variable)))),
+        config::TencentCredentials::Environment => Ok(Arc::new(tencent::credentials::environment(Arc::new(variable)))),
         config::TencentCredentials::Static { secret_id, secret_key, token } => {
-            let id = secret_id.read(&variable)?.expose().to_owned();
-            let token = token.as_ref().map(|token| token.read(&variable)).transpose()?;
-            Ok(Arc::new(Static::new(id, secret_key.read(&variable)?, token)?))
+            fixed(&tencent::credentials::TERMS, secret_id, secret_key, token.as_ref())
         }
     }
+}
+
+fn alibaba_credentials(source: &config::AlibabaCredentials) -> Result<Arc<dyn CredentialSource>, Fault> {
+    match source {
+        config::AlibabaCredentials::Environment => Ok(Arc::new(alibaba::credentials::environment(Arc::new(variable)))),
+        config::AlibabaCredentials::Static { access_key_id, access_key_secret, security_token } => {
+            fixed(&alibaba::credentials::TERMS, access_key_id, access_key_secret, security_token.as_ref())
+        }
+    }
+}
+
+/// A credential whose parts are each read from their own place, once.
+fn fixed(
+    terms: &Terms,
+    id: &SecretRef,
+    key: &SecretRef,
+    token: Option<&SecretRef>,
+) -> Result<Arc<dyn CredentialSource>, Fault> {
+    let id = id.read(&variable)?.expose().to_owned();
+    let token = token.map(|token| token.read(&variable)).transpose()?;
+    Ok(Arc::new(Static::new(terms, id, key.read(&variable)?, token)?))
 }
 
 fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {

@@ -4,7 +4,7 @@
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use bytes::Bytes;
-use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 /// An idle connection is given up before servers usually do, so that a read seldom meets a closing one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest "retry after" that is believed.
-const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(600);
+pub const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(600);
 /// The largest file of certificates, in bytes.
 const CA_FILE_LIMIT: u64 = 4 * 1024 * 1024;
 
@@ -56,8 +56,16 @@ pub struct Reply {
     pub date: Option<Moment>,
     /// How long the server asks us to wait (`Retry-After` in seconds).
     pub retry_after: Option<Duration>,
+    headers: HeaderMap,
     /// The body, at most [`ANSWER_LIMIT`] bytes.
     pub body: Zeroizing<Vec<u8>>,
+}
+
+impl Reply {
+    /// The text of a header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
 }
 
 /// Why there is no whole answer.
@@ -117,19 +125,37 @@ impl Client {
         body: Zeroizing<Vec<u8>>,
         effect: Effect,
     ) -> Result<Reply, SendError> {
+        self.post_with_query("", headers, body, effect).await
+    }
+
+    /// The same with a query, which is sent exactly as it stands here. The request's URL is not wiped afterwards, and whoever stands
+    /// between may log it: a secret belongs in the body.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn post_with_query(
+        &self,
+        query: &str,
+        headers: &[(String, String)],
+        body: Zeroizing<Vec<u8>>,
+        effect: Effect,
+    ) -> Result<Reply, SendError> {
+        let mut url = self.endpoint.clone();
+        url.set_query((!query.is_empty()).then_some(query));
         let client = match effect {
             Effect::Read => &self.reads,
             Effect::Write => &self.writes,
         };
-        let request = client
-            .post(self.endpoint.clone())
-            .headers(header_map(headers).map_err(SendError::NotSent)?)
-            .body(Bytes::from_owner(body));
+        let mut headers = header_map(headers).map_err(SendError::NotSent)?;
+        if body.is_empty() {
+            // The client leaves it out then, and servers may insist on it in a POST.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let request = client.post(url).headers(headers).body(Bytes::from_owner(body));
         let response = request.send().await.map_err(|error| self.failed(&error))?;
-        let head = (response.status().as_u16(), date(response.headers()), retry_after(response.headers()));
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = self.bounded_body(response).await.map_err(SendError::Unanswered)?;
-        let (status, date, retry_after) = head;
-        Ok(Reply { status, date, retry_after, body })
+        Ok(Reply { status, date: date(&headers), retry_after: retry_after(&headers), headers, body })
     }
 
     async fn bounded_body(&self, mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, Fault> {

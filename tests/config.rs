@@ -241,7 +241,10 @@ fn the_shipped_files_can_be_used() {
     let minimal = shipped("minimal.toml");
     assert_eq!(minimal.targets.len(), 1);
     assert_eq!(load(Path::new("config/minimal.toml"), &[]).warnings, []);
-    let Provider::Tencent(stand_in) = &shipped("demo.toml").providers[&"stand-in".parse().unwrap()];
+    let demo = shipped("demo.toml");
+    let Provider::Tencent(stand_in) = &demo.providers[&"stand-in".parse().unwrap()] else {
+        panic!("the stand-in speaks Tencent's API");
+    };
     assert_eq!(stand_in.endpoint.as_ref().unwrap().as_str(), "http://127.0.0.1:9470/");
 }
 
@@ -251,7 +254,17 @@ fn the_reference_shows_the_true_defaults() {
     let (reference, minimal) = (shipped("reference.toml"), shipped("minimal.toml"));
     assert_eq!(reference.limits, Limits::default());
     assert_eq!(reference.daemon, minimal.daemon);
-    assert_eq!(reference.providers, minimal.providers);
+    let shop = "shop".parse().unwrap();
+    assert_eq!(reference.providers[&shop], minimal.providers[&shop]);
+    let warehouse = &reference.providers[&"warehouse".parse().unwrap()];
+    let text = SMALL.replace(".cache2", "-two").replace("adopt", "login = \"redis://127.0.0.1\"\nadopt");
+    let text = text.replace("\"crs-2\"", "\"crs-2\"\nlogin = \"redis://127.0.0.2\"");
+    let (_folder, path) = folder(text.replace("tencent", "alibaba").replace("ap-guangzhou", "cn-hangzhou").as_bytes());
+    let small = load(&path, &[]).config;
+    assert_eq!(*warehouse, small.providers[&shop]);
+    let target = &small.targets[&"orders-two".parse().unwrap()];
+    assert_eq!(target.address.account, "crs-2", "Alibaba's default account");
+    assert_eq!(target.profile.name(), "alibaba");
     let login = |target: &str| reference.targets[&target.parse().unwrap()].login.clone().unwrap();
     let (full, short) = (login("sessions-cache"), login("orders-cache"));
     assert_eq!((full.connections, full.form, full.timeout), (short.connections, LoginForm::Auto, short.timeout));

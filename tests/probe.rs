@@ -3,7 +3,7 @@
 
 use keywheel::fault::Kind;
 use keywheel::probe::Probe;
-use keywheel::probe::redis::{LoginForm, LoginSettings, RedisProbe, login_password, tencent_forms};
+use keywheel::probe::redis::{LoginForm, LoginSettings, RedisProbe, alibaba_forms, login_password, tencent_forms};
 use keywheel::rotation::answer::Login;
 use keywheel::secret::Secret;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -154,6 +154,7 @@ async fn each_login_form_is_what_the_documents_say() {
         (LoginForm::Password, "p:@w", None),
         (LoginForm::InstanceColonPassword("crs-5a4py64p".to_owned()), "crs-5a4py64p:p:@w", None),
         (LoginForm::AccountAtPassword("app".to_owned()), "app@p:@w", None),
+        (LoginForm::AccountColonPassword("app".to_owned()), "app:p:@w", None),
         (LoginForm::UserAndPassword("app".to_owned()), "p:@w", Some("app")),
     ];
     for (form, sent, user) in rows {
@@ -181,6 +182,8 @@ async fn auto_finds_the_form_that_works_and_remembers_it() {
         assert_eq!(probe.login(&secret("pw")).await, Login::Accepted);
     }
     assert_eq!(tencent_forms("crs-1", "app", false), [LoginForm::AccountAtPassword("app".to_owned())]);
+    assert_eq!(alibaba_forms("r-1", true), [LoginForm::Password]);
+    assert_eq!(alibaba_forms("app", false), [LoginForm::AccountColonPassword("app".to_owned())]);
 }
 
 #[tokio::test]

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use keywheel::fault::{Fault, Kind};
 use keywheel::moment::Moment;
 use keywheel::name::{RotationId, TaskId};
-use keywheel::provider::tencent::{ActionSpelling, Credential, CredentialSource, Static, Tencent, TencentSettings};
+use keywheel::provider::credential::{Credential, CredentialSource, Static};
+use keywheel::provider::tencent::credentials::TERMS;
+use keywheel::provider::tencent::{ActionSpelling, Tencent, TencentSettings};
 use keywheel::provider::{Address, Condition, Provider};
 use keywheel::rotation::answer::{Answer, Refusal, TaskStatus};
 use keywheel::secret::Secret;
@@ -48,7 +50,7 @@ fn error_body(code: &str, message: &str) -> String {
 }
 
 fn fixed() -> Arc<dyn CredentialSource> {
-    Arc::new(Static::new("AKIDone".to_owned(), secret("key-one"), None).ok().unwrap())
+    Arc::new(Static::new(&TERMS, "AKIDone".to_owned(), secret("key-one"), None).ok().unwrap())
 }
 
 fn settings(endpoint: &str) -> TencentSettings {
@@ -231,7 +233,7 @@ struct Renewing(AtomicUsize);
 impl CredentialSource for Renewing {
     async fn credential(&self) -> Result<Credential, Fault> {
         let token = format!("token-{}", self.0.load(Ordering::Relaxed));
-        Credential::new("a test", "AKIDtwo".to_owned(), secret("key-two"), Some(secret(&token)))
+        Credential::new(&TERMS, "a test", "AKIDtwo".to_owned(), secret("key-two"), Some(secret(&token)))
     }
 
     async fn renewed(&self) -> Result<Credential, Fault> {

@@ -144,9 +144,7 @@ impl Scene {
 
     /// The provider's quota, in requests per second and action.
     pub fn quota(&self, provider: &ProviderName) -> f64 {
-        match &self.config.providers[provider] {
-            config::Provider::Tencent(tencent) => f64::from(tencent.quota),
-        }
+        self.config.providers[provider].quota()
     }
 
     /// A configured policy.

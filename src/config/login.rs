@@ -56,6 +56,7 @@ pub(super) fn parse(section: &Section<'_>) -> Option<Login> {
             ("password", FormChoice::Password),
             ("instance-colon-password", FormChoice::InstanceColonPassword),
             ("account-at-password", FormChoice::AccountAtPassword),
+            ("account-colon-password", FormChoice::AccountColonPassword),
             ("user-and-password", FormChoice::UserAndPassword),
         ];
         login.connections = table.number("connections", 1..=CONNECTIONS_LIMIT).unwrap_or(1);

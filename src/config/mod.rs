@@ -23,7 +23,7 @@ pub use finding::{Finding, Findings, Origin};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
 pub use outlet::{CommandHook, CommandSink, FileSink, Hook, Sink};
-pub use provider::{Provider, Tencent, TencentCredentials};
+pub use provider::{Alibaba, AlibabaCredentials, Provider, Tencent, TencentCredentials};
 pub use schema::known_keys;
 pub use secret_ref::{SECRET_LIMIT, SecretRef};
 pub use target::Target;

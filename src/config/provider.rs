@@ -4,7 +4,8 @@ use super::daemon::zone;
 use super::reading::{Refusal, Section, refusal};
 use super::secret_ref::SecretRef;
 use crate::password::Profile;
-use crate::provider::tencent::{ActionSpelling, Site};
+use crate::provider::alibaba::{self, Network, ParametersIn};
+use crate::provider::tencent::{self, ActionSpelling, Site};
 use chrono_tz::Tz;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,12 @@ use url::{Host, Url};
 
 /// Requests per second and action unless said otherwise: the limit that Tencent Cloud publishes for each action.
 const TENCENT_QUOTA: u32 = 20;
+
+/// The same for Alibaba Cloud, which publishes none: our choice.
+const ALIBABA_QUOTA: u32 = 20;
+
+/// How the names of Alibaba Cloud's own hosts end.
+const ALIBABA_HOSTS: &str = ".aliyuncs.com";
 
 /// The most requests per second that may be asked for.
 const QUOTA_LIMIT: u32 = 10_000;
@@ -30,6 +37,8 @@ const REGION_LIMIT: usize = 40;
 pub enum Provider {
     /// TencentDB for Redis.
     Tencent(Tencent),
+    /// Tair and ApsaraDB for Redis.
+    Alibaba(Alibaba),
 }
 
 impl Provider {
@@ -37,6 +46,40 @@ impl Provider {
     pub fn profile(&self) -> Profile {
         match self {
             Self::Tencent(_) => Profile::Tencent,
+            Self::Alibaba(_) => Profile::Alibaba,
+        }
+    }
+
+    /// The account that a target without `account` names: the vendor's default account.
+    pub fn default_account<'a>(&self, instance: &'a str) -> &'a str {
+        match self {
+            Self::Tencent(_) => tencent::DEFAULT_ACCOUNT,
+            Self::Alibaba(_) => instance,
+        }
+    }
+
+    /// Whether the password of this account is the vendor's default account's: its name need not be the one that
+    /// [`Provider::default_account`] gives.
+    pub fn is_default_account(&self, instance: &str, account: &str) -> bool {
+        match self {
+            Self::Tencent(_) => account == tencent::DEFAULT_ACCOUNT,
+            Self::Alibaba(_) => alibaba::is_default(instance, account),
+        }
+    }
+
+    /// Requests per second and action.
+    pub fn quota(&self) -> f64 {
+        match self {
+            Self::Tencent(tencent) => f64::from(tencent.quota),
+            Self::Alibaba(alibaba) => f64::from(alibaba.quota),
+        }
+    }
+
+    /// Whether nothing but a login proves a password here, so that every target needs a login route.
+    pub fn needs_login(&self) -> bool {
+        match self {
+            Self::Tencent(_) => false,
+            Self::Alibaba(_) => true,
         }
     }
 
@@ -50,6 +93,12 @@ impl Provider {
                     (None, Site::International) => "international",
                 };
                 format!("tencent/{site}/{}", tencent.region)
+            }
+            Self::Alibaba(alibaba) => {
+                // The vendor's hosts, public, central and inside its networks, all lead to the same instances.
+                let foreign = |endpoint: &&Url| !endpoint.host_str().is_some_and(|host| host.ends_with(ALIBABA_HOSTS));
+                let site = alibaba.endpoint.as_ref().filter(foreign).map_or("aliyuncs", Url::authority);
+                format!("alibaba/{site}/{}", alibaba.region)
             }
         }
     }
@@ -96,15 +145,53 @@ pub enum TencentCredentials {
     },
 }
 
+/// `kind = "alibaba"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alibaba {
+    /// The region id, such as `cn-hangzhou`.
+    pub region: String,
+    /// From where the cloud is reached.
+    pub network: Network,
+    /// A host that wins over region and network: https, or plain http to a loopback address.
+    pub endpoint: Option<Url>,
+    /// Whose requests these are.
+    pub credentials: AlibabaCredentials,
+    /// Requests per second and action.
+    pub quota: u32,
+    /// Where the parameters of a call stand.
+    pub parameters_in: ParametersIn,
+    /// How long one request may take in all.
+    pub timeout: Duration,
+    /// Certificates (PEM) to trust instead of the machine's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Where AccessKeyId, AccessKeySecret and security token are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlibabaCredentials {
+    /// In the variables that the vendor's own tools read.
+    Environment,
+    /// Each at its own place.
+    Static {
+        /// The AccessKeyId.
+        access_key_id: SecretRef,
+        /// The AccessKeySecret.
+        access_key_secret: SecretRef,
+        /// The security token of temporary credentials.
+        security_token: Option<SecretRef>,
+    },
+}
+
 pub(super) fn parse(section: &Section<'_>) -> Option<Provider> {
     match section.text("kind")? {
         "tencent" => tencent(section).map(Provider::Tencent),
+        "alibaba" => alibaba(section).map(Provider::Alibaba),
         _ => None,
     }
 }
 
 fn tencent(section: &Section<'_>) -> Option<Tencent> {
-    let region = section.parsed("region", region);
+    let region = section.parsed("region", |text| region(text, "ap-guangzhou"));
     let site = section.choice("site", &[("china", Site::China), ("international", Site::International)]);
     let site = site.unwrap_or_default();
     let regional = section.flag("regional").unwrap_or(false);
@@ -113,7 +200,7 @@ fn tencent(section: &Section<'_>) -> Option<Tencent> {
         let next_step = "remove regional, or name the host with endpoint";
         section.refuse("regional", refusal("The international site publishes no regional hosts", next_step));
     }
-    let credentials = section.section("credentials").and_then(|table| credentials(&table));
+    let credentials = section.section("credentials").and_then(|table| tencent_credentials(&table));
     let quota = section.number("quota", 1..=QUOTA_LIMIT).unwrap_or(TENCENT_QUOTA);
     let spellings = [
         ("auto", ActionSpelling::Auto),
@@ -138,15 +225,39 @@ fn tencent(section: &Section<'_>) -> Option<Tencent> {
     })
 }
 
+fn alibaba(section: &Section<'_>) -> Option<Alibaba> {
+    let region = section.parsed("region", |text| region(text, "cn-hangzhou"));
+    let network = section.choice("network", &[("public", Network::Public), ("vpc", Network::Vpc)]);
+    let endpoint = section.parsed("endpoint", endpoint);
+    let credentials = section.section("credentials").and_then(|table| alibaba_credentials(&table));
+    let quota = section.number("quota", 1..=QUOTA_LIMIT).unwrap_or(ALIBABA_QUOTA);
+    let places = [("auto", ParametersIn::Auto), ("body", ParametersIn::Body), ("query", ParametersIn::Query)];
+    let parameters_in = section.choice("parameters-in", &places).unwrap_or_default();
+    let timeout = section.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(TIMEOUT);
+    let ca_file = section.path("ca-file");
+    Some(Alibaba {
+        region: region?,
+        network: network.unwrap_or_default(),
+        endpoint,
+        credentials: credentials?,
+        quota,
+        parameters_in,
+        timeout,
+        ca_file,
+    })
+}
+
 /// The list of regions grows, so only the form is looked at.
-fn region(text: &str) -> Result<String, Refusal> {
+fn region(text: &str, example: &str) -> Result<String, Refusal> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let fits = text.len() <= REGION_LIMIT
         && text.bytes().all(plain)
         && text.starts_with(|first: char| first.is_ascii_lowercase());
     match fits {
         true => Ok(text.to_owned()),
-        false => Err(refusal("This is not a region id", "write it as the console shows it, such as ap-guangzhou")),
+        false => {
+            Err(refusal("This is not a region id", format!("write it as the console shows it, such as {example}")))
+        }
     }
 }
 
@@ -177,7 +288,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-fn credentials(section: &Section<'_>) -> Option<TencentCredentials> {
+fn tencent_credentials(section: &Section<'_>) -> Option<TencentCredentials> {
     match section.text("source")? {
         "environment" => Some(TencentCredentials::Environment),
         "static" => {
@@ -185,6 +296,23 @@ fn credentials(section: &Section<'_>) -> Option<TencentCredentials> {
             let secret_key = SecretRef::parse(section, "secret-key");
             let token = SecretRef::parse(section, "token");
             Some(TencentCredentials::Static { secret_id: secret_id?, secret_key: secret_key?, token })
+        }
+        _ => None,
+    }
+}
+
+fn alibaba_credentials(section: &Section<'_>) -> Option<AlibabaCredentials> {
+    match section.text("source")? {
+        "environment" => Some(AlibabaCredentials::Environment),
+        "static" => {
+            let access_key_id = SecretRef::parse(section, "access-key-id");
+            let access_key_secret = SecretRef::parse(section, "access-key-secret");
+            let security_token = SecretRef::parse(section, "security-token");
+            Some(AlibabaCredentials::Static {
+                access_key_id: access_key_id?,
+                access_key_secret: access_key_secret?,
+                security_token,
+            })
         }
         _ => None,
     }

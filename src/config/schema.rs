@@ -98,14 +98,14 @@ const LIMITS: &[Key] = &[
 
 const BACKOFF: &[Key] = &[may("first", Shape::Text, "\"2s\""), may("longest", Shape::Text, "\"2m\"")];
 
-const PROVIDER: Kinds = Kinds { tag: "kind", of: &[("tencent", TENCENT)] };
+const PROVIDER: Kinds = Kinds { tag: "kind", of: &[("tencent", TENCENT), ("alibaba", ALIBABA)] };
 
 const TENCENT: &[Key] = &[
     must("region", Shape::Text, "\"ap-guangzhou\""),
     may("site", Shape::Text, "\"china\""),
     may("regional", Shape::Flag, "false"),
     may("endpoint", Shape::Text, "\"https://redis.tencentcloudapi.com\""),
-    must("credentials", Shape::Kinds(&CREDENTIALS), "{ source = \"environment\" }"),
+    must("credentials", Shape::Kinds(&TENCENT_CREDENTIALS), "{ source = \"environment\" }"),
     may("quota", Shape::Number, "20"),
     may("action-spelling", Shape::Text, "\"auto\""),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
@@ -113,7 +113,18 @@ const TENCENT: &[Key] = &[
     may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
 ];
 
-const CREDENTIALS: Kinds = Kinds {
+const ALIBABA: &[Key] = &[
+    must("region", Shape::Text, "\"cn-hangzhou\""),
+    may("network", Shape::Text, "\"public\""),
+    may("endpoint", Shape::Text, "\"https://r-kvstore.aliyuncs.com\""),
+    must("credentials", Shape::Kinds(&ALIBABA_CREDENTIALS), "{ source = \"environment\" }"),
+    may("quota", Shape::Number, "20"),
+    may("parameters-in", Shape::Text, "\"auto\""),
+    may("timeout", Shape::Text, "\"60s\""),
+    may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
+];
+
+const TENCENT_CREDENTIALS: Kinds = Kinds {
     tag: "source",
     of: &[
         ("environment", &[]),
@@ -123,6 +134,21 @@ const CREDENTIALS: Kinds = Kinds {
                 must("secret-id", Shape::Reference, "{ file = \"/etc/keywheel/tencent-secret-id\" }"),
                 must("secret-key", Shape::Reference, "{ file = \"/etc/keywheel/tencent-secret-key\" }"),
                 may("token", Shape::Reference, "{ file = \"/run/keywheel/tencent-token\" }"),
+            ],
+        ),
+    ],
+};
+
+const ALIBABA_CREDENTIALS: Kinds = Kinds {
+    tag: "source",
+    of: &[
+        ("environment", &[]),
+        (
+            "static",
+            &[
+                must("access-key-id", Shape::Reference, "{ file = \"/etc/keywheel/alibaba-access-key-id\" }"),
+                must("access-key-secret", Shape::Reference, "{ file = \"/etc/keywheel/alibaba-access-key-secret\" }"),
+                may("security-token", Shape::Reference, "{ file = \"/run/keywheel/alibaba-security-token\" }"),
             ],
         ),
     ],

@@ -18,9 +18,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// The account unless said otherwise: Tencent's default account.
-const ACCOUNT: &str = "root";
-
 /// The longest instance id or account, in bytes.
 const ID_LIMIT: usize = 128;
 
@@ -71,9 +68,10 @@ pub(super) struct Surroundings<'a> {
 pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundings<'_>) -> Option<Target> {
     let provider = named(section, "provider", section.text("provider"), around.providers);
     let instance = section.parsed("instance", id);
+    let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
     let account = match section.has("account") {
         true => section.parsed("account", id),
-        false => Some(ACCOUNT.to_owned()),
+        false => cloud.zip(instance.as_deref()).map(|(cloud, instance)| cloud.default_account(instance).to_owned()),
     };
     let adopt = SecretRef::parse(section, "adopt");
     if !section.has("adopt") {
@@ -81,6 +79,10 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         section.warn("adopt", refusal(what, format!("run `keywheel adopt {name}` unless that was done")));
     }
     let login = login::parse(section);
+    if !section.has("login") && cloud.is_some_and(Provider::needs_login) {
+        let what = "This cloud does not say when a change has taken effect, so only a login can prove it";
+        section.refuse("login", refusal(what, "add login = \"redis://HOST:PORT\""));
+    }
     let timetable = timetable(section, name, around.time_zone);
     let (policy_name, profile, policy) = password(section, provider.as_ref(), around);
     section.choice("strategy", &[("in-place", ())]);
@@ -218,7 +220,7 @@ fn password(
         },
         false => around.policies.contains_key(&usual).then_some(usual),
     };
-    let profiles = [("tencent", Profile::Tencent), ("tencent-ckv", Profile::TencentCkv)];
+    let profiles = [("tencent", Profile::Tencent), ("tencent-ckv", Profile::TencentCkv), ("alibaba", Profile::Alibaba)];
     let profile = match section.has("profile") {
         true => section.choice("profile", &profiles),
         false => provider.and_then(|provider| around.providers.get(provider)?.as_ref()).map(Provider::profile),
@@ -250,16 +252,20 @@ pub(super) fn refuse_conflicts(
     targets: &BTreeMap<TargetName, Option<Target>>,
     around: &Surroundings<'_>,
 ) {
-    let place = |provider: &str| {
-        let known = provider.parse().ok().and_then(|name: ProviderName| around.providers.get(&name)?.as_ref());
-        known.map_or_else(|| provider.to_owned(), Provider::place)
+    let cloud = |provider: &str| {
+        let name: ProviderName = provider.parse().ok()?;
+        around.providers.get(&name)?.as_ref()
     };
-    let mut accounts: BTreeMap<(String, &str, &str), &str> = BTreeMap::new();
+    let mut accounts: BTreeMap<(String, &str, Option<&str>), &str> = BTreeMap::new();
     let mut holders: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, entry) in section.entries_as_written() {
         // By what is written, so that a target with another problem is compared too.
         if let (Some(provider), Some(instance)) = (entry.text("provider"), entry.text("instance")) {
-            let account = (place(provider), instance, entry.text("account").unwrap_or(ACCOUNT));
+            let cloud = cloud(provider);
+            let place = cloud.map_or_else(|| provider.to_owned(), Provider::place);
+            let is_default = |account: &&str| cloud.is_some_and(|cloud| cloud.is_default_account(instance, account));
+            // A default account may have several names, and is the one that is meant where none is written.
+            let account = (place, instance, entry.text("account").filter(|account| !is_default(account)));
             if let Some(other) = accounts.insert(account, name) {
                 let what = format!("The target {} rotates the same account already", super::reading::shown(other));
                 entry.refuse("instance", refusal(what, "keep one of the two"));

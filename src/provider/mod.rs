@@ -1,5 +1,10 @@
 //! The joint to a cloud: one account and region, asked to change passwords and to tell what it knows.
 
+pub mod alibaba;
+pub mod credential;
+mod endpoint;
+mod finding;
+mod outcome;
 pub mod tencent;
 
 use crate::fault::Fault;
@@ -10,13 +15,14 @@ pub use crate::rotation::plan::Abilities;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Which credential of which instance a target names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Address {
     /// The cloud's id of the instance, such as `crs-5a4py64p`.
     pub instance: String,
-    /// The account on it; `root` is Tencent's default account.
+    /// The account on it. The default account is `root` at Tencent, and has the instance's id for its name at Alibaba.
     pub account: String,
 }
 
@@ -61,12 +67,15 @@ pub struct InstancePolicy {
     pub length: u32,
 }
 
+/// What tells the time.
+pub type Now = Arc<dyn Fn() -> Moment + Send + Sync>;
+
 /// One cloud account and region.
 ///
 /// Duties: sign and send, honour the provider's quota (a FIFO turn per action), read the answer through one function, scrub vendor text.
 /// Every wait is bounded: a call returns within the provider's request timeout plus its place in the queue. A *write* (`change`, `reset`)
 /// is sent at most once per call of the method, except where the cloud certainly did not act on the first sending (unknown action name, stale
-/// signature); whatever else happens is [`Answer::Unanswered`]. Dropping a future mid-way counts as unanswered too.
+/// signature, parameters it did not find); whatever else happens is [`Answer::Unanswered`]. Dropping a future mid-way counts as unanswered too.
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// Which evidence this provider offers for this address.

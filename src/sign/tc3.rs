@@ -1,9 +1,8 @@
 //! TC3-HMAC-SHA256, the signature of Tencent Cloud API 3.0 (vendor document "Signature method v3").
 
+use super::{Signer, mac, sha256};
 use crate::moment::Moment;
 use crate::secret::Secret;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 const ALGORITHM: &str = "TC3-HMAC-SHA256";
@@ -24,15 +23,6 @@ pub struct Head<'a> {
     pub payload: &'a [u8],
     /// The time of signing; the cloud accepts five minutes of difference.
     pub timestamp: Moment,
-}
-
-/// Who signs.
-#[derive(Clone, Copy)]
-pub struct Signer<'a> {
-    /// The SecretId.
-    pub id: &'a str,
-    /// The SecretKey.
-    pub key: &'a Secret,
 }
 
 /// The headers that make the request whole: the signed ones exactly as they were signed, the timestamp, and the authorization.
@@ -101,16 +91,6 @@ fn keys(head: &Head<'_>, key: &Secret) -> [Zeroizing<[u8; 32]>; 3] {
     let service = mac(&*date, head.service.as_bytes());
     let signing = mac(&*service, TERMINATOR.as_bytes());
     [date, service, signing]
-}
-
-fn mac(key: &[u8], text: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    mac.update(text);
-    Zeroizing::new(mac.finalize().into_bytes().into())
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
 }
 
 #[cfg(test)]

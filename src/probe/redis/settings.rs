@@ -92,6 +92,8 @@ pub enum FormChoice {
     InstanceColonPassword,
     /// `ACCOUNT@PASSWORD` as the password.
     AccountAtPassword,
+    /// `ACCOUNT:PASSWORD` as the password.
+    AccountColonPassword,
     /// User and password, as an ACL user of Redis 6 and newer.
     UserAndPassword,
 }
@@ -104,6 +106,7 @@ impl FormChoice {
             Self::Password => Some(LoginForm::Password),
             Self::InstanceColonPassword => Some(LoginForm::InstanceColonPassword(instance.to_owned())),
             Self::AccountAtPassword => Some(LoginForm::AccountAtPassword(account.to_owned())),
+            Self::AccountColonPassword => Some(LoginForm::AccountColonPassword(account.to_owned())),
             Self::UserAndPassword => Some(LoginForm::UserAndPassword(account.to_owned())),
         }
     }
@@ -118,6 +121,8 @@ pub enum LoginForm {
     InstanceColonPassword(String),
     /// `AUTH account@password`: a custom account in Tencent's "Managing Accounts".
     AccountAtPassword(String),
+    /// `AUTH account:password`: a standard account in Alibaba's "Create and manage database accounts".
+    AccountColonPassword(String),
     /// `AUTH user password`: an ACL user.
     UserAndPassword(String),
 }
@@ -132,6 +137,11 @@ pub fn tencent_forms(instance: &str, account: &str, is_default: bool) -> Vec<Log
     }
 }
 
+/// The forms that Tair and ApsaraDB for Redis take (vendor document "Create and manage database accounts").
+pub fn alibaba_forms(account: &str, is_default: bool) -> Vec<LoginForm> {
+    if is_default { vec![LoginForm::Password] } else { vec![LoginForm::AccountColonPassword(account.to_owned())] }
+}
+
 /// What a client sends as the password.
 pub fn login_password(form: &LoginForm, password: &Secret) -> Secret {
     let password = password.expose();
@@ -139,13 +149,17 @@ pub fn login_password(form: &LoginForm, password: &Secret) -> Secret {
         LoginForm::Password | LoginForm::UserAndPassword(_) => password.to_owned(),
         LoginForm::InstanceColonPassword(instance) => format!("{instance}:{password}"),
         LoginForm::AccountAtPassword(account) => format!("{account}@{password}"),
+        LoginForm::AccountColonPassword(account) => format!("{account}:{password}"),
     })
 }
 
 /// What a client sends as the user name, if anything.
 pub fn login_user(form: &LoginForm) -> Option<&str> {
     match form {
-        LoginForm::Password | LoginForm::InstanceColonPassword(_) | LoginForm::AccountAtPassword(_) => None,
+        LoginForm::Password
+        | LoginForm::InstanceColonPassword(_)
+        | LoginForm::AccountAtPassword(_)
+        | LoginForm::AccountColonPassword(_) => None,
         LoginForm::UserAndPassword(user) => Some(user),
     }
 }

@@ -1,15 +1,18 @@
 //! One call: paced, signed, sent, read; sent again only where the cloud certainly did not act.
 
-use super::answer::{Failed, Spoken, fault};
-use super::check::gap_sentence;
-use super::codes::{Verdict, verdict};
-use super::{Credential, Tencent, wire};
+use super::answer::fault;
+use super::codes::verdict;
+use super::{Tencent, wire};
 use crate::fault::{Fault, Kind};
 use crate::http::{Effect, Reply, SendError};
 use crate::name::RotationId;
+use crate::provider::credential::Credential;
+use crate::provider::finding::gap_sentence;
+use crate::provider::outcome::{Failed, Spoken, Verdict};
 use crate::rotation::answer::Refusal;
 use crate::secret::Secret;
-use crate::sign::tc3::{Head, Signer, sign};
+use crate::sign::Signer;
+use crate::sign::tc3::{Head, sign};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::PoisonError;

@@ -2,25 +2,9 @@
 //! and of each TencentDB for Redis action. Messages are localised and change, so nothing is ever read out of them.
 
 use crate::fault::Kind;
+use crate::provider::outcome::Verdict;
 use crate::rotation::answer::Refusal;
 use std::time::Duration;
-
-/// What an error code says about a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The call may have acted: doubt after a write, "ask again" after a read.
-    Unclear,
-    /// The call certainly did not act.
-    Refused(Refusal, Kind),
-    /// The same, and asking again sooner than this is pointless.
-    RefusedFor(Refusal, Kind, Duration),
-    /// The signature was too old: sign once more, then it is our clock.
-    SignAgain,
-    /// The credential was refused: read it anew once, then it is wrong.
-    RenewCredential,
-    /// This endpoint does not know the action: try its other name, then it is unsupported.
-    NoSuchAction,
-}
 
 /// How long to leave an account-wide or address-wide limit alone.
 const WIDE_LIMIT: Duration = Duration::from_secs(10);
@@ -160,19 +144,6 @@ pub(super) fn verdict(code: &str) -> Verdict {
         found(CLASSES, class)
     };
     found(CODES, code).or_else(class).unwrap_or(Verdict::Unclear)
-}
-
-impl Verdict {
-    /// The kind of trouble, once nothing more can be tried.
-    pub(super) const fn kind(self) -> Kind {
-        match self {
-            Self::Unclear => Kind::Unanswered,
-            Self::Refused(_, kind) | Self::RefusedFor(_, kind, _) => kind,
-            Self::SignAgain => Kind::ClockSkew,
-            Self::RenewCredential => Kind::CredentialRefused,
-            Self::NoSuchAction => Kind::Unsupported,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Which host serves a region (vendor document "Request Structure"), and whether the settings make one provider.
 
 use crate::fault::{Fault, Kind};
+use crate::provider::endpoint::{bare, of_host, refuse_odd_region};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -17,36 +18,15 @@ pub enum Site {
 
 /// Regions with this suffix are financial zones: the default domain does not reach them.
 const FINANCIAL: &str = "-fsi";
-/// The longest region id, in characters. The list of regions grows, so only the form is checked.
-const REGION_LIMIT: usize = 40;
 
 /// The URL to send requests to: the override, the financial zone's own host, the region's own host, or the site's nearest.
 ///
 /// # Errors
 /// `ConfigInvalid` for a text that is no region id, an override with more than a host in it, or a regional host on the international site.
 pub(super) fn endpoint(region: &str, site: Site, regional: bool, chosen: Option<&Url>) -> Result<Url, Fault> {
-    let invalid = |what: String| Fault::new(Kind::ConfigInvalid, what);
-    let fits = region.len() <= REGION_LIMIT
-        && region.starts_with(|first: char| first.is_ascii_lowercase())
-        && region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if !fits {
-        return Err(invalid(format!("{region:?} is not a region id"))
-            .advise("write the region as the console shows it, such as ap-guangzhou"));
-    }
+    refuse_odd_region(region, "ap-guangzhou")?;
     if let Some(chosen) = chosen {
-        let bare = chosen.path() == "/"
-            && chosen.query().is_none()
-            && chosen.fragment().is_none()
-            && chosen.username().is_empty()
-            && chosen.password().is_none()
-            && chosen.host_str().is_some();
-        return if bare {
-            Ok(chosen.clone())
-        } else {
-            // The URL is not repeated: it may hold a password.
-            Err(invalid("The endpoint has more in it than a scheme, a host and a port".to_owned())
-                .advise("write the endpoint as https://HOST or https://HOST:PORT"))
-        };
+        return bare(chosen);
     }
     let host = match site {
         // Financial zones belong to the China site whatever the account says.
@@ -56,12 +36,13 @@ pub(super) fn endpoint(region: &str, site: Site, regional: bool, chosen: Option<
         Site::China if regional => format!("redis.{region}.tencentcloudapi.com"),
         Site::China => "redis.tencentcloudapi.com".to_owned(),
         Site::International if regional => {
-            return Err(invalid("The international site publishes no regional hosts".to_owned())
+            let what = "The international site publishes no regional hosts";
+            return Err(Fault::new(Kind::ConfigInvalid, what)
                 .advise("remove the setting, or name the host with the endpoint setting"));
         }
         Site::International => "redis.intl.tencentcloudapi.com".to_owned(),
     };
-    Url::parse(&format!("https://{host}/")).map_err(|error| invalid(format!("{host} is not a host: {error}")))
+    of_host(&host)
 }
 
 #[cfg(test)]

@@ -9,13 +9,12 @@ mod endpoint;
 mod tasks;
 mod wire;
 
-pub use credentials::{Credential, CredentialSource, Environment, Static, Variables};
 pub use endpoint::Site;
 
-use self::answer::Failed;
-use self::codes::Verdict;
 pub use self::wire::DEFAULT_ACCOUNT;
-use super::{Abilities, Address, Condition, Instance, InstancePolicy, Provider};
+use super::credential::CredentialSource;
+use super::outcome::{Failed, Verdict, permitted};
+use super::{Abilities, Address, Condition, Instance, InstancePolicy, Now, Provider};
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::Client;
 use crate::moment::Moment;
@@ -92,9 +91,6 @@ impl TencentSettings {
         }
     }
 }
-
-/// What tells the time.
-pub type Now = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 /// One account and region of Tencent Cloud.
 pub struct Tencent {
@@ -317,15 +313,6 @@ impl Provider for Tencent {
 
     async fn check(&self, address: &Address) -> Vec<Fault> {
         self.findings(address).await
-    }
-}
-
-/// What was read, or nothing where we may not read it.
-fn permitted<T>(read: Result<Option<T>, Failed>) -> Result<Option<T>, Fault> {
-    match read {
-        Ok(found) => Ok(found),
-        Err(Failed::Spoken(verdict, _)) if verdict.kind() == Kind::Denied => Ok(None),
-        Err(failed) => Err(failed.fault()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Requests and answers of TencentDB for Redis, API version 2018-04-12, as typed structs. A body with a password is never a free-form value.
 
-use super::answer::Spoken;
 use crate::fault::{Fault, Kind};
 use crate::name::{RotationId, TaskId};
+use crate::provider::outcome::Spoken;
 use crate::provider::{Condition, InstancePolicy};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

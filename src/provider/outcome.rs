@@ -1,0 +1,151 @@
+//! What an answer, or its absence, means for a call of ours, in words that every cloud shares: the one way from a vendor's verdict to an
+//! [`Answer`]. Which code has which verdict is told by each vendor's own table.
+
+use crate::fault::{Fault, Kind, Retry, scrub};
+use crate::rotation::answer::{Answer, Call, Refusal};
+use crate::secret::Secret;
+use std::time::Duration;
+
+/// What an error code says about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The call may have acted: doubt after a write, "ask again" after a read.
+    Unclear,
+    /// The call certainly did not act.
+    Refused(Refusal, Kind),
+    /// The same, and asking again sooner than this is pointless.
+    RefusedFor(Refusal, Kind, Duration),
+    /// The signature was too old: sign once more, then it is our clock.
+    SignAgain,
+    /// The credential was refused: read it anew once, then it is wrong.
+    RenewCredential,
+    /// This endpoint does not know the action: try its other name, then it is unsupported.
+    NoSuchAction,
+}
+
+impl Verdict {
+    /// The kind of trouble, once nothing more can be tried.
+    pub(super) const fn kind(self) -> Kind {
+        match self {
+            Self::Unclear => Kind::Unanswered,
+            Self::Refused(_, kind) | Self::RefusedFor(_, kind, _) => kind,
+            Self::SignAgain => Kind::ClockSkew,
+            Self::RenewCredential => Kind::CredentialRefused,
+            Self::NoSuchAction => Kind::Unsupported,
+        }
+    }
+}
+
+/// An answer as it stands on the wire.
+#[derive(Debug)]
+pub(super) enum Spoken<T> {
+    /// A whole success.
+    Value(T),
+    /// An error of the API itself.
+    Error {
+        /// `Class` or `Class.Detail`.
+        code: String,
+        /// The vendor's words, not yet scrubbed.
+        message: String,
+        /// What the vendor's support asks for.
+        request_id: String,
+    },
+    /// Anything else: not an answer to our question. Says what it was.
+    Nonsense(String),
+}
+
+/// Why a call brought no value.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// It certainly did not leave this machine.
+    NotSent(Fault),
+    /// The cloud answered with an error code.
+    Spoken(Verdict, Fault),
+    /// No answer, or none that means anything.
+    Unanswered(Fault),
+}
+
+impl Failed {
+    /// The fault alone, for calls that change nothing.
+    pub(super) fn fault(self) -> Fault {
+        match self {
+            Self::NotSent(fault) | Self::Spoken(_, fault) | Self::Unanswered(fault) => fault,
+        }
+    }
+
+    /// What this failure means for a call that changes a password.
+    pub(super) fn answer(self, call: Call) -> Answer {
+        match self {
+            Self::NotSent(fault) => {
+                let refusal = match fault.retry {
+                    Retry::Never => Refusal::Fatal,
+                    Retry::Later | Retry::AfterMillis(_) => Refusal::Unsent,
+                };
+                Answer::Refused { refusal, fault }
+            }
+            Self::Unanswered(fault) | Self::Spoken(Verdict::Unclear, fault) => Answer::Unanswered { fault },
+            Self::Spoken(Verdict::Refused(refusal, _) | Verdict::RefusedFor(refusal, _, _), fault) => {
+                refused(refusal, fault, call)
+            }
+            Self::Spoken(Verdict::SignAgain | Verdict::RenewCredential | Verdict::NoSuchAction, fault) => {
+                Answer::Refused { refusal: Refusal::Fatal, fault }
+            }
+        }
+    }
+}
+
+/// A reset sends no old password, so there the codes about passwords speak of the new one.
+fn refused(refusal: Refusal, mut fault: Fault, call: Call) -> Answer {
+    let about_passwords = matches!(refusal, Refusal::OldPasswordWrong | Refusal::RuleOrOldPassword);
+    let refusal = match call {
+        Call::Reset if about_passwords => {
+            let what = std::mem::take(&mut fault.what);
+            fault = Fault::new(Kind::RuleViolated, what);
+            Refusal::RuleViolated
+        }
+        Call::Modify | Call::Reset => refusal,
+    };
+    Answer::Refused { refusal, fault }
+}
+
+/// An error code of the API as a fault: `call` names vendor and action. The vendor's words are scrubbed of these secrets.
+pub(super) fn fault(
+    verdict: Verdict,
+    call: &str,
+    (code, message, request_id): (&str, &str, &str),
+    secrets: &[&Secret],
+) -> Fault {
+    let words = scrub(&format!("{code}: {message}"), secrets);
+    let what = format!("{call} answered {words} (request {})", scrub(request_id, secrets));
+    let fault = Fault::new(verdict.kind(), what);
+    match verdict {
+        Verdict::RefusedFor(_, _, span) => fault.after(span),
+        Verdict::Unclear
+        | Verdict::Refused(..)
+        | Verdict::SignAgain
+        | Verdict::RenewCredential
+        | Verdict::NoSuchAction => fault,
+    }
+}
+
+/// What was read, or nothing where we may not read it.
+pub(super) fn permitted<T>(read: Result<Option<T>, Failed>) -> Result<Option<T>, Fault> {
+    match read {
+        Ok(found) => Ok(found),
+        Err(Failed::Spoken(verdict, _)) if verdict.kind() == Kind::Denied => Ok(None),
+        Err(failed) => Err(failed.fault()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_leave_is_tried_again_unless_it_never_can() {
+        for (kind, expected) in [(Kind::Unreachable, Refusal::Unsent), (Kind::SecretUnreadable, Refusal::Fatal)] {
+            let answer = Failed::NotSent(Fault::new(kind, "x")).answer(Call::Modify);
+            assert!(matches!(answer, Answer::Refused { refusal, .. } if refusal == expected), "{kind:?}");
+        }
+    }
+}
