@@ -1,6 +1,6 @@
-//! The envelope of an answer (Tencent Cloud API 3.0, "Response structure"): status 200 and JSON, for errors too.
+//! What an action answers, before a vendor's words are put around it.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// An API error: a code of the vendor's and some words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +18,7 @@ impl Refusal {
 /// The fields an action promises.
 pub(super) type Fields = Map<String, Value>;
 
-/// The text of an answer's body.
-pub(super) fn envelope(answer: &Result<Fields, Refusal>, request_id: &str) -> String {
-    let mut response = match answer {
-        Ok(fields) => fields.clone(),
-        Err(refusal) => {
-            Map::from_iter([("Error".to_owned(), json!({"Code": refusal.code, "Message": refusal.message}))])
-        }
-    };
-    response.insert("RequestId".to_owned(), request_id.into());
-    json!({"Response": response}).to_string()
+/// A few fields by name.
+pub(super) fn fields<const N: usize>(pairs: [(&str, Value); N]) -> Fields {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -1,17 +1,15 @@
 //! The stand-in cloud itself: its instances, its tasks, and the one path by which a password changes.
 
-use super::actions::{Action, Call};
-use super::answer::{Fields, Refusal};
+use super::alibaba::Nonces;
+use super::answer::Refusal;
 use super::instance::{Instance, Password};
 use super::quota::Buckets;
-use super::rules::broken_rule;
-use super::script::{Fault, Script};
-use super::settings::{Server, Settings};
+use super::real_server;
+use super::script::Script;
+use super::settings::{Settings, Vendor};
 use super::task::{Course, Stamp, Task, TaskKind};
 use super::time::Clock;
-use super::{read, real_server};
 use crate::secret::Secret;
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,12 +22,6 @@ const FIRST_TASK: i64 = 16_661;
 
 /// The part of a task's duration that it spends preparing: one in this many.
 const PREPARING_SHARE: u32 = 10;
-
-/// `Type` 200 is Memcached, which has no such password.
-const MEMCACHED: i64 = 200;
-
-/// `Status` 2: running.
-const RUNNING: i64 = 2;
 
 pub(super) struct Cloud {
     pub(super) settings: Settings,
@@ -48,6 +40,8 @@ pub(super) struct State {
     pub(super) denied: BTreeSet<String>,
     /// How often each error code was answered.
     pub(super) refusals: BTreeMap<String, u64>,
+    /// What must not come again.
+    pub(super) nonces: Nonces,
     /// Counts the times that stuck tasks were released.
     pub(super) releases: watch::Sender<u64>,
 }
@@ -66,7 +60,16 @@ impl How {
 }
 
 /// What a write asks for: a password, or none any more.
-type Wish = Option<Secret>;
+pub(super) type Wish = Option<Secret>;
+
+/// A write that nothing speaks against.
+pub(super) struct Order {
+    pub(super) instance: String,
+    /// By the name its passwords are kept under.
+    pub(super) account: String,
+    pub(super) kind: TaskKind,
+    pub(super) wish: Wish,
+}
 
 impl Cloud {
     pub(super) fn new(settings: Settings) -> Self {
@@ -87,6 +90,7 @@ impl Cloud {
             absent: settings.absent_actions.iter().cloned().collect(),
             denied: settings.denied_actions.iter().cloned().collect(),
             refusals: BTreeMap::new(),
+            nonces: Nonces::default(),
             releases: watch::Sender::new(0),
         };
         Self { settings, clock, stop: CancellationToken::new(), requests: AtomicU64::new(0), state: Mutex::new(state) }
@@ -120,19 +124,6 @@ impl Cloud {
         )
     }
 
-    /// What the script has in store for this call.
-    pub(super) fn next_fault(&self, call: &Call) -> Option<Fault> {
-        let mut state = self.state();
-        let of_task = call.number("TaskId").and_then(|id| state.tasks.get(&id));
-        let of_list = || call.texts("InstanceIds").filter(|ids| ids.len() == 1).map(|ids| ids[0]);
-        let instance = of_task
-            .map(|task| task.instance.as_str())
-            .or_else(|| call.text("InstanceId"))
-            .or_else(of_list)
-            .map(str::to_owned);
-        state.script.take(call.action.name(), instance.as_deref())
-    }
-
     /// Another process takes the instance for a while.
     pub(super) fn lock_instance(&self, id: &str, span: Duration) {
         let until = self.clock.uptime() + span;
@@ -141,53 +132,31 @@ impl Cloud {
         }
     }
 
-    /// Carries out a call.
-    pub(super) fn perform(self: &Arc<Self>, call: &Call, how: How) -> Result<Fields, Refusal> {
-        match call.action {
-            Action::ModifyInstancePassword | Action::ModfiyInstancePassword | Action::ResetPassword => {
-                let task = self.accept(call, how.course)?;
-                Ok(Fields::from_iter([("TaskId".to_owned(), json!(task))]))
-            }
-            Action::DescribeTaskInfo
-            | Action::DescribeTaskList
-            | Action::DescribeInstances
-            | Action::DescribeInstanceAccount
-            | Action::DescribeInstancePasswordPolicy => {
-                let world = read::World {
-                    when: self.clock.now() - how.age,
-                    uptime: self.clock.uptime().saturating_sub(how.age),
-                    region: &self.settings.region,
-                    zone_hours: self.settings.zone_hours,
-                };
-                read::answer(&self.state(), world, call)
-            }
-        }
-    }
-
-    /// Checks a write and starts its task.
-    fn accept(self: &Arc<Self>, call: &Call, course: Course) -> Result<i64, Refusal> {
+    /// Checks a write and starts its task, whose number it gives.
+    pub(super) fn accept(
+        self: &Arc<Self>,
+        course: Course,
+        check: impl FnOnce(&State, Duration) -> Result<Order, Refusal>,
+    ) -> Result<i64, Refusal> {
         let stamp = self.stamp();
         let mut state = self.state();
+        let Order { instance, account, kind, wish } = check(&state, self.clock.uptime())?;
         let State { instances, tasks, releases, .. } = &mut *state;
-        let id = call.text("InstanceId").unwrap_or_default();
-        let instance = instances.get_mut(id).ok_or_else(|| unknown_instance(id))?;
-        let wish = judge(call, instance, self.clock.uptime())?;
         let number = FIRST_TASK + i64::try_from(tasks.len()).unwrap_or(i64::MAX - FIRST_TASK);
         let duration = self.task_duration(number);
+        if let Some(held) = instances.get_mut(&instance) {
+            held.task = Some(number);
+            held.tasks.push(number);
+        }
         let task = Task {
             id: number,
-            instance: id.to_owned(),
-            kind: if wish.is_some() == instance.settings.no_auth {
-                TaskKind::SwitchPasswordFree
-            } else {
-                TaskKind::SetPassword
-            },
+            instance,
+            account,
+            kind,
             accepted: stamp,
             running_from: stamp.at + duration / PREPARING_SHARE,
             end: None,
         };
-        instance.task = Some(number);
-        instance.tasks.push(number);
         let run = Arc::clone(self).run_task(task.clone(), wish, course, duration, releases.subscribe());
         tasks.insert(number, task);
         let stop = self.stop.clone();
@@ -232,7 +201,7 @@ impl Cloud {
         let carried_out = match course {
             Course::FailsBeforeApplying => Err("the flow was rolled back".to_owned()),
             Course::Normal | Course::Stuck(_) | Course::FailsAfterApplying => {
-                self.change_server(&task.instance, &wish).await
+                self.change_server(&task.instance, &task.account, &wish).await
             }
         };
         let stamp = self.stamp();
@@ -240,7 +209,7 @@ impl Cloud {
         let mut state = self.state();
         if let Some(instance) = state.instances.get_mut(&task.instance) {
             if carried_out.is_ok() {
-                install(instance, &wish, stamp, uptime);
+                install(instance, &task.account, &wish, stamp, uptime);
             }
             instance.task = None;
         }
@@ -253,90 +222,42 @@ impl Cloud {
         }
     }
 
-    /// Changes the live password as somebody at the console would: at once, past tasks and locks.
-    pub(super) async fn set_by_hand(&self, id: &str, password: Secret) -> Result<(), String> {
+    /// Changes a live password as somebody at the console would: at once, past tasks and locks.
+    pub(super) async fn set_by_hand(&self, id: &str, account: &str, password: Secret) -> Result<(), String> {
         let wish = Some(password);
-        self.change_server(id, &wish).await?;
+        self.change_server(id, account, &wish).await?;
         let stamp = self.stamp();
         let uptime = self.clock.uptime();
         if let Some(instance) = self.state().instances.get_mut(id) {
-            install(instance, &wish, stamp, uptime);
+            install(instance, account, &wish, stamp, uptime);
         }
         Ok(())
     }
 
     /// Where a real server stands behind the instance, makes it take the wished password.
-    async fn change_server(&self, id: &str, wish: &Wish) -> Result<(), String> {
-        let known = self.state().instances.get(id).map(|instance| {
-            let live = (!instance.settings.no_auth).then(|| instance.live().clone());
-            (instance.settings.server.clone(), live)
-        });
-        match known {
-            None => Err(format!("there is no instance {id}")),
-            Some((Server::Listener { .. } | Server::Nothing, _)) => Ok(()),
-            Some((Server::Redis { address, user }, live)) => {
-                let live = live.as_ref().map(Secret::expose);
-                real_server::set_password(address, &user, live, wish.as_ref().map(Secret::expose))
-                    .await
-                    .map_err(|error| error.to_string())
-            }
+    async fn change_server(&self, id: &str, account: &str, wish: &Wish) -> Result<(), String> {
+        let change = {
+            let state = self.state();
+            let instance = state.instances.get(id).ok_or_else(|| format!("there is no instance {id}"))?;
+            real_server::plan(instance, account, wish.as_ref())?
+        };
+        match change {
+            Some(change) => change.carry_out().await.map_err(|error| error.to_string()),
+            None => Ok(()),
         }
     }
 }
 
 /// What the wish becomes once it is carried out.
-fn install(instance: &mut Instance, wish: &Wish, set: Stamp, uptime: Duration) {
-    instance.settings.no_auth = wish.is_none();
-    if let Some(text) = wish.clone() {
-        instance.passwords.push(Password { set, uptime, text });
+fn install(instance: &mut Instance, account: &str, wish: &Wish, set: Stamp, uptime: Duration) {
+    match instance.settings.vendor {
+        Vendor::Tencent => instance.settings.no_auth = wish.is_none(),
+        // Password-free access of a VPC is a switch of its own there (Alibaba, "ModifyInstanceVpcAuthMode").
+        Vendor::Alibaba(_) => {}
     }
-}
-
-/// Refuses a write or says what it asks for.
-fn judge(call: &Call, instance: &Instance, uptime: Duration) -> Result<Wish, Refusal> {
-    let is_reset = call.action == Action::ResetPassword;
-    let settings = &instance.settings;
-    if settings.engine == MEMCACHED {
-        return Err(Refusal::new("FailedOperation.UnSupportError", "The instance does not support this API."));
+    if let (Some(text), Some(history)) = (wish.clone(), instance.accounts.get_mut(account)) {
+        history.push(Password { set, uptime, text });
     }
-    if settings.status != RUNNING || (is_reset && instance.is_locked(uptime)) {
-        return Err(Refusal::new(
-            "ResourceUnavailable.InstanceStatusAbnormal",
-            "The instance's status does not allow this operation.",
-        ));
-    }
-    if instance.is_locked(uptime) {
-        return Err(Refusal::new(
-            "ResourceUnavailable.InstanceLockedError",
-            "The instance is locked by another process.",
-        ));
-    }
-    if call.flag("EncryptPassword") {
-        return Err(Refusal::new("InvalidParameter", "The password cannot be decrypted."));
-    }
-    let proves_old = !settings.no_auth && call.text("OldPassword") == Some(instance.live().expose());
-    if !is_reset && !proves_old {
-        return Err(Refusal::new(
-            "InvalidParameterValue.PasswordError",
-            "The password check failed: the password is wrong.",
-        ));
-    }
-    if call.flag("NoAuth") {
-        return Ok(None);
-    }
-    let Some(password) = call.text("Password") else {
-        return Err(Refusal::new("InvalidParameter", "Password is missing."));
-    };
-    match broken_rule(call.action, settings.engine, settings.password_policy.as_ref(), password) {
-        Some(rule) => {
-            Err(Refusal::new("InvalidParameterValue.PasswordRuleError", format!("The password breaks a rule: {rule}.")))
-        }
-        None => Ok(Some(Secret::new(password.to_owned()))),
-    }
-}
-
-pub(super) fn unknown_instance(id: &str) -> Refusal {
-    Refusal::new("ResourceNotFound.InstanceNotExists", format!("There is no instance {id}."))
 }
 
 /// Sixty-four bits that follow from sixty-four others and look like chance (the finalizer of SplitMix64).

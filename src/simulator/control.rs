@@ -4,9 +4,9 @@
 //! `GET /_simulator/state` tells everything but passwords, of which it gives the SHA-256.
 
 use super::cloud::Cloud;
-use super::instance::{Instance, Reach};
+use super::instance::{History, Instance, Reach};
 use super::script::Step;
-use super::settings::{PasswordPolicy, Quota, StaleNodes, optional_secret};
+use super::settings::{AccountSettings, PasswordPolicy, Quota, StaleNodes, Vendor, optional_secret};
 use crate::secret::Secret;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
@@ -37,8 +37,10 @@ pub struct Change {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct InstanceChange {
-    /// `Status` as DescribeInstances shows it.
+    /// `Status` as Tencent's DescribeInstances shows it.
     pub status: Option<i64>,
+    /// `InstanceStatus` as Alibaba's DescribeInstanceAttribute shows it.
+    pub instance_status: Option<String>,
     /// Whether logins need no password.
     pub no_auth: Option<bool>,
     /// Leaves the change time empty.
@@ -55,6 +57,8 @@ pub struct InstanceChange {
     /// Somebody sets this password at the console, at once.
     #[serde(deserialize_with = "optional_secret")]
     pub password: Option<Secret>,
+    /// The same for accounts beside the default one.
+    pub accounts: Vec<AccountSettings>,
 }
 
 impl Change {
@@ -117,8 +121,10 @@ pub(super) async fn apply(cloud: &Cloud, change: Change) -> Result<(), String> {
         }
     }
     for (id, wanted) in instances {
-        if let Some(password) = wanted.password.clone() {
-            cloud.set_by_hand(&id, password).await?;
+        let default = cloud.with_instance(&id, |instance| instance.settings.default_account().to_owned());
+        let by_hand = wanted.password.iter().map(|password| (&default, password));
+        for (account, password) in by_hand.chain(wanted.accounts.iter().map(|other| (&other.name, &other.password))) {
+            cloud.set_by_hand(&id, account, password.clone()).await?;
         }
         let uptime = cloud.clock.uptime();
         if let Some(instance) = cloud.state().instances.get_mut(&id) {
@@ -131,6 +137,10 @@ pub(super) async fn apply(cloud: &Cloud, change: Change) -> Result<(), String> {
 fn change_instance(instance: &mut Instance, wanted: InstanceChange, uptime: Duration) {
     let settings = &mut instance.settings;
     settings.status = wanted.status.unwrap_or(settings.status);
+    match (&mut settings.vendor, wanted.instance_status) {
+        (Vendor::Alibaba(tair), Some(status)) => tair.status = status,
+        (Vendor::Alibaba(_), None) | (Vendor::Tencent, _) => {}
+    }
     settings.no_auth = wanted.no_auth.unwrap_or(settings.no_auth);
     settings.hide_change_time = wanted.hide_change_time.unwrap_or(settings.hide_change_time);
     settings.password_policy = wanted.password_policy.or(settings.password_policy);
@@ -148,8 +158,8 @@ pub(super) fn state(cloud: &Cloud) -> Value {
     let now = cloud.clock.now();
     let uptime = cloud.clock.uptime();
     let state = cloud.state();
-    let history = |instance: &Instance| {
-        let entries = instance.passwords.iter().map(|password| {
+    let history = |passwords: &History| {
+        let entries = passwords.iter().map(|password| {
             let digest = hex::encode(Sha256::digest(password.text.expose()));
             json!({"at": password.set.at.millis(), "sha256": digest})
         });
@@ -162,13 +172,20 @@ pub(super) fn state(cloud: &Cloud) -> Value {
             "no-auth": instance.settings.no_auth,
             "locked": instance.is_locked(uptime),
             "login": instance.login_address.map(|address| address.to_string()),
-            "history": history(instance),
+            "history": history(instance.default_history()),
+            "accounts": instance
+                .settings
+                .accounts
+                .iter()
+                .filter_map(|account| Some((account.name.clone(), history(instance.accounts.get(&account.name)?))))
+                .collect::<serde_json::Map<_, _>>(),
         })
     });
     let tasks = state.tasks.values().map(|task| {
         json!({
             "id": task.id,
             "instance": task.instance,
+            "account": task.account,
             "accepted": task.accepted.at.millis(),
             "status": task.status_at(now).map(|status| status.word()),
         })

@@ -14,9 +14,6 @@ use tokio::sync::watch;
 /// Connections that may wait for their turn.
 const BACKLOG: u32 = 1024;
 
-/// `Type` up to 9 is Redis 2.8 to 5.0, from before ACLs.
-const LAST_TYPE_BEFORE_ACL: i64 = 9;
-
 /// What a connection of this instance is judged by.
 struct Door {
     cloud: Arc<Cloud>,
@@ -119,9 +116,8 @@ struct Session {
 impl Session {
     /// The answer to one command, in the words of Redis 7 (Redis 5 for engines before ACLs).
     fn answer(&mut self, door: &Door, name: &str, rest: &[&str]) -> String {
-        let (password_free, before_acl) = door.cloud.with_instance(&door.instance, |instance| {
-            (instance.settings.no_auth, instance.settings.engine <= LAST_TYPE_BEFORE_ACL)
-        });
+        let (password_free, before_acl) =
+            door.cloud.with_instance(&door.instance, |instance| (instance.settings.no_auth, instance.is_before_acl()));
         let open = self.logged_in || password_free;
         match (name, rest) {
             ("QUIT", _) => "+OK\r\n".to_owned(),

@@ -1,34 +1,38 @@
-//! A stand-in for Tencent Cloud's Redis API on a loopback port, which changes real passwords: for `keywheel demo` and
-//! `keywheel simulate`, tests and benches.
+//! A stand-in for the Redis APIs of Tencent Cloud and Alibaba Cloud on a loopback port, which changes real passwords: for
+//! `keywheel demo` and `keywheel simulate`, tests and benches.
 //!
-//! It verifies signatures with its own code, keeps the published rules, quotas, locks and task lives, and does to a call whatever its
+//! Both clouds answer on the same port; a request with an `x-acs-` header is meant for Alibaba's. Each knows only its own instances.
+//! Buckets, scripts and denials go by the action's name, and the few names that both clouds have count as one. It verifies signatures with its own code, keeps the published rules, quotas, locks and task lives, and does to a call whatever its
 //! [`Step`]s say. Behind an instance stands a login listener of its own or a real Redis server.
 
-mod actions;
+mod alibaba;
 mod answer;
 mod body;
 mod cloud;
 mod control;
+mod dialect;
 mod gateway;
+mod head;
 mod instance;
 mod login;
 mod quota;
-mod read;
 mod real_server;
 mod resp;
-mod rules;
 mod script;
 mod settings;
-mod signature;
 mod span;
 mod task;
+mod tencent;
 mod time;
 
 pub use control::{Change, InstanceChange};
 pub use instance::{Applied, Reach};
 pub use quota::Calls;
 pub use script::{Fault, Garbage, Step};
-pub use settings::{Credential, InstanceSettings, PasswordPolicy, Quota, Server, Settings, StaleNodes, TaskSettings};
+pub use settings::{
+    AccountSettings, AlibabaSettings, Credential, InstanceSettings, PasswordPolicy, Quota, Server, Settings,
+    StaleNodes, Tair, TaskSettings, Vendor,
+};
 
 use crate::fault::{self, Kind};
 use cloud::Cloud;
@@ -88,7 +92,7 @@ impl Simulator {
             }
             Server::Redis { address, user } => {
                 if !instance.no_auth {
-                    let known = real_server::prove(*address, user, instance.password.expose()).await;
+                    let known = real_server::prepare(*address, user, instance).await;
                     known.map_err(|error| {
                         fault::Fault::new(
                             Kind::LoginRefused,
@@ -157,13 +161,22 @@ impl Simulator {
 
     /// Every password an instance ever had, oldest first; the last one is live. Empty for an unknown instance.
     pub fn history(&self, instance: &str) -> Vec<Applied> {
+        self.passwords_of(instance, None)
+    }
+
+    /// The same of an account beside the default one.
+    pub fn account_history(&self, instance: &str, account: &str) -> Vec<Applied> {
+        self.passwords_of(instance, Some(account))
+    }
+
+    fn passwords_of(&self, instance: &str, account: Option<&str>) -> Vec<Applied> {
         let state = self.cloud.state();
-        let passwords = state.instances.get(instance).map(|instance| instance.passwords.iter());
-        passwords
-            .into_iter()
-            .flatten()
-            .map(|password| Applied { at: password.set.at, password: password.text.clone() })
-            .collect()
+        let history = state.instances.get(instance).and_then(|instance| match account {
+            Some(account) => instance.accounts.get(account),
+            None => Some(instance.default_history()),
+        });
+        let applied = |password: &instance::Password| Applied { at: password.set.at, password: password.text.clone() };
+        history.map(|history| history.iter().map(applied).collect()).unwrap_or_default()
     }
 
     /// Whether this password is the live one.
@@ -171,6 +184,13 @@ impl Simulator {
         let state = self.cloud.state();
         let instance = state.instances.get(instance);
         instance.is_some_and(|instance| !instance.settings.no_auth && instance.live().expose() == password)
+    }
+
+    /// Whether this is the live password of an account beside the default one.
+    pub fn account_accepts(&self, instance: &str, account: &str, password: &str) -> bool {
+        let state = self.cloud.state();
+        let history = state.instances.get(instance).and_then(|instance| instance.accounts.get(account));
+        history.is_some_and(|history| history.live().expose() == password)
     }
 
     /// Everything but passwords, as `GET /_simulator/state` tells it.
@@ -204,6 +224,24 @@ fn check(settings: &Settings) -> Result<(), fault::Fault> {
             return wrong(
                 format!("the simulator's instance {:?} is named twice or has no name", instance.id),
                 "give each instance an id of its own",
+            );
+        }
+    }
+    for instance in &settings.instances {
+        let mut taken = std::collections::BTreeSet::from([instance.default_account(), "default"]);
+        if let Some(account) = instance.accounts.iter().find(|account| !taken.insert(account.name.as_str())) {
+            return wrong(
+                format!("the account {:?} of {} is named twice or like the default one", account.name, instance.id),
+                "give each account a name of its own",
+            );
+        }
+        if matches!(instance.vendor, Vendor::Tencent) && !instance.accounts.is_empty() {
+            return wrong(
+                format!(
+                    "{} has accounts beside its default one, which the simulator knows of Alibaba only",
+                    instance.id
+                ),
+                "leave its accounts out, or make it `vendor = { kind = \"alibaba\" }`",
             );
         }
     }

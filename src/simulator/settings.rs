@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Settings {
     /// Where the API listens. Loopback only; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The region whose instances these are.
+    /// The region whose instances these are, for Tencent Cloud.
     pub region: String,
     /// The service that must stand in the signature's scope.
     pub service: String,
@@ -34,6 +34,8 @@ pub struct Settings {
     pub absent_actions: Vec<String>,
     /// Actions that access management denies.
     pub denied_actions: Vec<String>,
+    /// What only Alibaba Cloud has.
+    pub alibaba: AlibabaSettings,
     /// What goes wrong, call by call.
     pub script: Vec<Step>,
 }
@@ -42,9 +44,9 @@ pub struct Settings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Credential {
-    /// `SecretId`.
+    /// `SecretId`, or Alibaba's AccessKeyId.
     pub secret_id: String,
-    /// `SecretKey`.
+    /// `SecretKey`, or Alibaba's AccessKeySecret.
     #[serde(deserialize_with = "secret")]
     pub secret_key: Secret,
     /// The session token that must come with temporary credentials.
@@ -58,12 +60,18 @@ pub struct Credential {
 pub struct InstanceSettings {
     /// Such as `crs-5a4py64p`.
     pub id: String,
-    /// The default account's name.
+    /// Whose instance it is, and what only that cloud knows of it.
+    #[serde(default)]
+    pub vendor: Vendor,
+    /// The default account's name on Tencent Cloud. Alibaba names it like the instance.
     #[serde(default = "root")]
     pub account: String,
     /// The password that works today.
     #[serde(deserialize_with = "secret")]
     pub password: Secret,
+    /// Accounts beside the default one; Alibaba's standard accounts.
+    #[serde(default)]
+    pub accounts: Vec<AccountSettings>,
     /// `Type` as DescribeInstances shows it; decides rules and login texts. Default 15, Redis 6.2.
     #[serde(default = "redis_6")]
     pub engine: i64,
@@ -92,8 +100,10 @@ impl InstanceSettings {
     pub fn new(id: &str, password: &str) -> Self {
         Self {
             id: id.to_owned(),
+            vendor: Vendor::Tencent,
             account: root(),
             password: Secret::new(password.to_owned()),
+            accounts: Vec::new(),
             engine: redis_6(),
             status: running(),
             no_auth: false,
@@ -101,6 +111,94 @@ impl InstanceSettings {
             password_policy: None,
             server: Server::default(),
             stale_nodes: None,
+        }
+    }
+
+    /// A running Tair instance of Redis 7.0 at Alibaba Cloud, with a login listener of its own.
+    pub fn alibaba(id: &str, password: &str) -> Self {
+        Self { vendor: Vendor::Alibaba(Tair::default()), ..Self::new(id, password) }
+    }
+
+    /// The same with one more account.
+    #[must_use]
+    pub fn with_account(mut self, name: &str, password: &str) -> Self {
+        self.accounts.push(AccountSettings { name: name.to_owned(), password: Secret::new(password.to_owned()) });
+        self
+    }
+
+    /// The name under which the default account's passwords are kept.
+    pub(super) fn default_account(&self) -> &str {
+        match self.vendor {
+            Vendor::Tencent => &self.account,
+            Vendor::Alibaba(_) => &self.id,
+        }
+    }
+}
+
+/// An account beside the default one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AccountSettings {
+    /// Its name.
+    pub name: String,
+    /// The password that works today.
+    #[serde(deserialize_with = "secret")]
+    pub password: Secret,
+}
+
+/// Whose instance it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Vendor {
+    /// TencentDB for Redis. `engine` and `status` are numbers beside this.
+    #[default]
+    Tencent,
+    /// Tair, or ApsaraDB for Redis.
+    Alibaba(Tair),
+}
+
+/// What Alibaba tells of an instance (Alibaba API document "DescribeInstanceAttribute").
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Tair {
+    /// `EngineVersion`: 2.8, 4.0, 5.0, 6.0 or 7.0. From 6.0 on the default account is also called `default`.
+    pub engine_version: String,
+    /// `InstanceStatus`; passwords change in `Normal` only.
+    pub status: String,
+    /// `ArchitectureType`: `standard`, `cluster` or `rwsplit`.
+    pub architecture: String,
+}
+
+impl Default for Tair {
+    /// A running instance of Redis 7.0 with one shard.
+    fn default() -> Self {
+        Self { engine_version: "7.0".to_owned(), status: "Normal".to_owned(), architecture: "standard".to_owned() }
+    }
+}
+
+/// What only Alibaba's API has, mostly what its documents leave open.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct AlibabaSettings {
+    /// `RegionId` of the instances.
+    pub region: String,
+    /// The code for a wrong OldAccountPassword. No document prints one, so the default is made up.
+    pub wrong_old_password: String,
+    /// What `x-acs-retry-after` says to a throttled caller; without it the header is left out.
+    #[serde(with = "super::span::optional")]
+    pub retry_after: Option<Duration>,
+    /// Whether parameters in a form body are read. The documents only tell of the query.
+    pub body_parameters: bool,
+}
+
+impl Default for AlibabaSettings {
+    /// Hangzhou, and parameters taken from either place.
+    fn default() -> Self {
+        Self {
+            region: "cn-hangzhou".to_owned(),
+            wrong_old_password: "InvalidOldAccountPassword".to_owned(),
+            retry_after: Some(Duration::from_millis(100)),
+            body_parameters: true,
         }
     }
 }
@@ -116,6 +214,9 @@ pub enum Server {
         address: SocketAddr,
     },
     /// A real Redis server, whose password is changed by `CONFIG SET requirepass`, or by `ACL SETUSER` for another user than `default`.
+    ///
+    /// An account beside the default one is an ACL user of its own name, which is made when the cloud starts. Because a real server
+    /// knows nothing of `<account>:<password>` in the password field, that whole text is also kept as a password of the user `default`.
     Redis {
         /// Where it listens, loopback only.
         address: SocketAddr,
@@ -214,6 +315,7 @@ impl Default for Settings {
             zone_hours: 8,
             absent_actions: Vec::new(),
             denied_actions: Vec::new(),
+            alibaba: AlibabaSettings::default(),
             script: Vec::new(),
         }
     }

@@ -39,6 +39,8 @@ pub(super) struct Stamp {
 pub(super) struct Task {
     pub(super) id: i64,
     pub(super) instance: String,
+    /// The account whose password it sets.
+    pub(super) account: String,
     pub(super) kind: TaskKind,
     pub(super) accepted: Stamp,
     /// When it turned from preparing to running.

@@ -1,10 +1,12 @@
 //! The reading actions. Each shows the world at a moment, which may lie in the past.
 
+use super::super::answer::{Fields, Refusal, fields};
+use super::super::cloud::State;
+use super::super::instance::Instance;
+use super::super::settings::{PasswordPolicy, Vendor};
+use super::super::task::Task;
 use super::actions::{Action, Call};
-use super::answer::{Fields, Refusal};
-use super::cloud::{State, unknown_instance};
-use super::instance::Instance;
-use super::task::Task;
+use super::unknown_instance;
 use crate::moment::Moment;
 use chrono::{FixedOffset, NaiveDateTime, Offset, TimeZone, Utc};
 use serde_json::{Value, json};
@@ -44,12 +46,19 @@ pub(super) fn answer(state: &State, world: World<'_>, call: &Call) -> Result<Fie
     }
 }
 
+/// The instance of this name, where it is one of this cloud's.
+pub(super) fn known<'a>(state: &'a State, id: &str) -> Result<&'a Instance, Refusal> {
+    let instance = state.instances.get(id).filter(|instance| matches!(instance.settings.vendor, Vendor::Tencent));
+    instance.ok_or_else(|| unknown_instance(id))
+}
+
 fn task_info(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Refusal> {
-    let known = call
+    let found = call
         .number("TaskId")
         .and_then(|id| state.tasks.get(&id))
+        .filter(|task| known(state, &task.instance).is_ok())
         .and_then(|task| Some((task, task.status_at(world.when)?)));
-    let Some((task, status)) = known else {
+    let Some((task, status)) = found else {
         return Err(Refusal::new("InvalidParameter.InvalidParameter", "There is no such task."));
     };
     Ok(fields([
@@ -78,11 +87,14 @@ fn task_list(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Ref
     };
     let found: Vec<&Task> = match call.text("InstanceId") {
         Some(id) => {
-            let instance = state.instances.get(id).ok_or_else(|| unknown_instance(id))?;
+            let instance = known(state, id)?;
             let tasks = instance.tasks.iter().rev().filter_map(|id| state.tasks.get(id));
             tasks.filter(wanted).collect()
         }
-        None => state.tasks.values().rev().filter(wanted).collect(),
+        None => {
+            let ours = |task: &&Task| known(state, &task.instance).is_ok();
+            state.tasks.values().rev().filter(ours).filter(wanted).collect()
+        }
     };
     let page = found.iter().skip(offset).take(limit).map(|task| list_entry(task, world));
     Ok(fields([("TotalCount", json!(found.len())), ("Tasks", page.collect::<Value>())]))
@@ -110,6 +122,7 @@ fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Ref
     let found: Vec<(&Instance, i64)> = state
         .instances
         .values()
+        .filter(|instance| matches!(instance.settings.vendor, Vendor::Tencent))
         .map(|instance| (instance, status(state, instance, world)))
         .filter(|(instance, status)| {
             let id = instance.settings.id.as_str();
@@ -144,14 +157,8 @@ const CLUSTERS: [i64; 8] = [4, 7, 9, 16, 18, 20, 22, 200];
 
 /// `Status` as it was: a running instance with a task in flight, ours or another process's, is in a flow.
 fn status(state: &State, instance: &Instance, world: World<'_>) -> i64 {
-    let held = world.uptime < instance.locked_until || is_changing(state, instance, world.when);
+    let held = world.uptime < instance.locked_until || instance.is_changing(state, world.when);
     if instance.settings.status == 2 && held { IN_FLOW } else { instance.settings.status }
-}
-
-fn is_changing(state: &State, instance: &Instance, when: Moment) -> bool {
-    let newest_then =
-        instance.tasks.iter().rev().filter_map(|id| state.tasks.get(id)).find(|task| task.accepted.at <= when);
-    newest_then.is_some_and(|task| task.end.as_ref().is_none_or(|(stamp, _)| stamp.at > when))
 }
 
 fn title(status: i64) -> &'static str {
@@ -168,7 +175,7 @@ fn title(status: i64) -> &'static str {
 fn accounts(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Refusal> {
     let (offset, limit) = call.page(PAGE)?;
     let id = call.text("InstanceId").unwrap_or_default();
-    let instance = state.instances.get(id).ok_or_else(|| unknown_instance(id))?;
+    let instance = known(state, id)?;
     let changed = instance.changed_before(world.when);
     let account = json!({
         "InstanceId": id,
@@ -176,7 +183,7 @@ fn accounts(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Refu
         "Remark": "default",
         "Privilege": "rw",
         "ReadonlyPolicy": ["master"],
-        "Status": if is_changing(state, instance, world.when) { 1 } else { 2 },
+        "Status": if instance.is_changing(state, world.when) { 1 } else { 2 },
         "CreateTime": "",
         "PasswordLastModifiedTime": changed.map_or(String::new(), |changed| world.text(changed)),
     });
@@ -186,9 +193,9 @@ fn accounts(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Refu
 
 fn password_policy(state: &State, call: &Call) -> Result<Fields, Refusal> {
     let id = call.text("InstanceId").unwrap_or_default();
-    let instance = state.instances.get(id).ok_or_else(|| unknown_instance(id))?;
+    let instance = known(state, id)?;
     let policy = instance.settings.password_policy.as_ref();
-    let shown = |count: fn(&super::settings::PasswordPolicy) -> u32, otherwise: u32| policy.map_or(otherwise, count);
+    let shown = |count: fn(&PasswordPolicy) -> u32, otherwise: u32| policy.map_or(otherwise, count);
     Ok(fields([(
         "PasswordPolicy",
         json!({
@@ -199,10 +206,6 @@ fn password_policy(state: &State, call: &Call) -> Result<Fields, Refusal> {
             "MinLength": shown(|policy| policy.length, 8),
         }),
     )]))
-}
-
-fn fields<const N: usize>(pairs: [(&str, Value); N]) -> Fields {
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 impl World<'_> {

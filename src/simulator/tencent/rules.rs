@@ -1,7 +1,7 @@
 //! The published rules of a new password. The vendor's documents disagree from action to action, and so does this table.
 
+use super::super::settings::PasswordPolicy;
 use super::actions::Action;
-use super::settings::PasswordPolicy;
 
 /// Special characters the password actions take (Tencent API documents "ModifyInstancePassword", "ResetPassword").
 const SPECIALS: &str = "()~!@#$%^&*-+=_|{}[]:;<>,.?/";

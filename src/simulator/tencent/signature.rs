@@ -1,24 +1,16 @@
 //! Checks a request's signature, written from Tencent's document "Signature method v3" and from nothing of keywheel's own signer.
 
-use super::answer::Refusal;
-use super::settings::Credential;
+use super::super::answer::Refusal;
+use super::super::head::{Head, hosts, only};
+use super::super::settings::Credential;
 use crate::moment::Moment;
 use hmac::{Hmac, KeyInit, Mac};
-use hyper::HeaderMap;
 use sha2::{Digest, Sha256};
 
 /// How far a request's time may be from the cloud's, in seconds (Tencent, common error `AuthFailure.SignatureExpire`).
 pub const SKEW_LIMIT_SECONDS: i64 = 300;
 
 const ALGORITHM: &str = "TC3-HMAC-SHA256";
-
-/// The part of a request that a signature covers, the body aside.
-pub(super) struct Head<'a> {
-    pub(super) method: &'a str,
-    pub(super) path: &'a str,
-    pub(super) query: &'a str,
-    pub(super) headers: &'a HeaderMap,
-}
 
 /// `Authorization`, taken apart.
 struct Claim<'a> {
@@ -76,26 +68,12 @@ pub(super) fn verify(
     Ok(())
 }
 
-/// The value of a header that stands exactly once.
-pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?.to_str().ok()?;
-    values.next().is_none().then_some(value)
-}
-
 fn read_claim(text: &str) -> Option<Claim<'_>> {
     let mut parts = text.strip_prefix(ALGORITHM)?.strip_prefix(' ')?.split(", ");
     let (secret_id, scope) = parts.next()?.strip_prefix("Credential=")?.split_once('/')?;
     let signed_headers = parts.next()?.strip_prefix("SignedHeaders=")?;
     let signature = parts.next()?.strip_prefix("Signature=")?;
     parts.next().is_none().then_some(Claim { secret_id, scope, signed_headers, signature })
-}
-
-/// The hosts a caller may have signed: as sent, or without the port, which some of the vendor's own SDKs leave out.
-fn hosts(headers: &HeaderMap) -> Vec<String> {
-    let sent = only(headers, "host").unwrap_or_default();
-    let bare = sent.rsplit_once(':').map(|(host, _port)| host.to_owned());
-    std::iter::once(sent.to_owned()).chain(bare).collect()
 }
 
 /// The canonical request; `None` where the signed headers are not as the document wants them.
@@ -131,6 +109,7 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::secret::Secret;
+    use hyper::HeaderMap;
     use hyper::header::{HeaderName, HeaderValue};
 
     const ID: &str = "AKIDEXAMPLEfakefakefakefake000000001";

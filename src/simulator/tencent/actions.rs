@@ -1,6 +1,6 @@
 //! The actions of TencentDB for Redis, version 2018-04-12, that a rotator calls: their names and their parameters.
 
-use super::answer::{Fields, Refusal};
+use super::super::answer::{Fields, Refusal};
 use serde_json::Value;
 
 /// `X-TC-Version`.
@@ -101,7 +101,7 @@ impl Action {
 
 /// A request whose parameters are known to the action and of the right shape.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(in super::super) struct Call {
     pub(super) action: Action,
     parameters: Fields,
 }
