@@ -10,5 +10,6 @@ mod check;
 mod keys;
 mod lifecycle;
 mod rotation;
+mod tair;
 mod traces;
 mod verbs;

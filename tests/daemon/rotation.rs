@@ -24,7 +24,7 @@ fn real_stage(server: &RedisServer) -> Stage {
 }
 
 /// Six fields that fire once a day, in a moment.
-fn soon() -> String {
+pub fn soon() -> String {
     (SystemClock.now() + TICK_AHEAD).utc().format("%-S %-M %-H * * *").to_string()
 }
 
