@@ -1,5 +1,5 @@
-//! The rotation protocol, pure: what happened ([`event`]), what it means ([`state`]), which moves are legal ([`apply`]), and
-//! what to do now ([`next`]). Recovery after a crash is the same fold over the same events.
+//! The rotation protocol, pure: what happened ([`event`]), what it means ([`state`]), which moves are legal ([`apply()`]), and
+//! what to do now ([`next()`]). Recovery after a crash is the same fold over the same events.
 
 pub mod answer;
 mod apply;

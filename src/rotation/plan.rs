@@ -1,4 +1,4 @@
-//! What is intended for a target: everything [`super::next`] needs beside the state and the time. `check`, `plan`, the status
+//! What is intended for a target: everything [`super::next()`] needs beside the state and the time. `check`, `plan`, the status
 //! output and the driver read the same value.
 
 use crate::moment::Slot;
@@ -29,7 +29,7 @@ pub struct Plan {
     pub limits: Limits,
 }
 
-/// What kinds of evidence and calls a provider offers; [`super::next`] never asks for one that is absent.
+/// What kinds of evidence and calls a provider offers; [`super::next()`] never asks for one that is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Abilities {
     /// A task id can be asked for its status.

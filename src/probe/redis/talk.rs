@@ -86,7 +86,7 @@ fn is_refusal(said: &str) -> bool {
     said.split(' ').next() == Some("WRONGPASS") || PHRASES.iter().any(|phrase| lower.contains(phrase))
 }
 
-/// Redis 6 and newer: "AUTH <password> called without any password configured for the default user"; before: "Client sent AUTH, but no password is set".
+/// Redis 6 and newer: "AUTH `<password>` called without any password configured for the default user"; before: "Client sent AUTH, but no password is set".
 fn is_password_free(said: &str) -> bool {
     let lower = said.to_ascii_lowercase();
     lower.contains("without any password configured") || lower.contains("no password is set")
