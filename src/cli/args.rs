@@ -2,6 +2,7 @@
 
 use crate::name::{PolicyName, TargetName};
 use clap::{ArgGroup, Args, Parser, Subcommand};
+#[cfg(feature = "simulator")]
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
