@@ -11,7 +11,7 @@ use keywheel::name::{RotationId, TaskId};
 use keywheel::provider::alibaba::credentials::{TERMS, environment};
 use keywheel::provider::alibaba::{Alibaba, AlibabaSettings, ParametersIn};
 use keywheel::provider::credential::{Credential, CredentialSource, Static};
-use keywheel::provider::{Address, Condition, Provider};
+use keywheel::provider::{Address, Condition, Mode, Provider};
 use keywheel::rotation::answer::{Answer, Refusal};
 use keywheel::secret::Secret;
 use scripted::{Scripted, Step};
@@ -31,7 +31,7 @@ fn secret(text: &str) -> Secret {
 }
 
 fn address(account: &str) -> Address {
-    Address { instance: "r-1".to_owned(), account: account.to_owned() }
+    Address { instance: "r-1".to_owned(), account: account.to_owned(), mode: Mode::OldPassword }
 }
 
 fn rotation() -> RotationId {
@@ -76,7 +76,7 @@ async fn scripted(steps: Vec<Step>) -> (Scripted, Alibaba) {
 }
 
 async fn change(provider: &Alibaba) -> Answer {
-    provider.change(&address("app"), rotation(), &secret(OLD), &secret(NEW)).await
+    provider.change(&address("app"), rotation(), Some(&secret(OLD)), &secret(NEW)).await
 }
 
 fn actions(server: &Scripted) -> Vec<String> {
@@ -362,7 +362,7 @@ async fn what_the_vendor_repeats_is_scrubbed() {
 async fn a_default_account_that_the_call_does_not_serve_is_a_sentence() {
     for (account, said) in [("r-1", true), ("app", false)] {
         let (_server, provider) = scripted(vec![error(404, "InvalidAccountName.NotFound")]).await;
-        let answer = provider.change(&address(account), rotation(), &secret(OLD), &secret(NEW)).await;
+        let answer = provider.change(&address(account), rotation(), Some(&secret(OLD)), &secret(NEW)).await;
         let Answer::Refused { refusal: Refusal::Fatal, fault } = answer else { panic!("{answer:?}") };
         assert_eq!(fault.next_step.contains("rotate a standard account instead"), said, "{account}: {fault}");
     }

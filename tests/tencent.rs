@@ -11,7 +11,7 @@ use keywheel::name::{RotationId, TaskId};
 use keywheel::provider::credential::{Credential, CredentialSource, Static};
 use keywheel::provider::tencent::credentials::TERMS;
 use keywheel::provider::tencent::{ActionSpelling, Tencent, TencentSettings};
-use keywheel::provider::{Address, Condition, Provider};
+use keywheel::provider::{Address, Condition, Mode, Provider};
 use keywheel::rotation::answer::{Answer, Refusal, TaskStatus};
 use keywheel::secret::Secret;
 use scripted::{Scripted, Step};
@@ -30,7 +30,7 @@ fn secret(text: &str) -> Secret {
 }
 
 fn address() -> Address {
-    Address { instance: "crs-1".to_owned(), account: "root".to_owned() }
+    Address { instance: "crs-1".to_owned(), account: "root".to_owned(), mode: Mode::OldPassword }
 }
 
 fn rotation() -> RotationId {
@@ -73,7 +73,7 @@ async fn scripted(steps: Vec<Step>) -> (Scripted, Tencent) {
 }
 
 async fn change(provider: &Tencent) -> Answer {
-    provider.change(&address(), rotation(), &secret(OLD), &secret(NEW)).await
+    provider.change(&address(), rotation(), Some(&secret(OLD)), &secret(NEW)).await
 }
 
 fn actions(server: &Scripted) -> Vec<String> {
@@ -279,7 +279,7 @@ async fn what_the_vendor_repeats_is_scrubbed() {
 async fn only_the_default_account_is_served() {
     let (server, provider) = scripted(vec![]).await;
     let other = Address { account: "app".to_owned(), ..address() };
-    let changed = provider.change(&other, rotation(), &secret(OLD), &secret(NEW)).await;
+    let changed = provider.change(&other, rotation(), Some(&secret(OLD)), &secret(NEW)).await;
     let reset = provider.reset(&other, rotation(), &secret(NEW)).await;
     for answer in [changed, reset] {
         assert!(matches!(answer, Answer::Refused { refusal: Refusal::Fatal, .. }), "{answer:?}");

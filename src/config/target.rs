@@ -10,7 +10,7 @@ use super::reading::{Refusal, Section, refusal};
 use super::secret_ref::SecretRef;
 use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
-use crate::provider::Address;
+use crate::provider::{Address, Mode};
 use crate::rotation::plan::Recovery;
 use crate::schedule::{Missed, Settings, Timetable};
 use chrono_tz::Tz;
@@ -98,7 +98,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
     let recovery = section.choice("recovery", &recoveries).unwrap_or_default();
     Some(Target {
         provider: provider?,
-        address: Address { instance: instance?, account: account? },
+        address: Address { instance: instance?, account: account?, mode: Mode::OldPassword },
         adopt,
         login,
         timetable: timetable?,

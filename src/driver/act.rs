@@ -261,7 +261,7 @@ async fn place_call(
     journal.write(at, "a call is on its way").await?;
     let provider = &target.hands.provider;
     let answer = match call {
-        Call::Modify => provider.change(&target.address, rotation, &old, &new).await,
+        Call::Modify => provider.change(&target.address, rotation, Some(&old), &new).await,
         Call::Reset => provider.reset(&target.address, rotation, &new).await,
     };
     journal.note(tools.clock.now(), What::Answered { answer })

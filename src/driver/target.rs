@@ -7,7 +7,7 @@ use crate::name::{HookName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
 use crate::probe::Probe;
 use crate::provider::{Address, Provider};
-use crate::rotation::plan::{Abilities, Limits, Plan, Recovery};
+use crate::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
 use crate::rotation::state::Standing;
 use crate::schedule::{Decision, Timetable};
 use crate::secret::Secret;
@@ -50,6 +50,7 @@ impl PlanSettings {
             place: self.place.clone(),
             slot,
             may_start,
+            strategy: Strategy::InPlace,
             login: self.login,
             abilities: self.abilities,
             recovery: self.recovery,

@@ -7,14 +7,15 @@ mod finding;
 mod outcome;
 pub mod tencent;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use crate::name::{RotationId, TaskId};
-use crate::rotation::answer::{Answer, TaskStatus};
+use crate::rotation::answer::{Answer, Refusal, TaskStatus};
 pub use crate::rotation::plan::Abilities;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Which credential of which instance a target names.
@@ -24,6 +25,35 @@ pub struct Address {
     pub instance: String,
     /// The account on it. The default account is `root` at Tencent, and has the instance's id for its name at Alibaba.
     pub account: String,
+    /// By which call its password is changed.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// By which call an account's password is changed, where the cloud has several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// By the call that takes the old password and compares it: an outsider's change is noticed and never overwritten.
+    #[default]
+    OldPassword,
+    /// By an administrator's reset, which asks for no old password.
+    Reset,
+    /// By the call that edits an account (Tencent `ModifyInstanceAccount`), which asks for no old password either.
+    Account,
+}
+
+/// An instance that carries the tags somebody looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The cloud's id of it.
+    pub instance: String,
+    /// The name its owner gave it, scrubbed; may be empty.
+    pub name: String,
+    /// Where clients connect, if the cloud says so: host and port.
+    pub endpoint: Option<(String, u16)>,
+    /// All its tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// What the cloud says about an instance before a rotation.
@@ -87,11 +117,29 @@ pub trait Provider: Send + Sync {
     /// A fault whose `retry` says whether to ask again; `NotFound`, `Denied` and the like need a person.
     async fn inspect(&self, address: &Address) -> Result<Instance, Fault>;
 
-    /// Asks the cloud to change the password from `old` to `new`. Both are already in the ledger.
-    async fn change(&self, address: &Address, rotation: RotationId, old: &Secret, new: &Secret) -> Answer;
+    /// Asks the cloud to change the password from `old` to `new`, by the call that the address's mode names. Both are already in the ledger. `old` is
+    /// `None` only where [`Abilities::asks_old`] is false and no old password is known.
+    async fn change(&self, address: &Address, rotation: RotationId, old: Option<&Secret>, new: &Secret) -> Answer;
 
     /// Asks the cloud to set the password to `new` whatever it is now.
     async fn reset(&self, address: &Address, rotation: RotationId, new: &Secret) -> Answer;
+
+    /// Takes `old` away from an account that has two passwords (strategy `overlap`), on every node and durably; `current` stays. Doing it again
+    /// succeeds. Only asked of providers whose change adds a password.
+    ///
+    /// # Errors
+    /// Any fault means "not everywhere, or not known": it is asked again.
+    async fn retire(&self, address: &Address, _old: &Secret, _current: &Secret) -> Result<(), Fault> {
+        Err(Fault::new(Kind::Unsupported, format!("{} has one password at a time", address.account)))
+    }
+
+    /// Every instance of this account and region that carries all of these tags, page by page.
+    ///
+    /// # Errors
+    /// A fault whose `retry` says whether to ask again; `Unsupported` where instances cannot be listed. Never a part of the list.
+    async fn find(&self, _tags: &BTreeMap<String, String>) -> Result<Vec<Found>, Fault> {
+        Err(Fault::new(Kind::Unsupported, "this kind of provider cannot list its instances"))
+    }
 
     /// The state of a task that an accepted change named.
     ///
@@ -120,4 +168,11 @@ pub trait Provider: Send + Sync {
     /// Everything that could fail, tried without changing anything: credentials, clock, each permission that can be tried by reading.
     /// Every finding at once; empty when all is well.
     async fn check(&self, address: &Address) -> Vec<Fault>;
+}
+
+/// The answer where a change that compares the old password was asked for without one.
+fn without_old(address: &Address) -> Answer {
+    let what = format!("the old password of {} is not known, and this call compares it", address.account);
+    let fault = Fault::new(Kind::OldPasswordWrong, what);
+    Answer::Refused { refusal: Refusal::Fatal, fault }
 }

@@ -15,6 +15,8 @@ pub struct Plan {
     pub slot: Option<Slot>,
     /// Whether a rotation may start in that slot now. A slot that is reached and may not start any more has passed.
     pub may_start: bool,
+    /// How the password changes.
+    pub strategy: Strategy,
     /// Whether a login route exists.
     pub login: bool,
     /// What the provider offers for this account.
@@ -29,6 +31,26 @@ pub struct Plan {
     pub limits: Limits,
 }
 
+/// How a target's password changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// One account; its password changes.
+    #[default]
+    InPlace,
+    /// Two accounts in turn: the resting one's password changes and it becomes the active one; the other stays valid until the next rotation.
+    Alternate {
+        /// The pair, in the order of the configuration; the first is the active one when the target is adopted.
+        accounts: [String; 2],
+        /// Two rotations are never closer together than this, so that every consumer has moved.
+        grace: Duration,
+    },
+    /// Two passwords on one account: the new one is added, and the one before it taken away after the grace.
+    Overlap {
+        /// How long both are valid after every sink has the new one.
+        grace: Duration,
+    },
+}
+
 /// What kinds of evidence and calls a provider offers; [`super::next()`] never asks for one that is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Abilities {
@@ -40,6 +62,8 @@ pub struct Abilities {
     pub change_mark: bool,
     /// An administrator's reset exists for this account.
     pub reset: bool,
+    /// The ordinary change takes the old password and compares it.
+    pub asks_old: bool,
 }
 
 /// What may be done when neither the candidate nor the password before it is live.

@@ -6,7 +6,7 @@ use keywheel::name::{Generation, HookName, RotationId, SinkName, TaskId};
 use keywheel::rotation::Action;
 use keywheel::rotation::answer::{Answer, Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{By, Event, Proof, What};
-use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery};
+use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
 use keywheel::rotation::state::{Current, Outlet, Standing};
 use keywheel::rotation::why::Why;
 use std::time::Duration;
@@ -21,8 +21,9 @@ pub fn plan() -> Plan {
         place: PLACE.to_owned(),
         slot: Some(slot()),
         may_start: false,
+        strategy: Strategy::InPlace,
         login: true,
-        abilities: Abilities { task_status: true, task_list: true, change_mark: true, reset: true },
+        abilities: Abilities { task_status: true, task_list: true, change_mark: true, reset: true, asks_old: true },
         recovery: Recovery::Halt,
         sinks: vec![name("a"), name("b")],
         hooks: vec!["h".parse::<HookName>().expect("a name")],

@@ -11,7 +11,7 @@ use keywheel::fault::{Fault, Kind};
 use keywheel::moment::{Moment, Slot};
 use keywheel::name::{Generation, HookName, SinkName};
 use keywheel::rotation::event::{By, Event, Proof, What};
-use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery};
+use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
 use keywheel::rotation::state::State;
 use keywheel::rotation::why::Why;
 use keywheel::rotation::{Action, apply, fold, next};
@@ -444,12 +444,14 @@ fn plan(dice: &mut Dice, tasks: bool) -> Plan {
         place: PLACE.to_owned(),
         slot: None,
         may_start: false,
+        strategy: Strategy::InPlace,
         login: dice.chance(600),
         abilities: Abilities {
             task_status: tasks && dice.chance(700),
             task_list: tasks && dice.chance(500),
             change_mark: dice.chance(300),
             reset: dice.chance(600),
+            asks_old: true,
         },
         recovery: if dice.chance(400) { Recovery::Reset } else { Recovery::Halt },
         sinks: (0..sinks).map(|n| format!("sink-{n}").parse::<SinkName>().expect("a name")).collect(),

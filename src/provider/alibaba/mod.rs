@@ -25,7 +25,7 @@ pub use endpoint::Network;
 use self::wire::Request;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, permitted};
-use super::{Abilities, Address, Condition, Instance, Now, Provider};
+use super::{Abilities, Address, Condition, Instance, Now, Provider, without_old};
 use crate::fault::{Fault, Kind};
 use crate::http::Client;
 use crate::moment::Moment;
@@ -154,7 +154,7 @@ impl Alibaba {
     /// Which evidence Alibaba Cloud offers, for every address: none of its own, and a reset.
     #[must_use]
     pub const fn abilities_of(_address: &Address) -> Abilities {
-        Abilities { task_status: false, task_list: false, change_mark: false, reset: true }
+        Abilities { task_status: false, task_list: false, change_mark: false, reset: true, asks_old: true }
     }
 
     async fn instance_row(&self, instance: &str) -> Result<wire::InstanceRow, Failed> {
@@ -167,7 +167,7 @@ impl Alibaba {
 
     /// The account's row. The vendor does not say that default accounts are always listed, so one of them may have none.
     async fn account_row(&self, address: &Address) -> Result<Option<wire::AccountRow>, Failed> {
-        let Address { instance, account } = address;
+        let Address { instance, account, mode: _ } = address;
         let found: wire::Accounts = self.read(Request::DescribeAccounts { instance, account }).await?;
         match found.of(account) {
             None if !is_default(instance, account) => {
@@ -202,8 +202,9 @@ impl Provider for Alibaba {
         Ok(Instance { condition, change_mark: None, password_policy: None, engine: "redis".to_owned() })
     }
 
-    async fn change(&self, address: &Address, rotation: RotationId, old: &Secret, new: &Secret) -> Answer {
-        let Address { instance, account } = address;
+    async fn change(&self, address: &Address, rotation: RotationId, old: Option<&Secret>, new: &Secret) -> Answer {
+        let Address { instance, account, mode: _ } = address;
+        let Some(old) = old else { return without_old(address) };
         let request = Request::ModifyAccountPassword { instance, account, old: old.expose(), new: new.expose() };
         match self.write(request, rotation, &[old, new]).await {
             Ok(wire::Accepted {}) => Answer::Accepted { task: None },
@@ -218,7 +219,7 @@ impl Provider for Alibaba {
     }
 
     async fn reset(&self, address: &Address, rotation: RotationId, new: &Secret) -> Answer {
-        let Address { instance, account } = address;
+        let Address { instance, account, mode: _ } = address;
         let request = if is_default(instance, account) {
             Request::ModifyInstanceAttribute { instance, new: new.expose() }
         } else {

@@ -14,7 +14,7 @@ pub use endpoint::Site;
 pub use self::wire::DEFAULT_ACCOUNT;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, permitted};
-use super::{Abilities, Address, Condition, Instance, InstancePolicy, Now, Provider};
+use super::{Abilities, Address, Condition, Instance, InstancePolicy, Now, Provider, without_old};
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::Client;
 use crate::moment::Moment;
@@ -141,7 +141,7 @@ impl Tencent {
     /// Which evidence Tencent Cloud offers for this address: all of it for the default account, nothing for others, which are not served yet.
     pub fn abilities_of(address: &Address) -> Abilities {
         let served = address.account == DEFAULT_ACCOUNT;
-        Abilities { task_status: served, task_list: served, change_mark: served, reset: served }
+        Abilities { task_status: served, task_list: served, change_mark: served, reset: served, asks_old: true }
     }
 
     /// The names to try, in order.
@@ -244,7 +244,8 @@ impl Provider for Tencent {
         Ok(instance)
     }
 
-    async fn change(&self, address: &Address, rotation: RotationId, old: &Secret, new: &Secret) -> Answer {
+    async fn change(&self, address: &Address, rotation: RotationId, old: Option<&Secret>, new: &Secret) -> Answer {
+        let Some(old) = old else { return without_old(address) };
         if address.account != DEFAULT_ACCOUNT {
             return refuse_account(address);
         }
