@@ -1,7 +1,7 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
-use crate::driver::{AdoptFrom, Fleet, Hands, PlanSettings, Target};
+use crate::driver::{Account, AdoptFrom, Fleet, Hands, PlanSettings, Target};
 use crate::fault::{Fault, Kind};
 use crate::hook::Hook;
 use crate::hook::command::{CommandHook, CommandHookSettings};
@@ -15,7 +15,7 @@ use crate::probe::redis::{
 use crate::provider::alibaba::{self, Alibaba, AlibabaSettings};
 use crate::provider::credential::{CredentialSource, Static, Terms};
 use crate::provider::tencent::{self, Tencent, TencentSettings};
-use crate::provider::{Now, Provider};
+use crate::provider::{Address, Now, Provider};
 use crate::seal::aead::SealingKey;
 use crate::sink::Sink;
 use crate::sink::command::{CommandSettings, CommandSink};
@@ -78,13 +78,20 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
         config::Provider::Tencent(_) => Tencent::abilities_of(&target.address),
         config::Provider::Alibaba(_) => Alibaba::abilities_of(&target.address),
     };
+    // In one order whatever the configuration says: which of a pair comes first is no other place.
+    let mut accounts: Vec<String> = target.addresses().into_iter().map(|address| address.account).collect();
+    accounts.sort_unstable();
     PlanSettings {
-        place: format!("{}/{}", target.address.instance, target.address.account),
+        place: format!("{}/{}", target.address.instance, accounts.join("+")),
         timetable: target.timetable.clone(),
         up_since,
         login: target.login.is_some(),
         abilities,
+        strategy: target.strategy.clone(),
         recovery: target.recovery,
+        take_over: false,
+        adopts_resting: target.adopt_resting.is_some(),
+        verify_every: target.verify_every,
         sinks: target.sinks.clone(),
         hooks: target.hooks.clone(),
         limits: config.limits.clone(),
@@ -101,10 +108,12 @@ pub fn fleet(config: &Config, up_since: Moment) -> Result<Fleet, Fault> {
     let hooks = made(&config.hooks, "hooks", hook)?;
     let mut fleet = Fleet::new();
     for (name, target) in &config.targets {
-        let hands = hands(config, target, &providers, &sinks, &hooks).map_err(|fault| at("targets", name, fault))?;
+        let hands = hands(target, &providers, &sinks, &hooks);
+        let accounts = target.addresses().into_iter().map(|address| account(config, target, address)).collect();
+        let accounts: Result<Vec<Account>, Fault> = accounts;
         let target = Target {
             name: name.clone(),
-            address: target.address.clone(),
+            accounts: accounts.map_err(|fault| at("targets", name, fault))?,
             instance_key: format!("{}/{}", config.providers[&target.provider].place(), target.address.instance),
             settings: plan_settings(config, target, up_since),
             hands,
@@ -130,41 +139,47 @@ fn at(section: &str, name: &impl std::fmt::Display, fault: Fault) -> Fault {
     Fault { what: format!("{section}.{name}: {}", fault.what), ..fault }
 }
 
+/// One account of a target: its login route and what a client sends there.
+fn account(config: &Config, target: &config::Target, address: Address) -> Result<Account, Fault> {
+    let probe = probe(config, target, &address)?;
+    let form = {
+        let probe = probe.clone();
+        let fallback = forms(config, target, &address).into_iter().next().unwrap_or(LoginForm::Password);
+        move || probe.as_ref().map_or_else(|| fallback.clone(), |probe| probe.form().clone())
+    };
+    Ok(Account {
+        address,
+        probe: probe.map(|probe| probe as Arc<dyn Probe>),
+        login: Arc::new(move |password| {
+            let form = form();
+            (login_user(&form).map(str::to_owned), login_password(&form, password))
+        }),
+    })
+}
+
 fn hands(
-    config: &Config,
     target: &config::Target,
     providers: &BTreeMap<ProviderName, Arc<dyn Provider>>,
     sinks: &BTreeMap<SinkName, Arc<dyn Sink>>,
     hooks: &BTreeMap<HookName, Arc<dyn Hook>>,
-) -> Result<Hands, Fault> {
-    let probe = probe(config, target)?;
-    let endpoint = target.login.as_ref().map(|login| login.endpoint.clone());
-    let form = {
-        let probe = probe.clone();
-        let fallback = forms(config, target).into_iter().next().unwrap_or(LoginForm::Password);
-        move || probe.as_ref().map_or_else(|| fallback.clone(), |probe| probe.form().clone())
-    };
-    Ok(Hands {
+) -> Hands {
+    Hands {
         provider: Arc::clone(&providers[&target.provider]),
-        probe: probe.map(|probe| probe as Arc<dyn Probe>),
         sinks: target.sinks.iter().map(|name| (name.clone(), Arc::clone(&sinks[name]))).collect(),
         hooks: target.hooks.iter().map(|name| (name.clone(), Arc::clone(&hooks[name]))).collect(),
         policy: target.policy.clone(),
         profile: target.profile,
         adopt: adopt(target.adopt.clone()),
-        login: Arc::new(move |password| {
-            let form = form();
-            (login_user(&form).map(str::to_owned), login_password(&form, password))
-        }),
-        endpoint,
-    })
+        adopt_resting: adopt(target.adopt_resting.clone()),
+        endpoint: target.login.as_ref().map(|login| login.endpoint.clone()),
+    }
 }
 
 fn adopt(reference: Option<SecretRef>) -> AdoptFrom {
     Arc::new(move || reference.as_ref().map(|reference| reference.read(&variable)))
 }
 
-fn probe(config: &Config, target: &config::Target) -> Result<Option<Arc<RedisProbe>>, Fault> {
+fn probe(config: &Config, target: &config::Target, address: &Address) -> Result<Option<Arc<RedisProbe>>, Fault> {
     let Some(login) = &target.login else { return Ok(None) };
     let scheme = if login.endpoint.tls { "rediss" } else { "redis" };
     let host = if login.endpoint.host.contains(':') {
@@ -180,12 +195,12 @@ fn probe(config: &Config, target: &config::Target) -> Result<Option<Arc<RedisPro
         connections: login.connections as usize,
         timeout: login.timeout,
     };
-    RedisProbe::new(settings, forms(config, target)).map(|probe| Some(Arc::new(probe))).map_err(first)
+    RedisProbe::new(settings, forms(config, target, address)).map(|probe| Some(Arc::new(probe))).map_err(first)
 }
 
 /// What a client sends on the login route, the likeliest form first.
-fn forms(config: &Config, target: &config::Target) -> Vec<LoginForm> {
-    let (instance, account) = (&target.address.instance, &target.address.account);
+fn forms(config: &Config, target: &config::Target, address: &Address) -> Vec<LoginForm> {
+    let (instance, account) = (&address.instance, &address.account);
     let chosen = target.login.as_ref().and_then(|login| login.form.form(instance, account));
     let cloud = &config.providers[&target.provider];
     let is_default = cloud.is_default_account(instance, account);

@@ -340,7 +340,7 @@ fn illegal_events() {
     let halted_end = proven_story().delivered_all(1150, 2).then(1151, halted());
     let standing = fold(&halted_end).expect("legal").standing;
     let rows: Vec<(&str, Vec<Event>, What)> = vec![
-        ("adopting twice", rest(), What::Adopted { generation: generation(2), proof: Proof::Login, by: operator(), place: PLACE.to_owned() }),
+        ("adopting twice", rest(), What::Adopted { generation: generation(2), proof: Proof::Login, by: operator(), place: PLACE.to_owned(), account: None }),
         ("a second rotation", begun(), began(9).clone()),
         ("a rotation while halted", rest().then(5, halted()), began(9)),
         ("a rotation before adoption", vec![], began(9)),
@@ -391,7 +391,7 @@ fn written_events_stay_readable() {
     let golden = include_str!("rotation_events.jsonl");
     let samples = one_of_each();
     let labels: std::collections::BTreeSet<&str> = samples.iter().map(|event| event.what.label()).collect();
-    assert_eq!(labels.len(), 29, "a sample of each kind of event");
+    assert_eq!(labels.len(), 38, "a sample of each kind of event");
     let written: Vec<String> =
         samples.iter().map(|event| serde_json::to_string(event).expect("events are plain data")).collect();
     assert_eq!(written.join("\n"), golden.trim_end());

@@ -57,16 +57,38 @@ impl Control {
     ///
     /// # Errors
     /// What the daemon answered.
-    pub async fn adopt(&self, target: &TargetName, password: &Secret) -> Result<String, Fault> {
-        self.ask(target, "adopt", with_password(password)).await
+    pub async fn adopt(&self, target: &TargetName, password: &Secret, account: Option<&str>) -> Result<String, Fault> {
+        self.ask(target, "adopt", with_password(password, account)).await
     }
 
     /// Take this password as current.
     ///
     /// # Errors
     /// What the daemon answered.
-    pub async fn replace(&self, target: &TargetName, password: &Secret) -> Result<String, Fault> {
-        self.ask(target, "replace", with_password(password)).await
+    pub async fn replace(
+        &self,
+        target: &TargetName,
+        password: &Secret,
+        account: Option<&str>,
+    ) -> Result<String, Fault> {
+        self.ask(target, "replace", with_password(password, account)).await
+    }
+
+    /// Begin nothing, for this long or until somebody resumes.
+    ///
+    /// # Errors
+    /// What the daemon answered.
+    pub async fn pause(&self, target: &TargetName, span: Option<Duration>) -> Result<String, Fault> {
+        let seconds = span.map(|span| span.as_secs());
+        self.ask(target, "pause", Request { seconds, ..Request::default() }).await
+    }
+
+    /// End a pause.
+    ///
+    /// # Errors
+    /// What the daemon answered.
+    pub async fn unpause(&self, target: &TargetName) -> Result<String, Fault> {
+        self.ask(target, "unpause", Request::default()).await
     }
 
     /// Go on after a halt.
@@ -112,6 +134,7 @@ impl Control {
     }
 }
 
-fn with_password(password: &Secret) -> Request {
-    Request { password: Some(password.expose().to_owned()), ..Request::default() }
+fn with_password(password: &Secret, account: Option<&str>) -> Request {
+    let account = account.map(str::to_owned);
+    Request { password: Some(password.expose().to_owned()), account, ..Request::default() }
 }

@@ -24,6 +24,12 @@ pub(crate) struct Request {
     /// A password, for `adopt` and `replace`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) password: Option<String>,
+    /// Which account of a pair, for `adopt` and `replace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<String>,
+    /// For how long, in seconds, for `pause`; without it until somebody resumes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<u64>,
     /// Whether a reset is allowed, for `resume`.
     #[serde(default)]
     pub(crate) allow_reset: bool,

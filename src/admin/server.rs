@@ -15,6 +15,7 @@ use axum::{Json, Router};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -123,9 +124,11 @@ fn understand(target: &str, verb: &str, by: By, body: &[u8]) -> Result<(TargetNa
     let password = || given.ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"));
     let wish = match verb {
         "rotate" => Wish::Rotate { by, reason: request.reason },
-        "adopt" => Wish::Adopt { by, password: password()? },
-        "replace" => Wish::Replace { by, password: password()? },
+        "adopt" => Wish::Adopt { by, password: password()?, account: request.account },
+        "replace" => Wish::Replace { by, password: password()?, account: request.account },
         "reveal" => Wish::Reveal { by, all: request.all },
+        "pause" => Wish::Pause { by, span: request.seconds.map(Duration::from_secs) },
+        "unpause" => Wish::Unpause { by },
         "resume" => Wish::Resume { by, allow_reset: request.allow_reset },
         unknown => return Err(Fault::new(Kind::Usage, format!("there is no verb {unknown:?}"))),
     };

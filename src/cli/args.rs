@@ -74,6 +74,12 @@ pub enum Verb {
     /// evidence. `--reset` goes on and allows one administrator's reset to the same new password.
     Recover(Recover),
 
+    /// Begin no rotation for a while; one under way is finished
+    Pause(Pause),
+
+    /// End a pause
+    Resume(Resume),
+
     /// Print the current password and a newline, nothing else. Every use is recorded
     Reveal(One),
 
@@ -168,6 +174,9 @@ pub struct Adopt {
     /// Read the password from this file
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
+    /// Which account of a pair that takes turns; without it, the one that lets the password in
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
 }
 
 /// `recover`
@@ -182,12 +191,40 @@ pub struct Recover {
     /// Take a password that works, from the prompt or standard input
     #[arg(long, group = "how")]
     pub set: bool,
+    /// With --set: which account of a pair that takes turns; without it, the one that lets the password in
+    #[arg(long, value_name = "NAME", requires = "set")]
+    pub account: Option<String>,
     /// Go on, allowing one administrator's reset to the same new password
     #[arg(long, group = "how")]
     pub reset: bool,
     /// Go on looking for evidence
     #[arg(long, group = "how")]
     pub resume: bool,
+}
+
+/// `pause`
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// Which targets
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub targets: Vec<TargetName>,
+    /// Every target
+    #[arg(long)]
+    pub all: bool,
+    /// For how long; without it, until `keywheel resume`
+    #[arg(long = "for", value_name = "SPAN", value_parser = crate::moment::parse_span)]
+    pub span: Option<Duration>,
+}
+
+/// `resume`
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// Which targets
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub targets: Vec<TargetName>,
+    /// Every target that is paused
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `generate`

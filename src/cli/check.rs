@@ -6,7 +6,7 @@ use super::output::{addressed, counted, print_line, print_table, table, wrapped}
 use super::scene::Scene;
 use crate::assemble;
 use crate::config::Finding;
-use crate::driver::Target;
+use crate::driver::{Account, Target};
 use crate::fault::{Fault, Kind};
 use crate::ledger::sqlite::Reader;
 use crate::name::TargetName;
@@ -109,21 +109,58 @@ fn ledger_folder(scene: &Scene) -> Option<Fault> {
 }
 
 async fn try_target(target: &Target, reader: Option<&Reader>, scene: &Scene) -> Vec<Fault> {
-    let mut faults = target.hands.provider.check(&target.address).await;
+    let mut faults = Vec::new();
+    for account in &target.accounts {
+        for fault in target.hands.provider.check(&account.address).await {
+            // What is wrong with the instance is found with each account, and told once.
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
+    }
     for sink in target.hands.sinks.values() {
         faults.extend(sink.ready(&target.name).await.err());
     }
-    match (passwords(target, reader, scene).await, &target.hands.probe) {
-        (Ok(passwords), _) if passwords.is_empty() => faults.push(
-            Fault::new(Kind::SecretUnreadable, "the password that works today is not known")
-                .advise(format!("run `keywheel adopt {}`, or set `adopt` in the configuration", target.name)),
-        ),
-        (Ok(passwords), Some(probe)) => faults.extend(try_logins(probe.as_ref(), &passwords).await),
-        (Ok(_), None) => {}
-        (Err(fault), _) => faults.push(fault),
+    match passwords(target, reader, scene).await {
+        Ok(passwords) => {
+            for account in &target.accounts {
+                faults.extend(try_account(target, account, &passwords).await);
+            }
+        }
+        Err(fault) => faults.push(fault),
     }
     faults
 }
+
+/// The passwords that may be live on this account: one should be let in.
+async fn try_account(target: &Target, account: &Account, passwords: &Passwords) -> Option<Fault> {
+    let name = target.name_of(account);
+    let ours: Vec<Secret> =
+        passwords.iter().filter(|(of, _)| *of == name).map(|(_, password)| password.clone()).collect();
+    let settings = &target.settings;
+    let is_active = account.address == target.accounts[0].address || passwords.len() > 1;
+    match &account.probe {
+        _ if ours.is_empty() && settings.take_over => None,
+        // The change of a resting account may not ask for its old password.
+        _ if ours.is_empty() && !is_active && !settings.abilities.asks_old => None,
+        _ if ours.is_empty() => {
+            let (whose, option) = match &name {
+                None => (String::new(), String::new()),
+                Some(name) => (format!(" of {name}"), format!(" --account {name}")),
+            };
+            let next = format!("run `keywheel adopt {}{option}`, or say in the configuration where it is", target.name);
+            Some(
+                Fault::new(Kind::SecretUnreadable, format!("the password{whose} that works today is not known"))
+                    .advise(next),
+            )
+        }
+        Some(probe) => try_logins(probe.as_ref(), &ours).await,
+        None => None,
+    }
+}
+
+/// Passwords that may be live, the newest first, each with the account it opens where a target has two.
+type Passwords = Vec<(Option<String>, Secret)>;
 
 /// One of these should be let in. What the last one, current, met is told.
 async fn try_logins(probe: &dyn Probe, passwords: &[Secret]) -> Option<Fault> {
@@ -152,19 +189,26 @@ async fn try_logins(probe: &dyn Probe, passwords: &[Secret]) -> Option<Fault> {
     met
 }
 
-/// What may be live, the newest first: the current password and, while a rotation is open, its candidate. Before adoption, the one the
+/// What may be live, the newest first: the current password, the former one and, while a rotation is open, its candidate. Before adoption, those the
 /// configuration refers to.
-async fn passwords(target: &Target, reader: Option<&Reader>, scene: &Scene) -> Result<Vec<Secret>, Fault> {
-    let Some(reader) = reader else {
-        return Ok((target.hands.adopt)().transpose()?.into_iter().collect());
+async fn passwords(target: &Target, reader: Option<&Reader>, scene: &Scene) -> Result<Passwords, Fault> {
+    let snapshot = match reader {
+        Some(_) => Some(scene.snapshot(&target.name).await?),
+        None => None,
     };
-    let generations = scene.snapshot(&target.name).await?.candidates;
-    if generations.is_empty() {
-        return Ok((target.hands.adopt)().transpose()?.into_iter().collect());
+    let mut passwords = Passwords::new();
+    if let (Some(reader), Some(snapshot)) = (reader, &snapshot) {
+        for &generation in snapshot.candidates.iter().rev() {
+            let account = snapshot.opens.get(&generation).cloned();
+            passwords.push((account, reader.password(&target.name, generation).await?));
+        }
     }
-    let mut passwords = Vec::with_capacity(generations.len());
-    for &generation in generations.iter().rev() {
-        passwords.push(reader.password(&target.name, generation).await?);
+    let references = [&target.hands.adopt, &target.hands.adopt_resting];
+    for (account, reference) in target.accounts.iter().zip(references) {
+        let name = target.name_of(account);
+        if !passwords.iter().any(|(of, _)| *of == name) {
+            passwords.extend(reference().transpose()?.map(|password| (name, password)));
+        }
     }
     Ok(passwords)
 }

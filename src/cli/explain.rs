@@ -42,11 +42,16 @@ pub async fn explain(scene: &Scene, args: &args::One) -> Result<Exit, Fault> {
     match (snapshot.generation, snapshot.proof) {
         (Some(generation), Some((proof, at))) => {
             let age = show_span(now.since(at));
-            fact("password", format!("generation {generation}, {}, {age} ago", proven(proof)));
+            let of = snapshot.opens.get(&generation).map(|account| format!(" of {account}")).unwrap_or_default();
+            fact("password", format!("generation {generation}{of}, {}, {age} ago", proven(proof)));
         }
         (_, _) => fact("password", "none taken in yet".to_owned()),
     }
-    if snapshot.candidates.len() > 1 {
+    if let Some(former) = snapshot.former {
+        let of = snapshot.opens.get(&former).map(|account| format!(" of {account}")).unwrap_or_default();
+        fact("also valid", format!("generation {former}{of}, the one before"));
+    }
+    if !snapshot.in_question().is_empty() {
         fact("may be live", generations(&snapshot.candidates));
     }
     if let Some(since) = snapshot.too_old_since {
@@ -72,7 +77,7 @@ pub async fn explain(scene: &Scene, args: &args::One) -> Result<Exit, Fault> {
     tell_lately(scene, args).await?;
     Ok(match snapshot.label {
         Label::Halted => Exit::Halted,
-        Label::Settled | Label::Due | Label::Rotating | Label::Doubt | Label::Behind => Exit::Well,
+        Label::Settled | Label::Due | Label::Rotating | Label::Doubt | Label::Behind | Label::Paused => Exit::Well,
     })
 }
 
@@ -119,6 +124,7 @@ fn headline(snapshot: &Snapshot) -> String {
             format!("{target} is in doubt{rotation}: evidence is being gathered, and both passwords are kept")
         }
         Label::Behind => format!("{target} is behind: a sink lacks the current generation"),
+        Label::Paused => format!("{target} is paused: its password is proven live, and nothing begins"),
         Label::Halted => format!("{target} is halted and needs a person{rotation}"),
     }
 }

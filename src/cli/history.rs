@@ -95,7 +95,14 @@ pub fn describe(what: &What) -> String {
         What::Ready { drifted: true, .. } => {
             "the instance refuses the current password: somebody changed it".to_owned()
         }
-        What::Prepared { generation } => format!("candidate {generation} is in the ledger"),
+        What::Paired { generation, proof, by, account } => {
+            format!("{account} was taken in as generation {generation}, {}, given by {}", proven(*proof), who(by))
+        }
+        What::TakenOver { .. } => "taken over without a password: the first rotation resets it".to_owned(),
+        What::Prepared { generation, account, .. } => {
+            let of = account.as_ref().map(|account| format!(" for {account}")).unwrap_or_default();
+            format!("candidate {generation}{of} is in the ledger")
+        }
         What::Intended { call } => format!("the {call:?} call leaves").to_lowercase(),
         What::Answered { answer } => answered(answer),
         What::TaskRead { status } | What::TaskSought { found: Some((_, status)) } => task(status),
@@ -120,6 +127,19 @@ pub fn describe(what: &What) -> String {
             format!("{sink} did not take generation {generation}: {}", fault.what)
         }
         What::SinkLost { sink } => format!("{sink} lost what it held and gets it again"),
+        What::SinkDiffers { sink } => format!("{sink} holds something else than was delivered: somebody changed it"),
+        What::SinkAgrees { sink } => format!("{sink} holds what was delivered again"),
+        What::Retired { generation } => format!("generation {generation} was taken away: every node refuses it"),
+        What::RetireFailed { generation, fault } => {
+            format!("generation {generation} is not taken away yet: {}", fault.what)
+        }
+        What::Verified { login: tried } => format!("login with the current password: {}", login(tried)),
+        What::Paused { by, until } => {
+            let until = until.map_or_else(|| "until somebody resumes it".to_owned(), |until| format!("until {until}"));
+            format!("{} paused it {until}", who(by))
+        }
+        What::Unpaused { by: By::Schedule } => "the pause ended".to_owned(),
+        What::Unpaused { by } => format!("{} ended the pause", who(by)),
         What::HookTold { hook } => format!("{hook} was told"),
         What::HookFailed { hook, fault } => format!("{hook} did not succeed: {}", fault.what),
         What::Settled { .. } => "settled".to_owned(),

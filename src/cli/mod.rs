@@ -10,6 +10,7 @@ mod generate;
 mod history;
 mod key;
 mod output;
+mod pause;
 mod plan;
 mod prompt;
 mod rotate;
@@ -61,6 +62,8 @@ pub async fn obey(cli: Cli) -> Result<Exit, Fault> {
         Verb::History(args) => history::history(&Scene::read(config)?, &args).await,
         Verb::Adopt(args) => tend::adopt(&Scene::read(config)?, &args).await,
         Verb::Recover(args) => tend::recover(&Scene::read(config)?, &args).await,
+        Verb::Pause(args) => pause::pause(&Scene::read(config)?, &args).await,
+        Verb::Resume(args) => pause::resume(&Scene::read(config)?, &args).await,
         Verb::Reveal(args) => tend::reveal(&Scene::read(config)?, &args.target, false).await,
         Verb::Generate(args) => generate::generate(config, &args),
         Verb::Key(Key::New) => Ok(key::new()),

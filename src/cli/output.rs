@@ -70,7 +70,7 @@ pub fn addressed(advice: &str, target: &TargetName) -> String {
 pub fn state(label: Label) -> Cell {
     let colour = match label {
         Label::Settled => Color::Green,
-        Label::Rotating | Label::Due => Color::Cyan,
+        Label::Rotating | Label::Due | Label::Paused => Color::Cyan,
         Label::Doubt | Label::Behind => Color::Yellow,
         Label::Halted => Color::Red,
     };

@@ -176,6 +176,14 @@ impl Scene {
         snapshot(target, settings, &self.recent(target).await?, self.now())
     }
 
+    /// Whether somebody paused the target.
+    ///
+    /// # Errors
+    /// As for [`Scene::snapshot`].
+    pub async fn is_paused(&self, target: &TargetName) -> Result<bool, Fault> {
+        Ok(self.snapshot(target).await?.paused_until.is_some())
+    }
+
     /// These targets, or all of them, as of now.
     ///
     /// # Errors

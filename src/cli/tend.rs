@@ -24,8 +24,11 @@ pub async fn adopt(scene: &Scene, args: &args::Adopt) -> Result<Exit, Fault> {
         None => prompt::password(format!("Today's password of {}", args.target)).await?,
     };
     let said = match scene.control().await? {
-        Some(control) => control.adopt(&args.target, &password).await?,
-        None => alone(scene, &args.target, Wish::Adopt { by: operator(), password }).await?,
+        Some(control) => control.adopt(&args.target, &password, args.account.as_deref()).await?,
+        None => {
+            let account = args.account.clone();
+            alone(scene, &args.target, Wish::Adopt { by: operator(), password, account }).await?
+        }
     };
     print_line(&format!("{}: {said}; nothing was changed", args.target));
     Ok(Exit::Well)
@@ -46,8 +49,11 @@ pub async fn recover(scene: &Scene, args: &args::Recover) -> Result<Exit, Fault>
     if args.set {
         let password = prompt::password(format!("The password of {target} that works")).await?;
         let said = match scene.control().await? {
-            Some(control) => control.replace(target, &password).await?,
-            None => alone(scene, target, Wish::Replace { by: operator(), password }).await?,
+            Some(control) => control.replace(target, &password, args.account.as_deref()).await?,
+            None => {
+                let account = args.account.clone();
+                alone(scene, target, Wish::Replace { by: operator(), password, account }).await?
+            }
         };
         print_line(&format!("{target}: {said}"));
         return Ok(Exit::Well);
@@ -80,7 +86,7 @@ pub async fn recover(scene: &Scene, args: &args::Recover) -> Result<Exit, Fault>
 /// # Errors
 /// When there is none, or the ledger cannot be opened.
 pub async fn reveal(scene: &Scene, target: &TargetName, all: bool) -> Result<Exit, Fault> {
-    let doubtful = scene.snapshot(target).await?.candidates.len() > 1;
+    let doubtful = !scene.snapshot(target).await?.in_question().is_empty();
     let said = match scene.control().await? {
         Some(control) => control.reveal(target, all).await?,
         None => alone(scene, target, Wish::Reveal { by: operator(), all }).await?,

@@ -15,6 +15,7 @@ mod reading;
 mod schema;
 mod secret_ref;
 mod shape;
+mod strategy;
 mod target;
 mod variables;
 

@@ -75,6 +75,20 @@ impl Provider {
         }
     }
 
+    /// Whether an account may have two passwords at once.
+    pub fn overlaps(&self) -> bool {
+        match self {
+            Self::Tencent(_) | Self::Alibaba(_) => false,
+        }
+    }
+
+    /// Whether the provider itself knows where to log in, so that a target needs no login route.
+    pub fn logs_in_by_itself(&self) -> bool {
+        match self {
+            Self::Tencent(_) | Self::Alibaba(_) => false,
+        }
+    }
+
     /// Whether nothing but a login proves a password here, so that every target needs a login route.
     pub fn needs_login(&self) -> bool {
         match self {

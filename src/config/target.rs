@@ -8,18 +8,23 @@ use super::policy;
 use super::provider::Provider;
 use super::reading::{Refusal, Section, refusal};
 use super::secret_ref::SecretRef;
+use super::strategy;
 use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
 use crate::provider::{Address, Mode};
-use crate::rotation::plan::Recovery;
+use crate::rotation::plan::{Recovery, Strategy};
 use crate::schedule::{Missed, Settings, Timetable};
 use chrono_tz::Tz;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The longest instance id or account, in bytes.
 const ID_LIMIT: usize = 128;
+
+/// Verifying more often than this is a finding.
+const VERIFY_SHORTEST: Duration = Duration::from_secs(60);
 
 /// The most sinks or hooks of one target.
 const OUTLETS_LIMIT: usize = 64;
@@ -49,6 +54,24 @@ pub struct Target {
     pub hooks: Vec<HookName>,
     /// What may be done when no known password works.
     pub recovery: Recovery,
+    /// How its password changes.
+    pub strategy: Strategy,
+    /// Where the password of a pair's resting account is kept.
+    pub adopt_resting: Option<SecretRef>,
+    /// How often current is verified between rotations.
+    pub verify_every: Option<Duration>,
+}
+
+impl Target {
+    /// Its account, or the two that take turns.
+    pub fn addresses(&self) -> Vec<Address> {
+        match &self.strategy {
+            Strategy::InPlace | Strategy::Overlap { .. } => vec![self.address.clone()],
+            Strategy::Alternate { accounts, .. } => {
+                accounts.iter().map(|account| Address { account: account.clone(), ..self.address.clone() }).collect()
+            }
+        }
+    }
 }
 
 /// For a policy (`None`: the profile's own) and a profile's name, the policy if the profile accepts it.
@@ -69,7 +92,12 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
     let provider = named(section, "provider", section.text("provider"), around.providers);
     let instance = section.parsed("instance", id);
     let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
+    let strategy = strategy::parse(section, cloud, id);
     let account = match section.has("account") {
+        _ if section.has("accounts") => strategy.as_ref().and_then(|strategy| match strategy {
+            Strategy::Alternate { accounts: [first, _], .. } => Some(first.clone()),
+            Strategy::InPlace | Strategy::Overlap { .. } => None,
+        }),
         true => section.parsed("account", id),
         false => cloud.zip(instance.as_deref()).map(|(cloud, instance)| cloud.default_account(instance).to_owned()),
     };
@@ -78,14 +106,28 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         let what = "No place is named for the password that works today";
         section.warn("adopt", refusal(what, format!("run `keywheel adopt {name}` unless that was done")));
     }
+    let adopt_resting = adopt_resting(section, name, strategy.as_ref());
     let login = login::parse(section);
+    let verify_every = section.span_or_zero("verify-every");
+    if let Some(every) = verify_every.filter(|every| *every < VERIFY_SHORTEST) {
+        let what = format!("A login every {} is a load, not a verification", crate::moment::show_span(every));
+        section.refuse(
+            "verify-every",
+            refusal(what, format!("use {} or more", crate::moment::show_span(VERIFY_SHORTEST))),
+        );
+    }
+    if verify_every.is_some() && !section.has("login") && !cloud.is_some_and(Provider::logs_in_by_itself) {
+        section.refuse(
+            "verify-every",
+            refusal("Only a login can verify a password", "add login = \"redis://HOST:PORT\", or remove it"),
+        );
+    }
     if !section.has("login") && cloud.is_some_and(Provider::needs_login) {
         let what = "This cloud does not say when a change has taken effect, so only a login can prove it";
         section.refuse("login", refusal(what, "add login = \"redis://HOST:PORT\""));
     }
     let timetable = timetable(section, name, around.time_zone);
     let (policy_name, profile, policy) = password(section, provider.as_ref(), around);
-    section.choice("strategy", &[("in-place", ())]);
     let sinks = outlets(section, "sinks", around.sinks);
     let hooks = outlets(section, "hooks", around.hooks);
     if !section.has("sinks") || sinks.is_empty() && section.texts("sinks").is_empty() {
@@ -108,7 +150,29 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         sinks,
         hooks,
         recovery,
+        strategy: strategy?,
+        adopt_resting,
+        verify_every,
     })
+}
+
+fn adopt_resting(section: &Section<'_>, name: &TargetName, strategy: Option<&Strategy>) -> Option<SecretRef> {
+    let reference = SecretRef::parse(section, "adopt-resting");
+    match strategy {
+        Some(Strategy::Alternate { accounts: [_, second], .. }) if !section.has("adopt-resting") => {
+            let what = format!("No place is named for today's password of the resting account {second}");
+            let next =
+                format!("run `keywheel adopt {name} --account {second}` unless that was done, or a reset is allowed");
+            section.warn("adopt-resting", refusal(what, next));
+        }
+        Some(Strategy::InPlace | Strategy::Overlap { .. }) if section.has("adopt-resting") => {
+            let next = "remove it, or set strategy = \"alternate\"";
+            section
+                .refuse("adopt-resting", refusal("There is one account, and adopt says where its password is", next));
+        }
+        Some(_) | None => {}
+    }
+    reference
 }
 
 fn id(text: &str) -> Result<String, Refusal> {

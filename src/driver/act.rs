@@ -2,16 +2,16 @@
 
 use super::Tools;
 use super::journal::Journal;
-use super::target::Target;
+use super::target::{Account, Target};
+use super::{adopt, hand_over, upkeep};
 use crate::fault::{Fault, Kind, Retry, scrub};
-use crate::name::{Generation, HookName, SinkName};
+use crate::name::Generation;
 use crate::password::Extra;
 use crate::provider::{Condition, Instance};
 use crate::rotation::Action;
 use crate::rotation::answer::{Call, Login, TaskStatus};
-use crate::rotation::event::{By, Proof, What};
+use crate::rotation::event::What;
 use crate::secret::Secret;
-use crate::sink::Document;
 use futures_util::future::join_all;
 use std::time::Duration;
 
@@ -40,20 +40,29 @@ pub(super) async fn perform(
 ) -> Result<(), Fault> {
     match action {
         Action::Adopt => {
-            let (what, password) = adopt(target).await;
             let generation = journal.state().standing.newest.following();
-            journal.note_with(tools.clock.now(), what(generation), password.map(|password| (generation, password)))
+            let (what, password) = adopt::adopt(target, generation).await;
+            journal.note_with(tools.clock.now(), what, password.map(|password| (generation, password)))
         }
-        Action::Preflight => {
-            let what = preflight(tools, target, journal, memory).await?;
+        Action::Pair { account } => {
+            let generation = journal.state().standing.newest.following();
+            let (what, password) = adopt::pair(target, &account, generation).await;
+            journal.note_with(tools.clock.now(), what, password.map(|password| (generation, password)))
+        }
+        Action::Preflight { account, previous } => {
+            let what = preflight(tools, target, memory, account.as_deref(), previous).await?;
             journal.note(tools.clock.now(), what)
         }
-        Action::Prepare { generation, spare } => prepare(tools, target, journal, memory, (generation, spare)).await,
-        Action::Call { call, candidate, previous } => {
-            place_call(tools, target, journal, memory, (call, candidate, previous)).await
+        Action::Prepare { generation, spare, account, beside } => {
+            prepare(tools, target, journal, memory, (generation, spare, account, beside)).await
+        }
+        Action::Call { call, candidate, previous, account } => {
+            let account = target.account(account.as_deref())?;
+            place_call(tools, target, journal, memory, account, (call, candidate, previous)).await
         }
         Action::FindTask { from } => {
-            let found = match target.hands.provider.find_task(&target.address, from, tools.clock.now()).await {
+            let address = &open_account(target, journal)?.address;
+            let found = match target.hands.provider.find_task(address, from, tools.clock.now()).await {
                 Ok(Some((task, status))) => Ok(Some((task, without_passwords(tools, target, journal, status).await?))),
                 Ok(None) => Ok(None),
                 Err(fault) => Err(fault),
@@ -68,19 +77,27 @@ pub(super) async fn perform(
             note_look(tools, journal, status.map(|status| What::TaskRead { status }))
         }
         Action::ReadMark => {
-            let mark = target.hands.provider.change_mark(&target.address).await;
+            let mark = target.hands.provider.change_mark(&open_account(target, journal)?.address).await;
             note_look(tools, journal, mark.map(|mark| What::MarkRead { mark }))
         }
-        Action::TryLogin { candidate, previous } => {
-            let what = try_logins(tools, target, candidate, previous).await?;
+        Action::TryLogin { candidate, previous, account } => {
+            let account = target.account(account.as_deref())?;
+            let what = try_logins(tools, target, account, candidate, previous).await?;
             journal.note(tools.clock.now(), what)
         }
-        Action::Deliver { sinks, generation } => deliver(tools, target, journal, &sinks, generation).await,
-        Action::Tell { hooks, generation } => tell(tools, target, journal, &hooks, generation).await,
+        Action::Verify { generation } => upkeep::verify(tools, target, journal, generation).await,
+        Action::Retire { generation, current } => upkeep::retire(tools, target, journal, generation, current).await,
+        Action::Deliver { sinks, generation } => hand_over::deliver(tools, target, journal, &sinks, generation).await,
+        Action::Tell { hooks, generation } => hand_over::tell(tools, target, journal, &hooks, generation).await,
         Action::Wait { .. } | Action::Record(_) | Action::Begin { .. } => {
             Err(Fault::new(Kind::Bug, "a decision was taken for an act"))
         }
     }
+}
+
+/// The account that the open rotation changes.
+fn open_account<'a>(target: &'a Target, journal: &Journal<'_>) -> Result<&'a Account, Fault> {
+    target.account(journal.state().open.as_ref().and_then(|open| open.account.as_deref()))
 }
 
 /// A task's own words go into the record and the log. The provider took its credentials out of them; here go the passwords of this rotation.
@@ -104,56 +121,17 @@ fn note_look(tools: &Tools, journal: &mut Journal<'_>, look: Result<What, Fault>
 }
 
 /// Something stands in the way before anything was changed: wait for it, or ask a person where waiting cannot help.
-fn blocked(fault: Fault) -> What {
+pub(super) fn blocked(fault: Fault) -> What {
     match fault.retry {
         Retry::Never => What::Halted { fault },
         Retry::Later | Retry::AfterMillis(_) => What::Blocked { fault },
     }
 }
 
-type Adoption = Box<dyn FnOnce(Generation) -> What + Send>;
-
-async fn adopt(target: &Target) -> (Adoption, Option<Secret>) {
-    let in_the_way = |fault: Fault| -> (Adoption, Option<Secret>) { (Box::new(|_| blocked(fault)), None) };
-    let password = match (target.hands.adopt)() {
-        Some(Ok(password)) => password,
-        // The file may still be on its way: a secret that cannot be read is waited for.
-        Some(Err(mut fault)) => {
-            fault.retry = Retry::Later;
-            return in_the_way(fault);
-        }
-        None => {
-            let fault = Fault::new(Kind::SecretUnreadable, "the password that works today is not known");
-            return in_the_way(
-                fault.advise("give it with `keywheel adopt TARGET`, or set `adopt` in the configuration"),
-            );
-        }
-    };
-    if let Err(fault) = look_at_instance(target).await {
-        return in_the_way(fault);
-    }
-    let proof = match &target.hands.probe {
-        None => Proof::Stated,
-        Some(probe) => match probe.login(&password).await {
-            Login::Accepted => Proof::Login,
-            Login::Refused => {
-                let fault = Fault::new(Kind::LoginRefused, format!("{} refuses the adopted password", probe.route()));
-                return in_the_way(fault.advise("correct it, then `keywheel recover TARGET --set`"));
-            }
-            Login::Mixed => return in_the_way(mixed(probe.route())),
-            Login::PasswordFree => return in_the_way(password_free(probe.route())),
-            Login::Unreachable { fault } => return in_the_way(fault),
-        },
-    };
-    let by = By::Configuration;
-    let place = target.settings.place.clone();
-    (Box::new(move |generation| What::Adopted { generation, proof, by, place }), Some(password))
-}
-
 /// The instance, if a change may be asked for now.
-async fn look_at_instance(target: &Target) -> Result<Instance, Fault> {
-    let instance = target.hands.provider.inspect(&target.address).await?;
-    let id = &target.address.instance;
+pub(super) async fn look_at_instance(target: &Target, account: &Account) -> Result<Instance, Fault> {
+    let instance = target.hands.provider.inspect(&account.address).await?;
+    let id = &account.address.instance;
     match &instance.condition {
         Condition::Ready => Ok(instance),
         Condition::Busy(what) => Err(Fault::new(Kind::Busy, format!("instance {id} is not ready: {what}"))),
@@ -163,8 +141,15 @@ async fn look_at_instance(target: &Target) -> Result<Instance, Fault> {
     }
 }
 
-async fn preflight(tools: &Tools, target: &Target, journal: &Journal<'_>, memory: &mut Memory) -> Result<What, Fault> {
-    let instance = match look_at_instance(target).await {
+async fn preflight(
+    tools: &Tools,
+    target: &Target,
+    memory: &mut Memory,
+    account: Option<&str>,
+    previous: Option<Generation>,
+) -> Result<What, Fault> {
+    let account = target.account(account)?;
+    let instance = match look_at_instance(target, account).await {
         Ok(instance) => instance,
         Err(fault) => return Ok(blocked(fault)),
     };
@@ -176,8 +161,8 @@ async fn preflight(tools: &Tools, target: &Target, journal: &Journal<'_>, memory
         return Ok(What::Blocked { fault });
     }
     let mut drifted = false;
-    if let (Some(probe), Some(current)) = (&target.hands.probe, journal.state().standing.current) {
-        let password = tools.ledger.password(&target.name, current.generation).await?;
+    if let (Some(probe), Some(previous)) = (&account.probe, previous) {
+        let password = tools.ledger.password(&target.name, previous).await?;
         match probe.login(&password).await {
             Login::Accepted => {}
             Login::Refused => drifted = true,
@@ -201,14 +186,16 @@ async fn prepare(
     target: &Target,
     journal: &mut Journal<'_>,
     memory: &mut Memory,
-    (generation, spare): (Generation, bool),
+    (generation, spare, name, beside): (Generation, bool, Option<String>, bool),
 ) -> Result<(), Fault> {
+    let account = target.account(name.as_deref())?;
+    let prepared = What::Prepared { generation, account: name, beside };
     if spare {
-        return journal.note(tools.clock.now(), What::Prepared { generation });
+        return journal.note(tools.clock.now(), prepared);
     }
     let instance = match memory.instance.take() {
         Some(instance) => instance,
-        None => match target.hands.provider.inspect(&target.address).await {
+        None => match target.hands.provider.inspect(&account.address).await {
             Ok(instance) => instance,
             Err(fault) if fault.retry == Retry::Never => {
                 return journal.note(tools.clock.now(), What::Halted { fault });
@@ -229,7 +216,7 @@ async fn prepare(
             let password = tools.chance.password(&policy);
             let at = tools.clock.now();
             memory.drawn = Some((generation, password.clone()));
-            journal.note_with(at, What::Prepared { generation }, Some((generation, password)))
+            journal.note_with(at, prepared, Some((generation, password)))
         }
         Err(problems) => {
             let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -246,7 +233,8 @@ async fn place_call(
     target: &Target,
     journal: &mut Journal<'_>,
     memory: &mut Memory,
-    (call, candidate, previous): (Call, Generation, Generation),
+    account: &Account,
+    (call, candidate, previous): (Call, Generation, Option<Generation>),
 ) -> Result<(), Fault> {
     let Some(rotation) = journal.rotation() else {
         return Err(Fault::new(Kind::Bug, "a call without a rotation"));
@@ -255,14 +243,17 @@ async fn place_call(
         Some((_, password)) => password,
         None => tools.ledger.password(&target.name, candidate).await?,
     };
-    let old = tools.ledger.password(&target.name, previous).await?;
+    let old = match previous {
+        Some(previous) => Some(tools.ledger.password(&target.name, previous).await?),
+        None => None,
+    };
     let at = tools.clock.now();
     journal.note(at, What::Intended { call })?;
     journal.write(at, "a call is on its way").await?;
     let provider = &target.hands.provider;
     let answer = match call {
-        Call::Modify => provider.change(&target.address, rotation, Some(&old), &new).await,
-        Call::Reset => provider.reset(&target.address, rotation, &new).await,
+        Call::Modify => provider.change(&account.address, rotation, old.as_ref(), &new).await,
+        Call::Reset => provider.reset(&account.address, rotation, &new).await,
     };
     journal.note(tools.clock.now(), What::Answered { answer })
 }
@@ -270,10 +261,11 @@ async fn place_call(
 async fn try_logins(
     tools: &Tools,
     target: &Target,
+    account: &Account,
     candidate: Generation,
     previous: Option<Generation>,
 ) -> Result<What, Fault> {
-    let Some(probe) = &target.hands.probe else {
+    let Some(probe) = &account.probe else {
         return Err(Fault::new(Kind::Bug, "a login without a route"));
     };
     let new = tools.ledger.password(&target.name, candidate).await?;
@@ -288,88 +280,15 @@ async fn try_logins(
     Ok(What::LoginTried { candidate, previous })
 }
 
-async fn deliver(
-    tools: &Tools,
-    target: &Target,
-    journal: &mut Journal<'_>,
-    sinks: &[SinkName],
-    generation: Generation,
-) -> Result<(), Fault> {
-    let Some(current) = journal.state().standing.current else {
-        return Err(Fault::new(Kind::Bug, "a delivery before anything is current"));
-    };
-    let password = tools.ledger.password(&target.name, generation).await?;
-    let (login_user, login_password) = (target.hands.login)(&password);
-    let document = Document {
-        target: target.name.clone(),
-        generation,
-        rotation: current.rotation,
-        proven_at: current.proven_at,
-        account: target.address.account.clone(),
-        login_user,
-        login_password,
-        password,
-        endpoint: target.hands.endpoint.clone(),
-    };
-    let deliveries = sinks.iter().map(|name| {
-        let document = &document;
-        async move {
-            let outcome = match target.hands.sinks.get(name) {
-                Some(sink) => in_time(sink.deliver(document), Kind::SinkUnavailable).await,
-                None => Err(Fault::new(Kind::Bug, format!("sink {name} has no hand"))),
-            };
-            (name.clone(), outcome)
-        }
-    });
-    for (sink, outcome) in join_all(deliveries).await {
-        journal.note(
-            tools.clock.now(),
-            match outcome {
-                Ok(()) => What::Delivered { sink, generation },
-                Err(fault) => What::DeliveryFailed { sink, generation, fault },
-            },
-        )?;
-    }
-    Ok(())
-}
-
-async fn tell(
-    tools: &Tools,
-    target: &Target,
-    journal: &mut Journal<'_>,
-    hooks: &[HookName],
-    generation: Generation,
-) -> Result<(), Fault> {
-    let notice = crate::hook::Notice { target: target.name.clone(), generation, rotation: journal.rotation() };
-    let notices = hooks.iter().map(|name| {
-        let notice = &notice;
-        async move {
-            let outcome = match target.hands.hooks.get(name) {
-                Some(hook) => in_time(hook.tell(notice), Kind::HookFailed).await,
-                None => Err(Fault::new(Kind::Bug, format!("hook {name} has no hand"))),
-            };
-            (name.clone(), outcome)
-        }
-    });
-    for (hook, outcome) in join_all(notices).await {
-        journal.note(
-            tools.clock.now(),
-            match outcome {
-                Ok(()) => What::HookTold { hook },
-                Err(fault) => What::HookFailed { hook, fault },
-            },
-        )?;
-    }
-    Ok(())
-}
-
-async fn in_time(work: impl Future<Output = Result<(), Fault>>, kind: Kind) -> Result<(), Fault> {
+/// The work, or a fault when it takes longer than anything outside may.
+pub(super) async fn in_time(work: impl Future<Output = Result<(), Fault>>, kind: Kind) -> Result<(), Fault> {
     tokio::time::timeout(OUTLET_LIMIT, work).await.unwrap_or_else(|_| {
         Err(Fault::new(kind, format!("it gave no answer in {}", crate::moment::show_span(OUTLET_LIMIT))))
     })
 }
 
-fn mixed(route: &str) -> Fault {
+/// Nodes disagree about the password that should work.
+pub(super) fn mixed(route: &str) -> Fault {
     Fault::new(Kind::Busy, format!("not every node behind {route} lets the current password in"))
         .advise("wait; keywheel looks again")
 }

@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::name::SinkName;
 use crate::rotation::event::By;
 use crate::secret::Secret;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What is asked for.
@@ -22,6 +23,20 @@ pub enum Wish {
         by: By,
         /// The password.
         password: Secret,
+        /// Which account of a pair it opens; `None`: the one that lets it in.
+        account: Option<String>,
+    },
+    /// Begin nothing until then; what is under way is finished.
+    Pause {
+        /// Who says so.
+        by: By,
+        /// For how long; `None` = until somebody resumes.
+        span: Option<Duration>,
+    },
+    /// End a pause.
+    Unpause {
+        /// Who says so.
+        by: By,
     },
     /// Go on after a halt.
     Resume {
@@ -36,6 +51,8 @@ pub enum Wish {
         by: By,
         /// The password.
         password: Secret,
+        /// Which account of a pair it opens; `None`: the one that lets it in.
+        account: Option<String>,
     },
     /// A sink no longer holds what was delivered to it: deliver again.
     Redeliver {

@@ -5,6 +5,7 @@ use crate::fault::{Fault, Kind};
 use crate::ledger::{Claim, Entry, Ledger, Projection};
 use crate::moment::Moment;
 use crate::name::{Generation, RotationId};
+use crate::rotation::answer::Login;
 use crate::rotation::event::{Event, What};
 use crate::rotation::state::{Phase, State};
 use crate::rotation::{apply, fold};
@@ -99,7 +100,7 @@ impl<'a> Journal<'a> {
             wake_at,
             label: self.state.label(),
             why: why.to_owned(),
-            generation: self.state.standing.current.map(|current| current.generation).unwrap_or_default(),
+            generation: self.state.standing.current.as_ref().map(|current| current.generation).unwrap_or_default(),
             holds: holding.then(|| self.target.instance_key.clone()),
         }
     }
@@ -119,13 +120,23 @@ fn tell(what: &What, rotation: Option<RotationId>) {
         What::SinkLost { sink } => {
             tracing::warn!(rotation, event = label, %sink, "the sink lost its password and gets it again")
         }
+        What::SinkDiffers { sink } => {
+            tracing::warn!(event = label, %sink, "the sink holds something else than was delivered to it")
+        }
+        What::RetireFailed { generation, fault } => {
+            tracing::warn!(event = label, %generation, %fault, "the former password is still valid somewhere")
+        }
+        What::Retired { generation } => tracing::info!(event = label, %generation, "the former password is gone"),
+        What::Verified { login: Login::Refused } => {
+            tracing::warn!(event = label, "the instance refuses the current password")
+        }
         What::SlotPassed { slot } => {
             tracing::warn!(rotation, event = label, slot = %slot.nominal, "a slot passed unused")
         }
         What::Revealed { generations, .. } => {
             tracing::warn!(event = label, ?generations, "a person was shown passwords")
         }
-        What::Adopted { generation, .. } | What::Replaced { generation, .. } => {
+        What::Adopted { generation, .. } | What::Replaced { generation, .. } | What::Paired { generation, .. } => {
             tracing::info!(rotation, event = label, %generation, "a password was taken in");
         }
         What::Proven { generation, proof } => {
@@ -138,6 +149,9 @@ fn tell(what: &What, rotation: Option<RotationId>) {
         What::Began { .. } => tracing::info!(rotation, event = label, "a rotation began"),
         What::Answered { answer } => tracing::info!(rotation, event = label, ?answer, "the call was answered"),
         What::Settled { .. } => tracing::info!(rotation, event = label, "settled"),
+        What::Paused { .. } | What::Unpaused { .. } | What::SinkAgrees { .. } | What::TakenOver { .. } => {
+            tracing::info!(event = label, "recorded");
+        }
         What::Asked { .. } | What::Resumed { .. } | What::Prepared { .. } | What::Intended { .. } => {
             tracing::info!(rotation, event = label, "recorded");
         }
@@ -148,6 +162,7 @@ fn tell(what: &What, rotation: Option<RotationId>) {
         | What::TaskSought { .. }
         | What::MarkRead { .. }
         | What::LoginTried { .. }
+        | What::Verified { .. }
         | What::ProofFailed => tracing::debug!(rotation, event = label, ?what, "evidence"),
     }
 }

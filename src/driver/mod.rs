@@ -5,15 +5,19 @@
 //! [`rotation::next`](crate::rotation::next()) says until that is to wait.
 
 mod act;
+mod adopt;
 mod command;
+mod hand_over;
 mod journal;
+mod obey;
 mod snapshot;
 mod target;
 mod turn;
+mod upkeep;
 
 pub use command::{Command, Wish};
 pub use snapshot::{SinkStatus, Snapshot, age, snapshot};
-pub use target::{AdoptFrom, Hands, PlanSettings, Target};
+pub use target::{Account, AdoptFrom, Hands, LoginWords, PlanSettings, Target};
 
 use crate::chance::Chance;
 use crate::clock::Clock;

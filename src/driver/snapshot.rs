@@ -10,6 +10,7 @@ use crate::rotation::event::{Proof, What};
 use crate::rotation::state::{Label, State};
 use crate::rotation::why::Why;
 use crate::rotation::{Action, fold, next};
+use std::collections::BTreeMap;
 
 /// One target as of now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,12 @@ pub struct Snapshot {
     pub halt: Option<Fault>,
     /// Since when the password is older than `max-age`.
     pub too_old_since: Option<Moment>,
+    /// The generation before current that is still valid beside it.
+    pub former: Option<Generation>,
+    /// The account that each of these generations opens, where the target has two.
+    pub opens: BTreeMap<Generation, String>,
+    /// Until when nothing begins because a person said so.
+    pub paused_until: Option<Moment>,
     /// How the last rotation ended, if it changed nothing.
     pub abandoned: Option<Fault>,
     /// What each sink holds.
@@ -58,6 +65,12 @@ pub struct SinkStatus {
 }
 
 impl Snapshot {
+    /// Generations that may be live although they are neither current nor its known companion.
+    pub fn in_question(&self) -> Vec<Generation> {
+        let known = |one: &&Generation| Some(**one) != self.generation && Some(**one) != self.former;
+        self.candidates.iter().filter(known).copied().collect()
+    }
+
     /// Whether somebody should look: anything but settled, or a password that is too old.
     pub fn wants_attention(&self) -> bool {
         self.label != Label::Settled || self.too_old_since.is_some()
@@ -73,7 +86,7 @@ pub fn snapshot(target: &TargetName, settings: &PlanSettings, rows: &[Row], now:
         .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {target}: {illegal}")))?;
     let plan = settings.plan(&state.standing, now);
     let action = next(&state, &plan, now);
-    let current = state.standing.current;
+    let current = state.standing.current.as_ref();
     let too_old_since = current.and_then(|current| settings.timetable.too_old_at(current.proven_at));
     let next_due = plan.slot.map(|slot| slot.due).filter(|_| current.is_some());
     let (until, why) = explain(&action);
@@ -90,6 +103,13 @@ pub fn snapshot(target: &TargetName, settings: &PlanSettings, rows: &[Row], now:
         candidates: state.candidates(),
         halt: state.halt.as_ref().map(|halt| halt.fault.clone()),
         too_old_since: too_old_since.filter(|&since| since <= now),
+        former: state.standing.former.as_ref().map(|former| former.generation),
+        opens: state
+            .candidates()
+            .into_iter()
+            .filter_map(|one| Some((one, state.account_of(one)?.to_owned())))
+            .collect(),
+        paused_until: state.standing.paused.as_ref().map(|pause| pause.until),
         abandoned: state.standing.abandoned.clone(),
         sinks: sinks(&state, settings),
     })
@@ -98,13 +118,14 @@ pub fn snapshot(target: &TargetName, settings: &PlanSettings, rows: &[Row], now:
 fn label(state: &State, action: &Action) -> Label {
     match (state.label(), action) {
         (Label::Settled, Action::Begin { .. } | Action::Adopt | Action::Record(_)) => Label::Due,
+        (Label::Paused, Action::Record(_)) => Label::Settled,
         (Label::Settled, Action::Deliver { .. } | Action::Wait { why: Why::Behind { .. }, .. }) => Label::Behind,
         (label, _) => label,
     }
 }
 
 fn sinks(state: &State, settings: &PlanSettings) -> Vec<SinkStatus> {
-    let current = state.standing.current;
+    let current = state.standing.current.as_ref();
     let held = |sink: &SinkName| state.standing.sinks.get(sink);
     let status = |sink: &SinkName| SinkStatus {
         sink: sink.clone(),
@@ -129,8 +150,13 @@ fn explain(action: &Action) -> (Option<Moment>, String) {
         }
         Action::Record(what) => now(&format!("it is about to be recorded as {}", what.label())),
         Action::Adopt => now("today's password is to be taken in and verified"),
+        Action::Pair { account } => now(&format!("today's password of {account} is to be taken in and verified")),
+        Action::Verify { .. } => now("a login with the current password is to be tried, and the sinks compared"),
+        Action::Retire { generation, .. } => {
+            now(&format!("the former password, generation {generation}, is to be taken away"))
+        }
         Action::Begin { .. } => now("a rotation is due and begins when the daemon takes it up"),
-        Action::Preflight => {
+        Action::Preflight { .. } => {
             now("the instance, the current password and the sinks are being checked; nothing has changed yet")
         }
         Action::Prepare { .. } => now("a new password is being drawn; nothing has changed yet"),

@@ -1,6 +1,6 @@
 //! One target as the driver sees it: its plan's settings and its hands.
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::hook::Hook;
 use crate::moment::Moment;
 use crate::name::{HookName, SinkName, TargetName};
@@ -14,6 +14,7 @@ use crate::secret::Secret;
 use crate::sink::{Endpoint, Sink};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What of a target's configuration decides its moves. Needs no credentials: `status` and `plan` read it beside a running daemon.
 #[derive(Debug, Clone)]
@@ -28,8 +29,16 @@ pub struct PlanSettings {
     pub login: bool,
     /// What its provider offers.
     pub abilities: Abilities,
+    /// How its password changes.
+    pub strategy: Strategy,
     /// Whether a reset may repair it.
     pub recovery: Recovery,
+    /// Whether it may begin without today's password, where a reset is allowed.
+    pub take_over: bool,
+    /// Whether the configuration says where the password of a pair's resting account is.
+    pub adopts_resting: bool,
+    /// How often current is verified between rotations.
+    pub verify_every: Option<Duration>,
     /// Where current goes.
     pub sinks: Vec<SinkName>,
     /// Who is told.
@@ -50,10 +59,13 @@ impl PlanSettings {
             place: self.place.clone(),
             slot,
             may_start,
-            strategy: Strategy::InPlace,
+            strategy: self.strategy.clone(),
             login: self.login,
             abilities: self.abilities,
             recovery: self.recovery,
+            take_over: self.take_over,
+            adopts_resting: self.adopts_resting,
+            verify_every: self.verify_every,
             sinks: self.sinks.clone(),
             hooks: self.hooks.clone(),
             limits: self.limits.clone(),
@@ -72,8 +84,6 @@ pub type LoginWords = Arc<dyn Fn(&Secret) -> (Option<String>, Secret) + Send + S
 pub struct Hands {
     /// Its cloud.
     pub provider: Arc<dyn Provider>,
-    /// Where it is proven.
-    pub probe: Option<Arc<dyn Probe>>,
     /// Where it goes.
     pub sinks: BTreeMap<SinkName, Arc<dyn Sink>>,
     /// Who is told.
@@ -84,22 +94,52 @@ pub struct Hands {
     pub profile: Profile,
     /// Today's password.
     pub adopt: AdoptFrom,
-    /// What a client sends to log in with a password: the user name, if any, and the text of the password field.
-    pub login: LoginWords,
+    /// Today's password of a pair's resting account.
+    pub adopt_resting: AdoptFrom,
     /// Where clients connect.
     pub endpoint: Option<Endpoint>,
+}
+
+/// One account of a target: where a password is set and proven.
+#[derive(Clone)]
+pub struct Account {
+    /// Which credential of which instance.
+    pub address: Address,
+    /// Where it is proven.
+    pub probe: Option<Arc<dyn Probe>>,
+    /// What a client sends to log in with a password: the user name, if any, and the text of the password field.
+    pub login: LoginWords,
 }
 
 /// One credential to rotate.
 pub struct Target {
     /// Its name.
     pub name: TargetName,
-    /// Which credential of which instance.
-    pub address: Address,
+    /// Its account, or the two that take turns.
+    pub accounts: Vec<Account>,
     /// The instance and where it is, whichever provider's name leads there: two rotations with the same key never overlap.
     pub instance_key: String,
     /// What decides its moves.
     pub settings: PlanSettings,
     /// What it is moved with.
     pub hands: Hands,
+}
+
+impl Target {
+    /// The account of this name: of a pair, as a generation names it; `None` is the only one.
+    ///
+    /// # Errors
+    /// `Bug` for a name that is none of the pair's: a record of other accounts halts before anything asks.
+    pub fn account(&self, name: Option<&str>) -> Result<&Account, Fault> {
+        let ours = |account: &&Account| name.is_none_or(|name| account.address.account == name);
+        self.accounts.iter().find(ours).ok_or_else(|| {
+            let name = name.unwrap_or("the only account");
+            Fault::new(Kind::Bug, format!("target {} has no account {name}", self.name))
+        })
+    }
+
+    /// How a generation of this account names it: not at all where there is only one.
+    pub fn name_of(&self, account: &Account) -> Option<String> {
+        (self.accounts.len() > 1).then(|| account.address.account.clone())
+    }
 }

@@ -1,17 +1,15 @@
 //! One turn of one target: claim, fold, decide, perform, until the decision is to wait for longer than it is worth staying.
 
+use super::Driver;
 use super::act;
-use super::command::{Command, Wish};
 use super::journal::Journal;
+use super::obey::obey;
 use super::target::Target;
-use super::{Driver, Tools};
-use crate::fault::{Fault, Kind, scrub};
+use crate::fault::{Fault, Kind};
 use crate::name::RotationId;
-use crate::rotation::answer::Login;
-use crate::rotation::event::{Proof, What};
+use crate::rotation::event::What;
 use crate::rotation::why::Why;
 use crate::rotation::{Action, next};
-use crate::secret::Secret;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::Instrument;
@@ -107,13 +105,16 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                 }
             }
             act @ (Action::Adopt
-            | Action::Preflight
+            | Action::Pair { .. }
+            | Action::Preflight { .. }
             | Action::Prepare { .. }
             | Action::Call { .. }
             | Action::FindTask { .. }
             | Action::PollTask(_)
             | Action::ReadMark
             | Action::TryLogin { .. }
+            | Action::Verify { .. }
+            | Action::Retire { .. }
             | Action::Deliver { .. }
             | Action::Tell { .. }) => {
                 if must_write_first(&act, &journal) {
@@ -142,117 +143,13 @@ fn must_write_first(act: &Action, journal: &Journal<'_>) -> bool {
             !journal.holds_only_looks()
         }
         Action::Adopt
-        | Action::Preflight
+        | Action::Pair { .. }
+        | Action::Preflight { .. }
+        | Action::Verify { .. }
+        | Action::Retire { .. }
         | Action::Deliver { .. }
         | Action::Wait { .. }
         | Action::Record(_)
         | Action::Begin { .. } => !journal.is_written(),
-    }
-}
-
-/// Answers one command. What it changes is durable before the answer goes out.
-async fn obey(tools: &Tools, target: &Target, journal: &mut Journal<'_>, command: Command) -> Result<(), Fault> {
-    let Command { wish, answer } = command;
-    let now = tools.clock.now();
-    let verdict = match decide(tools, target, journal, wish).await {
-        Ok((what, password, said)) => {
-            let password = password.map(|password| (journal.state().standing.newest.following(), password));
-            let written = match journal.note_with(now, what, password) {
-                Ok(()) => journal.write(now, "asked to").await,
-                Err(fault) => Err(fault),
-            };
-            if let Err(fault) = written {
-                let _unheard = answer.send(Err(fault.clone()));
-                return Err(fault);
-            }
-            Ok(said)
-        }
-        Err(fault) => Err(fault),
-    };
-    // The asker may have gone; what was done is in the record.
-    let _unheard = answer.send(verdict);
-    Ok(())
-}
-
-type Obeyed = (What, Option<Secret>, String);
-
-async fn decide(tools: &Tools, target: &Target, journal: &Journal<'_>, wish: Wish) -> Result<Obeyed, Fault> {
-    let state = journal.state();
-    let place = target.settings.place.clone();
-    let refuse = |what: String, next_step: &str| Err(Fault::new(Kind::Usage, what).advise(next_step));
-    match wish {
-        Wish::Rotate { by, reason } => match (&state.halt, &state.open) {
-            (Some(halt), _) => refuse(format!("the target is halted: {}", halt.fault.what), &halt.fault.next_step),
-            (None, Some(open)) => {
-                refuse(format!("rotation {} is under way", open.id), "`keywheel explain` says where it stands")
-            }
-            (None, None) => {
-                // It is shown on terminals for years: on one line and without escapes.
-                let reason = reason.map(|reason| scrub(&reason, &[]));
-                Ok((What::Asked { by, reason }, None, "it rotates now".to_owned()))
-            }
-        },
-        Wish::Resume { by, allow_reset } => match &state.halt {
-            Some(_) => Ok((What::Resumed { by, allow_reset }, None, "it goes on".to_owned())),
-            None => refuse("the target is not halted".to_owned(), "`keywheel explain` says where it stands"),
-        },
-        Wish::Adopt { by, password } => {
-            if state.standing.current.is_some() {
-                let next = "give another one with `keywheel recover TARGET --set`";
-                return refuse("a password was taken in before".to_owned(), next);
-            }
-            let (generation, proof) = (state.standing.newest.following(), proof(target, &password).await?);
-            Ok((
-                What::Adopted { generation, proof, by, place },
-                Some(password),
-                format!("taken in as generation {generation}"),
-            ))
-        }
-        Wish::Redeliver { sink } => match state.standing.sinks.get(&sink).and_then(|outlet| outlet.generation) {
-            Some(_) => Ok((What::SinkLost { sink }, None, "it is delivered again".to_owned())),
-            None => refuse(format!("nothing was delivered to {sink} yet"), "nothing; it is delivered anyway"),
-        },
-        Wish::Reveal { by, all } => {
-            let current = state.standing.current.map(|current| current.generation);
-            let generations = if all { state.candidates() } else { current.into_iter().collect() };
-            let Some(&first) = generations.first() else {
-                return refuse("no password was taken in yet".to_owned(), "run `keywheel adopt TARGET` first");
-            };
-            let mut said = tools.ledger.password(&target.name, first).await?.expose().to_owned();
-            if all {
-                said = format!("generation {first}: {said}");
-                for &generation in &generations[1..] {
-                    let password = tools.ledger.password(&target.name, generation).await?;
-                    said.push_str(&format!("\ngeneration {generation}: {}", password.expose()));
-                }
-            }
-            Ok((What::Revealed { by, generations }, None, said))
-        }
-        Wish::Replace { by, password } => {
-            let (generation, proof) = (state.standing.newest.following(), proof(target, &password).await?);
-            Ok((
-                What::Replaced { generation, proof, by, place },
-                Some(password),
-                format!("taken in as generation {generation}"),
-            ))
-        }
-    }
-}
-
-/// A given password is taken in only if the instance lets it in; without a login route the giver's word has to do.
-async fn proof(target: &Target, password: &Secret) -> Result<Proof, Fault> {
-    let Some(probe) = &target.hands.probe else {
-        return Ok(Proof::Stated);
-    };
-    match probe.login(password).await {
-        Login::Accepted => Ok(Proof::Login),
-        Login::Refused => Err(Fault::new(Kind::LoginRefused, format!("{} refuses this password", probe.route()))),
-        Login::Mixed => Err(Fault::new(
-            Kind::LoginRefused,
-            format!("not every node behind {} lets this password in", probe.route()),
-        )
-        .advise("wait a minute and try again")),
-        Login::PasswordFree => Err(act::password_free(probe.route())),
-        Login::Unreachable { fault } => Err(fault),
     }
 }

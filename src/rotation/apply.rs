@@ -1,8 +1,9 @@
 //! The one table of legal moves: a state and an event make the next state, or the event is illegal there.
 
+use super::answer::Login;
 use super::event::{By, Event, Proof, What};
-use super::state::{Ask, Current, DoubtCause, Halt, Outlet, Phase, Rotation};
-use super::state::{Sighting, State};
+use super::state::{Ask, Current, DoubtCause, Halt, Outlet, Pause, Phase, Rotation};
+use super::state::{Sighting, Standing, State, Verified};
 use super::step::{again, doubt, step_rotation};
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
@@ -41,14 +42,30 @@ pub(super) type Verdict<T = State> = Result<T, &'static str>;
 fn transition(mut state: State, event: &Event) -> Verdict {
     let at = event.at;
     match &event.what {
-        What::Adopted { generation, proof, by: _, place } => {
+        What::Adopted { generation, proof, by: _, place, account } => {
             require(state.open.is_none() && state.standing.current.is_none(), "a password is current already")?;
-            take_in(&mut state, *generation, *proof, at)?;
+            take_in(&mut state, *generation, *proof, at, account.as_deref())?;
             state.standing.slots_after = at;
             state.standing.place = Some(place.clone());
         }
-        What::Replaced { generation, proof, by: _, place } => {
-            take_in(&mut state, *generation, *proof, at)?;
+        What::Paired { generation, proof, by: _, account } => {
+            require(state.open.is_none(), "a rotation is open")?;
+            let is_current = |current: &Current| current.account.as_ref() == Some(account);
+            require(
+                state.standing.current.as_ref().is_some_and(|current| !is_current(current)),
+                "it is not the resting account",
+            )?;
+            take_in(&mut state, *generation, *proof, at, Some(account))?;
+        }
+        What::TakenOver { place } => {
+            require(state.standing == Standing::default(), "the target is known already")?;
+            state.standing.taken_over = true;
+            state.standing.slots_after = at;
+            state.standing.place = Some(place.clone());
+            state.blocked = None;
+        }
+        What::Replaced { generation, proof, by: _, place, account } => {
+            take_in(&mut state, *generation, *proof, at, account.as_deref())?;
             state.standing.place = Some(place.clone());
             let proven = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Proven { .. }));
             let exposed = state.open.as_ref().filter(|open| open.may_be_exposed() && !proven);
@@ -69,7 +86,8 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         What::Began { rotation, slot, by, reason: _ } => {
             require(state.open.is_none(), "a rotation is open already")?;
             require(state.halt.is_none(), "the target is halted")?;
-            require(state.standing.current.is_some(), "no password is current")?;
+            require(state.standing.current.is_some() || state.standing.taken_over, "no password is current")?;
+            require(state.standing.paused.is_none(), "the target is paused")?;
             if let Some(slot) = slot {
                 state.standing.slots_after = state.standing.slots_after.max(slot.nominal);
             }
@@ -81,6 +99,9 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 began_at: at,
                 closes: slot.map(|slot| slot.closes).filter(|&closes| at <= closes && *by == By::Schedule),
                 candidate: None,
+                account: None,
+                beside: false,
+                previous: None,
                 change_mark: None,
                 drifted: false,
                 exposed: false,
@@ -88,13 +109,13 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 attempts: 0,
                 redraws: 0,
                 stuck: None,
-                reset_allowed: false,
+                reset_allowed: std::mem::take(&mut state.reset_allowed),
                 held: None,
                 phase: Phase::Begun,
             });
         }
         What::Blocked { fault } => {
-            let adopting = state.open.is_none() && state.standing.current.is_none();
+            let adopting = state.open.is_none();
             let begun = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Begun));
             require(adopting || begun, "nothing is waiting to begin")?;
             state.blocked = Some(again(state.blocked.take(), fault, at));
@@ -106,9 +127,39 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         What::Resumed { by: _, allow_reset } => {
             require(state.halt.take().is_some(), "the target is not halted")?;
             state.blocked = None;
-            if let Some(open) = &mut state.open {
-                resume(open, *allow_reset, at);
+            // A refusal seen before counts no more: somebody looked at it.
+            state.standing.verified = state.standing.verified.map(|verified| Verified { refusals: 0, ..verified });
+            match &mut state.open {
+                Some(open) => resume(open, *allow_reset, at),
+                None => state.reset_allowed |= *allow_reset,
             }
+        }
+        What::Verified { login } => {
+            require(state.open.is_none() && state.standing.current.is_some(), "there is nothing to verify")?;
+            let before = state.standing.verified.map_or(0, |verified| verified.refusals);
+            let refusals = match login {
+                Login::Accepted => 0,
+                Login::Refused => before.saturating_add(1),
+                Login::Mixed | Login::PasswordFree | Login::Unreachable { .. } => before,
+            };
+            state.standing.verified = Some(Verified { at, refusals });
+        }
+        What::Paused { by, until } => {
+            let until = until.unwrap_or(Moment::NEVER);
+            state.standing.paused = Some(Pause { by: by.clone(), since: at, until });
+        }
+        What::Unpaused { by: _ } => {
+            require(state.standing.paused.take().is_some(), "the target is not paused")?;
+        }
+        What::Retired { generation } => {
+            retiring(&state, *generation)?;
+            state.standing.former = state.standing.former.filter(|former| former.generation != *generation);
+            state.standing.loose.remove(generation);
+            state.standing.retiring = None;
+        }
+        What::RetireFailed { generation, fault } => {
+            retiring(&state, *generation)?;
+            state.standing.retiring = Some(again(state.standing.retiring.take(), fault, at));
         }
         What::Abandoned { fault } => {
             let open = state.open.take().ok_or("no rotation is open")?;
@@ -134,6 +185,8 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             let outlet = state.standing.sinks.get_mut(sink).ok_or("nothing was delivered to this sink")?;
             *outlet = Outlet { behind_since: Some(at), ..Outlet::default() };
         }
+        What::SinkDiffers { sink } => mark(&mut state, sink, true)?,
+        What::SinkAgrees { sink } => mark(&mut state, sink, false)?,
         What::Settled { standing } => {
             if state == State::default() {
                 state.standing = (**standing).clone();
@@ -168,16 +221,44 @@ pub(super) fn require(rule: bool, otherwise: &'static str) -> Verdict<()> {
 }
 
 /// A person's or the configuration's password becomes current.
-fn take_in(state: &mut State, generation: Generation, proof: Proof, at: Moment) -> Verdict<()> {
+fn take_in(state: &mut State, generation: Generation, proof: Proof, at: Moment, account: Option<&str>) -> Verdict<()> {
     require(generation > state.standing.newest, "the generation is not new")?;
     require(matches!(proof, Proof::Login | Proof::Stated), "an adopted password is proven by login or stated")?;
     state.standing.newest = generation;
     // Never sent, and older than this one: a sink would have to go backwards to take it.
     state.standing.spare = None;
-    state.standing.current = Some(Current { generation, proof, proven_at: at, rotation: None });
-    all_behind(&mut state.standing.sinks, at);
+    let taken = Some(Current { generation, proof, proven_at: at, rotation: None, account: account.map(str::to_owned) });
     state.halt = None;
     state.blocked = None;
+    state.standing.taken_over = false;
+    let other = state.standing.current.as_ref().filter(|current| current.account.as_deref() != account);
+    if account.is_some() && other.is_some() {
+        state.standing.former = taken;
+        return Ok(());
+    }
+    // An overlap's former password opens the same account: whether it still does, nobody knows now, and it is taken away as before.
+    state.standing.current = taken;
+    state.standing.verified = None;
+    all_behind(&mut state.standing.sinks, at);
+    Ok(())
+}
+
+/// A password may be taken away: current is proven and another one, on the same account, and no rotation is under way.
+fn retiring(state: &State, generation: Generation) -> Verdict<()> {
+    let standing = &state.standing;
+    let current = standing.current.as_ref().ok_or("no password is current")?;
+    let is_former = standing.former.as_ref().is_some_and(|former| former.generation == generation);
+    require(is_former || standing.loose.contains(&generation), "this password is not on its way out")?;
+    require(current.generation != generation, "this password is current")?;
+    require(current.account.is_none(), "the accounts of a pair have one password each")?;
+    require(state.open.is_none(), "a rotation is open")
+}
+
+/// Whether a sink's content is what was delivered.
+fn mark(state: &mut State, sink: &SinkName, differs: bool) -> Verdict<()> {
+    let outlet = state.standing.sinks.get_mut(sink).ok_or("nothing was delivered to this sink")?;
+    require(outlet.differs != differs, "that is known already")?;
+    outlet.differs = differs;
     Ok(())
 }
 
@@ -209,7 +290,7 @@ fn resume(open: &mut Rotation, allow_reset: bool, at: Moment) {
 
 /// The sink's row, when the current generation may be delivered: proven, and not older than what the sink holds.
 fn outlet<'a>(state: &'a mut State, sink: &SinkName, generation: Generation) -> Verdict<&'a mut Outlet> {
-    let current = state.standing.current.ok_or("no password is current")?;
+    let current = state.standing.current.as_ref().ok_or("no password is current")?;
     require(current.generation == generation, "only the current generation is delivered")?;
     let at_rest = state.open.as_ref().is_none_or(|open| matches!(open.phase, Phase::Proven { .. }));
     require(at_rest, "a rotation is open and its candidate is not proven")?;
@@ -245,11 +326,17 @@ fn prove(state: &mut State, generation: Generation, proof: Proof, at: Moment) ->
         Proof::Stated => false,
     };
     require(holds, "there is no such evidence")?;
-    state.standing.current = Some(Current { generation, proof, proven_at: at, rotation: Some(open.id) });
+    let account = open.account.clone();
+    let before =
+        state.standing.current.replace(Current { generation, proof, proven_at: at, rotation: Some(open.id), account });
+    state.standing.former = before.filter(|before| open.beside || before.account != open.account);
     state.standing.rotated_at = Some(at);
     state.standing.abandoned = None;
+    state.standing.taken_over = false;
+    state.standing.verified = None;
     // Calls still out compare with a password that is no longer live. (A reset compares with nothing: ARCHITECTURE.md says what that leaves open.)
-    state.standing.loose.clear();
+    let replaced = open.previous;
+    state.standing.loose.retain(|&loose| replaced.is_some_and(|replaced| loose > replaced));
     all_behind(&mut state.standing.sinks, at);
     open.phase = Phase::Proven { hooks: BTreeMap::new() };
     Ok(())

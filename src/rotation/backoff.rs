@@ -9,9 +9,18 @@ pub(super) fn wait(backoff: Backoff, times: u32, seed: u64) -> Duration {
         return Duration::ZERO;
     }
     let doubled = backoff.first.saturating_mul(1_u32 << (times - 1).min(20));
-    let bound = doubled.min(backoff.longest).as_millis();
-    let draw = u128::from(scramble(seed ^ u64::from(times).rotate_left(40)));
-    Duration::from_millis(u64::try_from((bound * draw) >> 64).unwrap_or(u64::MAX))
+    draw(doubled.min(backoff.longest), seed ^ u64::from(times).rotate_left(40))
+}
+
+/// A span between zero and `longest`, drawn from a seed.
+pub(super) fn draw(longest: Duration, seed: u64) -> Duration {
+    let drawn = (longest.as_millis() * u128::from(scramble(seed))) >> 64;
+    Duration::from_millis(u64::try_from(drawn).unwrap_or(u64::MAX))
+}
+
+/// A seed out of a text, the same on every machine: FNV-1a (Fowler, Noll, Vo).
+pub(super) fn seed(text: &str) -> u64 {
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
 /// SplitMix64's finaliser (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): every bit of the seed moves every bit of the result.

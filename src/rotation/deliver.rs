@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// The sinks whose time it is to receive current.
 pub(super) fn now_due(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
-    let current = state.standing.current?;
+    let current = state.standing.current.as_ref()?;
     let sinks: Vec<SinkName> = behind(state, plan, current)
         .filter(|(_, outlet)| try_at(*outlet, plan, current) <= now)
         .map(|(sink, _)| sink.clone())
@@ -23,7 +23,7 @@ pub(super) fn now_due(state: &State, plan: &Plan, now: Moment) -> Option<Action>
 
 /// When the next delivery is due and why nothing happens until then, if a sink is behind.
 pub(super) fn waiting(state: &State, plan: &Plan) -> Option<(Moment, Why)> {
-    let current = state.standing.current?;
+    let current = state.standing.current.as_ref()?;
     let sinks = behind(state, plan, current).count();
     let (sink, outlet) = behind(state, plan, current).min_by_key(|(_, outlet)| try_at(*outlet, plan, current))?;
     let fault = outlet.and_then(|outlet| outlet.fault.clone());
@@ -58,7 +58,7 @@ pub(super) fn conclude(state: &State, open: &Rotation, plan: &Plan, now: Moment)
         .filter(|hook| told.get(hook).is_none_or(|outlet| again_at(outlet) <= now))
         .cloned()
         .collect();
-    if let Some(current) = state.standing.current.filter(|_| !due.is_empty()) {
+    if let Some(current) = state.standing.current.as_ref().filter(|_| !due.is_empty()) {
         return Action::Tell { hooks: due, generation: current.generation };
     }
     let next =
@@ -72,7 +72,7 @@ pub(super) fn conclude(state: &State, open: &Rotation, plan: &Plan, now: Moment)
 fn behind<'a>(
     state: &'a State,
     plan: &'a Plan,
-    current: Current,
+    current: &'a Current,
 ) -> impl Iterator<Item = (&'a SinkName, Option<&'a Outlet>)> {
     plan.sinks
         .iter()
@@ -80,7 +80,7 @@ fn behind<'a>(
         .filter(move |(_, outlet)| outlet.and_then(|outlet| outlet.generation) != Some(current.generation))
 }
 
-fn try_at(outlet: Option<&Outlet>, plan: &Plan, current: Current) -> Moment {
+fn try_at(outlet: Option<&Outlet>, plan: &Plan, current: &Current) -> Moment {
     let seed = current.rotation.map_or(current.generation.0, |rotation| rotation.seed());
     outlet.filter(|outlet| outlet.failures > 0).map_or(current.proven_at, |outlet| {
         outlet.tried_at.unwrap_or_default() + backoff::wait(plan.limits.outlet_backoff, outlet.failures, seed)

@@ -8,7 +8,9 @@
 use super::answer::{Call, Refusal};
 use super::backoff;
 use super::event::{Proof, What};
-use super::next::{Action, call, drift, held_until, is_closed, lost_candidate, may_reset, outlasted, password_free};
+use super::next::{
+    Action, call, drift, first_call, held_until, is_closed, lost_candidate, may_reset, outlasted, password_free,
+};
 use super::plan::Plan;
 use super::state::{Doubt, DoubtCause, Rotation, Sighting, State, Step};
 use super::why::Why;
@@ -30,7 +32,7 @@ pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, n
             if doubt.step == Step::Tasks { round_begins(open, doubt, plan, doubt.round) } else { doubt.looked_at };
         return wait_or(look, until, open, doubt, plan, now);
     }
-    match conclude(state, open, doubt, plan, now) {
+    match conclude(open, doubt, plan, now) {
         Conclusion::Act(action) => action,
         Conclusion::LookAgain => {
             let round = doubt.round.saturating_add(1);
@@ -45,18 +47,20 @@ pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, n
 
 /// The first look of the round, from `from` on, that this target offers.
 fn look(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32, from: Step) -> Option<Action> {
-    let (candidate, current) = (open.candidate?, state.standing.current?);
+    let candidate = open.candidate?;
+    // The task that made the last password live must not be taken for this rotation's: on the account of a pair that is the one before.
+    let settled_at = state.standing.on(open.account.as_deref()).map(|known| known.proven_at);
     let search = plan.abilities.task_list && (!plan.login || round.is_multiple_of(TASK_SEARCH_EVERY));
     let sent = open
         .sent
         .filter(|_| open.exposed && search && is_told_by_tasks(doubt.cause))
-        .filter(|&(first, _)| first >= current.proven_at + SEARCH_MARGIN);
+        .filter(|&(first, _)| settled_at.is_none_or(|settled| first >= settled + SEARCH_MARGIN));
     let mark = plan.abilities.change_mark && open.exposed && !plan.login && open.change_mark.is_some();
     match (from, sent) {
         (Step::Tasks, Some((first, _))) => Some(Action::FindTask { from: first }),
         (Step::Tasks | Step::Mark, _) if mark => Some(Action::ReadMark),
         (Step::Tasks | Step::Mark | Step::Login, _) if plan.login => {
-            Some(Action::TryLogin { candidate, previous: Some(current.generation) })
+            Some(Action::TryLogin { candidate, previous: open.previous, account: open.account.clone() })
         }
         (Step::Tasks | Step::Mark | Step::Login | Step::Conclude, _) => None,
     }
@@ -102,7 +106,7 @@ enum Conclusion {
 }
 
 /// All looks of the round are done: what do they say?
-fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
+fn conclude(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
     let Some(candidate) = open.candidate else {
         return Conclusion::Act(lost_candidate());
     };
@@ -110,7 +114,8 @@ fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
     let agreed = |times: u32| times >= plan.limits.agreement;
     match doubt.seen {
         Some((Sighting::CandidateLive, _)) if open.exposed => proven(Proof::Login),
-        Some((Sighting::BothLive, times)) if open.exposed && agreed(times) => proven(Proof::Login),
+        // Beside the one before it, both live is what was asked for.
+        Some((Sighting::BothLive, times)) if open.exposed && (open.beside || agreed(times)) => proven(Proof::Login),
         Some((Sighting::CandidateLive | Sighting::BothLive, times)) if agreed(times) => halt(
             Fault::new(Kind::Bug, "the instance accepts a password that was never sent to it")
                 .advise("find out whether it checks passwords at all, then `keywheel recover TARGET --resume`"),
@@ -118,11 +123,15 @@ fn conclude(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
         Some((Sighting::MarkMoved, _)) => proven(Proof::ChangeMark),
         Some((Sighting::PasswordFree, _)) => halt(password_free()),
         Some((Sighting::NeitherLive, times)) if agreed(times) && now >= doubt.since + plan.limits.late_effect => {
-            reset_or_halt(state, open, plan)
+            reset_or_halt(open, plan)
         }
-        Some((Sighting::PreviousLive, _)) | None => not_live(state, open, doubt, plan, now),
+        Some((Sighting::PreviousLive, _)) | None => not_live(open, doubt, plan, now),
+        // Nothing to compare with: the account's password is not known, so that a refusal says all that a login can say.
+        Some((Sighting::CandidateRefused, _)) if open.previous.is_none() => not_live(open, doubt, plan, now),
+        // A node that lacks the candidate gets it by the same call: adding what is there already changes nothing.
+        Some((Sighting::Mixed, _)) if open.beside => not_live(open, doubt, plan, now),
         // The login route was taken away since: what logins left open stays open, and the repeated call must tell.
-        Some(_) if !plan.login => not_live(state, open, doubt, plan, now),
+        Some(_) if !plan.login => not_live(open, doubt, plan, now),
         Some((
             Sighting::CandidateLive
             | Sighting::BothLive
@@ -146,7 +155,7 @@ fn look_again(doubt: &Doubt, plan: &Plan) -> Conclusion {
 }
 
 /// The password before the candidate is live, or no login route exists that could tell.
-fn not_live(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
+fn not_live(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
     let Some(candidate) = open.candidate else {
         return Conclusion::Act(lost_candidate());
     };
@@ -167,7 +176,7 @@ fn not_live(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
                 let proof = Proof::OldPasswordGone;
                 return Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
             }
-            reset_or_halt(state, open, plan)
+            reset_or_halt(open, plan)
         }
         DoubtCause::Held(Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::Unsent)
             if outlasted(open, plan, now).is_some() && (open.closes.is_none() || is_closed(open, now)) =>
@@ -182,26 +191,25 @@ fn not_live(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Mom
         | DoubtCause::TaskStuck
         | DoubtCause::ProofFailed
         | DoubtCause::OldPasswordWrong
-        | DoubtCause::Resumed => call_again(state, open, doubt, plan, now),
+        | DoubtCause::Resumed => call_again(open, doubt, plan, now),
     }
 }
 
 /// The same call with the same candidate, once the earlier ones have had their time to take effect. Should one of them still apply
 /// later, the cloud's comparison with the old password refuses the other: both set the same candidate.
-fn call_again(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
+fn call_again(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclusion {
     if now < repeat_at(open, doubt, plan) {
         return look_again(doubt, plan);
     }
     if open.attempts >= plan.limits.attempts {
         return halt(doubt.fault.clone());
     }
-    let kind = if open.drifted { Call::Reset } else { Call::Modify };
-    Conclusion::Act(call(state, open, plan, kind))
+    Conclusion::Act(call(open, plan, first_call(open, plan)))
 }
 
-fn reset_or_halt(state: &State, open: &Rotation, plan: &Plan) -> Conclusion {
+fn reset_or_halt(open: &Rotation, plan: &Plan) -> Conclusion {
     if may_reset(open, plan) && open.attempts < plan.limits.attempts {
-        return Conclusion::Act(call(state, open, plan, Call::Reset));
+        return Conclusion::Act(call(open, plan, Call::Reset));
     }
     halt(drift(open))
 }
@@ -212,6 +220,11 @@ fn halt(fault: Fault) -> Conclusion {
 
 /// When the same call may be sent again.
 fn repeat_at(open: &Rotation, doubt: &Doubt, plan: &Plan) -> Moment {
+    if open.beside {
+        // Adding again cannot undo anything, so nothing is gained by letting the earlier call take its time.
+        let last = open.sent.map_or(open.began_at, |(_, last)| last);
+        return held_until(open, plan, &doubt.fault, last);
+    }
     match doubt.cause {
         DoubtCause::TaskFailed => doubt.since + backoff::wait(plan.limits.call_backoff, open.attempts, open.id.seed()),
         DoubtCause::Held(_) => held_until(open, plan, &doubt.fault, doubt.since).max(late_until(open, plan)),

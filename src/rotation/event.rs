@@ -9,7 +9,7 @@ use crate::name::{Generation, HookName, RotationId, SinkName, TaskId};
 use serde::{Deserialize, Serialize};
 
 /// The version of this vocabulary that is written. A greater one in the ledger means a newer keywheel wrote it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One thing that happened, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,6 +34,25 @@ pub enum What {
         /// Who gave it.
         by: By,
         /// The instance and account it opens.
+        place: String,
+        /// Which account of a pair; `None` where the target has only one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+    },
+    /// The password of a pair's resting account was taken in; its sealed form stands beside this event.
+    Paired {
+        /// Its number.
+        generation: Generation,
+        /// How we know that it works.
+        proof: Proof,
+        /// Who gave it.
+        by: By,
+        /// The account.
+        account: String,
+    },
+    /// Nobody knows today's password, and the configuration allows a reset: the first rotation, at its next slot, sets one.
+    TakenOver {
+        /// The instance and account.
         place: String,
     },
     /// Somebody wants a rotation now.
@@ -75,6 +94,12 @@ pub enum What {
     Prepared {
         /// Its number.
         generation: Generation,
+        /// Which account of a pair it is for; `None` where the target has only one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+        /// It is added beside the password before it, which stays valid for a while.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        beside: bool,
     },
     /// A call that may make the candidate live is about to leave.
     Intended {
@@ -157,6 +182,16 @@ pub enum What {
         /// Which sink.
         sink: SinkName,
     },
+    /// A sink that can be read holds something else than what was delivered to it: somebody changed it.
+    SinkDiffers {
+        /// Which sink.
+        sink: SinkName,
+    },
+    /// A sink that held something else holds what was delivered again.
+    SinkAgrees {
+        /// Which sink.
+        sink: SinkName,
+    },
     /// A hook was told.
     HookTold {
         /// Which hook.
@@ -173,6 +208,35 @@ pub enum What {
     Settled {
         /// What is true of the target between rotations.
         standing: Box<Standing>,
+    },
+    /// The former password was taken away: every node refuses it.
+    Retired {
+        /// Its number.
+        generation: Generation,
+    },
+    /// The former password could not be taken away everywhere yet.
+    RetireFailed {
+        /// Its number.
+        generation: Generation,
+        /// Why not.
+        fault: Fault,
+    },
+    /// Between rotations, a login with current was tried.
+    Verified {
+        /// What it showed.
+        login: Login,
+    },
+    /// A person says: begin nothing.
+    Paused {
+        /// Who.
+        by: By,
+        /// Until when; `None` = until somebody resumes.
+        until: Option<Moment>,
+    },
+    /// The pause is over.
+    Unpaused {
+        /// Who ended it: a person, or its own end.
+        by: By,
     },
     /// A person is needed.
     Halted {
@@ -203,6 +267,9 @@ pub enum What {
         by: By,
         /// The instance and account it opens.
         place: String,
+        /// Which account of a pair; `None` where the target has only one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
     },
 }
 
@@ -256,6 +323,8 @@ impl What {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Adopted { .. } => "adopted",
+            Self::Paired { .. } => "paired",
+            Self::TakenOver { .. } => "taken-over",
             Self::Asked { .. } => "asked",
             Self::SlotPassed { .. } => "slot-passed",
             Self::Began { .. } => "began",
@@ -277,9 +346,16 @@ impl What {
             Self::Delivered { .. } => "delivered",
             Self::DeliveryFailed { .. } => "delivery-failed",
             Self::SinkLost { .. } => "sink-lost",
+            Self::SinkDiffers { .. } => "sink-differs",
+            Self::SinkAgrees { .. } => "sink-agrees",
             Self::HookTold { .. } => "hook-told",
             Self::HookFailed { .. } => "hook-failed",
             Self::Settled { .. } => "settled",
+            Self::Retired { .. } => "retired",
+            Self::RetireFailed { .. } => "retire-failed",
+            Self::Verified { .. } => "verified",
+            Self::Paused { .. } => "paused",
+            Self::Unpaused { .. } => "unpaused",
             Self::Halted { .. } => "halted",
             Self::Resumed { .. } => "resumed",
             Self::Revealed { .. } => "revealed",

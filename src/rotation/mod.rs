@@ -9,6 +9,7 @@ mod doubt;
 pub mod event;
 mod next;
 pub mod plan;
+mod rest;
 pub mod state;
 mod step;
 pub mod why;

@@ -6,6 +6,7 @@ use super::deliver;
 use super::doubt;
 use super::event::{By, Proof, What};
 use super::plan::{Plan, Recovery};
+use super::rest::rest;
 use super::state::{Phase, Proving, Rotation, Running, Sighting, State, Trouble};
 use super::why::Why;
 use crate::fault::{Fault, Kind, Retry};
@@ -38,14 +39,28 @@ pub enum Action {
         /// Why, if somebody said so.
         reason: Option<String>,
     },
-    /// Look at the instance, the current password and every sink; append `ready` or `blocked` (or `halted`).
-    Preflight,
+    /// Read the password of the pair's resting account, prove it, append `paired` (or `blocked`).
+    Pair {
+        /// The account.
+        account: String,
+    },
+    /// Look at the instance, the password that will be replaced and every sink; append `ready` or `blocked` (or `halted`).
+    Preflight {
+        /// Which account of a pair the rotation is for.
+        account: Option<String>,
+        /// The password on it, where it is known.
+        previous: Option<Generation>,
+    },
     /// Draw a password (or take the spare's number) and append `prepared` with it.
     Prepare {
         /// The candidate's number.
         generation: Generation,
         /// Whether the ledger holds this generation already.
         spare: bool,
+        /// Which account of a pair it is for.
+        account: Option<String>,
+        /// Whether it is added beside the password before it.
+        beside: bool,
     },
     /// Append `intended`, call, append `answered`.
     Call {
@@ -53,8 +68,10 @@ pub enum Action {
         call: Call,
         /// The password to set.
         candidate: Generation,
-        /// The password that is live as far as we know.
-        previous: Generation,
+        /// The password that is live on its account as far as we know.
+        previous: Option<Generation>,
+        /// Which account of a pair it is for.
+        account: Option<String>,
     },
     /// Search the instance's tasks.
     FindTask {
@@ -71,6 +88,20 @@ pub enum Action {
         candidate: Generation,
         /// The one before it.
         previous: Option<Generation>,
+        /// Which account of a pair both are for.
+        account: Option<String>,
+    },
+    /// Log in with current, compare the sinks that can be read; append `verified` and what the sinks showed.
+    Verify {
+        /// Current.
+        generation: Generation,
+    },
+    /// Take a password away that current stands beside; append `retired` or `retire-failed`.
+    Retire {
+        /// Which.
+        generation: Generation,
+        /// The one that stays.
+        current: Generation,
     },
     /// Deliver current to these sinks, at the same time.
     Deliver {
@@ -125,42 +156,27 @@ fn moved(state: &State, plan: &Plan) -> Option<Fault> {
     ))
 }
 
-/// No rotation is open and every sink holds current.
-fn rest(state: &State, plan: &Plan, now: Moment) -> Action {
-    if state.standing.current.is_none() {
-        return match blocked_until(state.blocked.as_ref(), plan, 0) {
-            Some((until, fault)) if now < until => Action::Wait { until, why: Why::NotAdopted(fault) },
-            Some(_) | None => Action::Adopt,
-        };
-    }
-    let open_slot = plan.slot.filter(|_| plan.may_start);
-    if let Some(ask) = &state.asked {
-        return Action::Begin { slot: open_slot, by: ask.by.clone(), reason: ask.reason.clone() };
-    }
-    match plan.slot {
-        None => Action::Wait { until: Moment::NEVER, why: Why::OnlyWhenAsked },
-        Some(slot) if now < slot.due => Action::Wait { until: slot.due, why: Why::NotDue },
-        Some(slot) if open_slot.is_some() => Action::Begin { slot: Some(slot), by: By::Schedule, reason: None },
-        Some(slot) => Action::Record(What::SlotPassed { slot }),
-    }
-}
-
 /// A rotation is open and its candidate is not proven.
 fn advance(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
     match &open.phase {
         Phase::Begun => begin(state, open, plan, now),
         Phase::Ready if open.drifted && !may_reset(open, plan) => Action::Record(What::Halted { fault: drift(open) }),
-        Phase::Ready => match state.standing.spare {
-            Some(generation) => Action::Prepare { generation, spare: true },
-            None => Action::Prepare { generation: state.standing.newest.following(), spare: false },
-        },
-        Phase::Prepared => call(state, open, plan, first_call(open)),
+        Phase::Ready => {
+            let (account, beside) = (plan.changes(&state.standing), plan.strategy.is_overlap());
+            match state.standing.spare {
+                Some(generation) => Action::Prepare { generation, spare: true, account, beside },
+                None => {
+                    Action::Prepare { generation: state.standing.newest.following(), spare: false, account, beside }
+                }
+            }
+        }
+        Phase::Prepared => call(open, plan, first_call(open, plan)),
         Phase::Sent { .. } => Action::Record(What::Answered {
             answer: Answer::Unanswered {
                 fault: Fault::new(Kind::Unanswered, "keywheel stopped before the call's answer was recorded"),
             },
         }),
-        Phase::Refused { refusal, fault, at } => refused(state, open, plan, now, (*refusal, fault, *at)),
+        Phase::Refused { refusal, fault, at } => refused(open, plan, now, (*refusal, fault, *at)),
         Phase::Running(running) => watch(open, running, plan, now),
         Phase::Proving(proving) => confirm(open, proving, plan, now),
         Phase::Doubt(doubt) => doubt::next(state, open, doubt, plan, now),
@@ -169,8 +185,13 @@ fn advance(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
 }
 
 fn begin(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
+    let preflight = || {
+        let account = if open.candidate.is_some() { open.account.clone() } else { plan.changes(&state.standing) };
+        let previous = state.standing.on(account.as_deref()).map(|known| known.generation);
+        Action::Preflight { account, previous }
+    };
     let Some((until, fault)) = blocked_until(state.blocked.as_ref(), plan, open.id.seed()) else {
-        return Action::Preflight;
+        return preflight();
     };
     if is_closed(open, now) {
         return Action::Record(What::Abandoned { fault: fault.advise("nothing; the next slot tries again") });
@@ -181,17 +202,11 @@ fn begin(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
             fault: fault.advise("ask again when this is mended; nothing has changed"),
         });
     }
-    if now < until { Action::Wait { until, why: Why::NotReady(fault) } } else { Action::Preflight }
+    if now < until { Action::Wait { until, why: Why::NotReady(fault) } } else { preflight() }
 }
 
 /// Refused, and certainly not applied.
-fn refused(
-    state: &State,
-    open: &Rotation,
-    plan: &Plan,
-    now: Moment,
-    (refusal, fault, at): (Refusal, &Fault, Moment),
-) -> Action {
+fn refused(open: &Rotation, plan: &Plan, now: Moment, (refusal, fault, at): (Refusal, &Fault, Moment)) -> Action {
     let attempts_left = open.attempts < plan.limits.attempts;
     match refusal {
         Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::Unsent | Refusal::NotNow
@@ -207,9 +222,9 @@ fn refused(
                 let fault = fault.clone().advise("ask again when the instance is free; the password is unchanged");
                 return Action::Record(What::Abandoned { fault });
             }
-            call_again(state, open, plan, now, (fault, at))
+            call_again(open, plan, now, (fault, at))
         }
-        Refusal::NotNow if attempts_left => call_again(state, open, plan, now, (fault, at)),
+        Refusal::NotNow if attempts_left => call_again(open, plan, now, (fault, at)),
         Refusal::NotNow
         | Refusal::Fatal
         | Refusal::OldPasswordWrong
@@ -218,13 +233,13 @@ fn refused(
     }
 }
 
-fn call_again(state: &State, open: &Rotation, plan: &Plan, now: Moment, (fault, at): (&Fault, Moment)) -> Action {
+fn call_again(open: &Rotation, plan: &Plan, now: Moment, (fault, at): (&Fault, Moment)) -> Action {
     let until = held_until(open, plan, fault, at);
     if now < until {
         let too_long_since = outlasted(open, plan, now);
         return Action::Wait { until, why: Why::Held { fault: fault.clone(), too_long_since } };
     }
-    call(state, open, plan, first_call(open))
+    call(open, plan, first_call(open, plan))
 }
 
 /// Accepted; the task has not ended. A login costs no quota and proves more, so it goes before each poll.
@@ -255,7 +270,7 @@ fn watch(open: &Rotation, running: &Running, plan: &Plan, now: Moment) -> Action
     if now < until {
         return Action::Wait { until, why: Why::TaskRunning(running.task) };
     }
-    if login_next { Action::TryLogin { candidate, previous: None } } else { Action::PollTask(running.task) }
+    if login_next { login(open, candidate) } else { Action::PollTask(running.task) }
 }
 
 /// The cloud says that it is done. With a login route a login must agree; without one this is the proof.
@@ -292,22 +307,31 @@ fn confirm(open: &Rotation, proving: &Proving, plan: &Plan, now: Moment) -> Acti
         let why = if unreachable { Why::Unreachable } else { Why::NodesDisagree };
         return Action::Wait { until, why };
     }
-    Action::TryLogin { candidate, previous: None }
+    login(open, candidate)
+}
+
+/// A login with the candidate alone.
+fn login(open: &Rotation, candidate: Generation) -> Action {
+    Action::TryLogin { candidate, previous: None, account: open.account.clone() }
 }
 
 /// The call, with the candidate and the password before it. A reset needs leave each time: the configuration may have changed since.
-pub(super) fn call(state: &State, open: &Rotation, plan: &Plan, call: Call) -> Action {
+pub(super) fn call(open: &Rotation, plan: &Plan, call: Call) -> Action {
     if call == Call::Reset && !may_reset(open, plan) {
-        return Action::Record(What::Halted { fault: drift(open) });
+        return Action::Record(What::Halted {
+            fault: if open.previous.is_some() { drift(open) } else { unknown(open) },
+        });
     }
-    match (open.candidate, state.standing.current) {
-        (Some(candidate), Some(current)) => Action::Call { call, candidate, previous: current.generation },
-        (None, _) | (_, None) => lost_candidate(),
+    match open.candidate {
+        Some(candidate) => Action::Call { call, candidate, previous: open.previous, account: open.account.clone() },
+        None => lost_candidate(),
     }
 }
 
-fn first_call(open: &Rotation) -> Call {
-    if open.drifted { Call::Reset } else { Call::Modify }
+/// The call of this rotation: a reset where the instance refuses the old password, or asks for one that nobody knows.
+pub(super) fn first_call(open: &Rotation, plan: &Plan) -> Call {
+    let unknown = open.previous.is_none() && (plan.abilities.asks_old || open.account.is_none());
+    if open.drifted || unknown { Call::Reset } else { Call::Modify }
 }
 
 /// Whether an administrator's reset is allowed and offered.
@@ -343,7 +367,7 @@ fn asked_wait(fault: &Fault) -> Option<Duration> {
     }
 }
 
-fn blocked_until(blocked: Option<&Trouble>, plan: &Plan, seed: u64) -> Option<(Moment, Fault)> {
+pub(super) fn blocked_until(blocked: Option<&Trouble>, plan: &Plan, seed: u64) -> Option<(Moment, Fault)> {
     blocked.map(|trouble| {
         let wait =
             asked_wait(&trouble.fault).unwrap_or_else(|| backoff::wait(plan.limits.call_backoff, trouble.times, seed));
@@ -354,10 +378,26 @@ fn blocked_until(blocked: Option<&Trouble>, plan: &Plan, seed: u64) -> Option<(M
 /// The current password no longer works and no call of ours can be the reason.
 pub(super) fn drift(open: &Rotation) -> Fault {
     let tried = if open.candidate.is_some() { " and so is the new one" } else { "" };
+    let of = open.account.as_ref().map(|account| format!(" for {account}")).unwrap_or_default();
     Fault::new(
         Kind::OldPasswordWrong,
-        format!("the password in the ledger is refused{tried}: somebody else changed it"),
+        format!("the password in the ledger{of} is refused{tried}: somebody else changed it"),
     )
+}
+
+/// The same, seen between rotations.
+pub(super) fn drift_at_rest() -> Fault {
+    Fault::new(
+        Kind::OldPasswordWrong,
+        "the password in the ledger is refused, again and again: somebody else changed it",
+    )
+}
+
+/// The change compares an old password that the ledger does not hold.
+fn unknown(open: &Rotation) -> Fault {
+    let account = open.account.as_deref().unwrap_or("the account");
+    Fault::new(Kind::OldPasswordWrong, format!("the password of {account} is not known, and the change asks for it"))
+        .advise("give it with `keywheel adopt TARGET --account NAME`, or allow a reset with recovery = \"reset\"")
 }
 
 pub(super) fn password_free() -> Fault {

@@ -1,6 +1,7 @@
 //! What is intended for a target: everything [`super::next()`] needs beside the state and the time. `check`, `plan`, the status
 //! output and the driver read the same value.
 
+use super::state::Standing;
 use crate::moment::Slot;
 use crate::name::{HookName, SinkName};
 use serde::Deserialize;
@@ -23,6 +24,12 @@ pub struct Plan {
     pub abilities: Abilities,
     /// Whether an administrator's reset may repair a lost password.
     pub recovery: Recovery,
+    /// Whether the target may begin without today's password, where a reset is allowed: discovered instances.
+    pub take_over: bool,
+    /// Whether the configuration says where the password of a pair's resting account is.
+    pub adopts_resting: bool,
+    /// How often current is verified between rotations; `None` = never.
+    pub verify_every: Option<Duration>,
     /// Where current is delivered.
     pub sinks: Vec<SinkName>,
     /// Who is told afterwards.
@@ -49,6 +56,35 @@ pub enum Strategy {
         /// How long both are valid after every sink has the new one.
         grace: Duration,
     },
+}
+
+impl Strategy {
+    /// Whether a candidate is added beside the password before it.
+    pub const fn is_overlap(&self) -> bool {
+        match self {
+            Self::Overlap { .. } => true,
+            Self::InPlace | Self::Alternate { .. } => false,
+        }
+    }
+
+    /// Whether two accounts take turns.
+    pub const fn is_alternate(&self) -> bool {
+        match self {
+            Self::Alternate { .. } => true,
+            Self::InPlace | Self::Overlap { .. } => false,
+        }
+    }
+}
+
+impl Plan {
+    /// Which account of a pair the next rotation changes: the one that is not active. `None` where there is only one.
+    pub fn changes(&self, standing: &Standing) -> Option<String> {
+        let Strategy::Alternate { accounts: [first, second], .. } = &self.strategy else {
+            return None;
+        };
+        let active = standing.current.as_ref().and_then(|current| current.account.as_ref());
+        Some(if active == Some(first) { second } else { first }.clone())
+    }
 }
 
 /// What kinds of evidence and calls a provider offers; [`super::next()`] never asks for one that is absent.

@@ -21,6 +21,8 @@ pub struct State {
     pub open: Option<Rotation>,
     /// A person is needed.
     pub halt: Option<Halt>,
+    /// A person allowed a reset in the rotation that begins next.
+    pub reset_allowed: bool,
 }
 
 /// What is true of a target between rotations.
@@ -29,6 +31,13 @@ pub struct State {
 pub struct Standing {
     /// The newest generation proven live.
     pub current: Option<Current>,
+    /// The generation before current, where it stays valid beside it: the other account of a pair, or the password that an overlap has not taken
+    /// away yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Current>,
+    /// When taking the former password away was last tried without success, and how often in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retiring: Option<Trouble>,
     /// The instance and account its passwords open, as it was when one was taken in.
     pub place: Option<String>,
     /// Candidates that calls of ours may still make live although a person ended their rotation by giving another password.
@@ -42,6 +51,15 @@ pub struct Standing {
     pub slots_after: Moment,
     /// When a rotation last made a generation current.
     pub rotated_at: Option<Moment>,
+    /// Nobody knows today's password and nobody needs to: the first rotation resets it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_over: bool,
+    /// Nothing begins until then, because a person said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
+    /// What the last verifications between rotations showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
     /// How the last rotation ended, if it changed nothing.
     pub abandoned: Option<Fault>,
     /// What each sink holds.
@@ -49,7 +67,7 @@ pub struct Standing {
 }
 
 /// The generation that is live as far as we know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Current {
     /// Its number.
@@ -60,6 +78,31 @@ pub struct Current {
     pub proven_at: Moment,
     /// By which rotation; `None` when adopted or given by a person.
     pub rotation: Option<RotationId>,
+    /// Which account of a pair it opens; `None` where the target has only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+}
+
+/// A person said: begin nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pause {
+    /// Who.
+    pub by: By,
+    /// Since when.
+    pub since: Moment,
+    /// Until when; [`Moment::NEVER`] = until somebody resumes.
+    pub until: Moment,
+}
+
+/// Logins with current between rotations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Verified {
+    /// When it was last tried.
+    pub at: Moment,
+    /// How often in a row it was refused.
+    pub refusals: u32,
 }
 
 /// What one sink holds, or whether one hook was told.
@@ -76,6 +119,9 @@ pub struct Outlet {
     pub behind_since: Option<Moment>,
     /// Why the last attempt failed.
     pub fault: Option<Fault>,
+    /// It was delivered and holds something else now: somebody changed it. It is left alone until a person or the next rotation replaces it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub differs: bool,
 }
 
 /// A wish for a rotation.
@@ -88,7 +134,8 @@ pub struct Ask {
 }
 
 /// Something that failed, how often in a row, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Trouble {
     /// The last fault.
     pub fault: Fault,
@@ -122,6 +169,12 @@ pub struct Rotation {
     pub closes: Option<Moment>,
     /// The generation it wants to make current.
     pub candidate: Option<Generation>,
+    /// Which account of a pair the candidate is for; `None` where the target has only one.
+    pub account: Option<String>,
+    /// The candidate is added beside the password before it, which stays valid.
+    pub beside: bool,
+    /// The password that the candidate replaces on its account, as far as we know; `None` where none is known.
+    pub previous: Option<Generation>,
     /// The account's change mark before our first call.
     pub change_mark: Option<String>,
     /// The instance refuses the current password.
@@ -308,10 +361,12 @@ pub enum Label {
     Rotating,
     /// We do not know which password is live.
     Doubt,
-    /// A sink lacks the current generation.
+    /// A sink lacks the current generation, or no longer holds what was delivered.
     Behind,
     /// A person is needed.
     Halted,
+    /// A person said that nothing may begin.
+    Paused,
 }
 
 impl Label {
@@ -324,6 +379,7 @@ impl Label {
             Self::Doubt => "doubt",
             Self::Behind => "behind",
             Self::Halted => "halted",
+            Self::Paused => "paused",
         }
     }
 }
@@ -332,6 +388,13 @@ impl Rotation {
     /// Whether a call of ours may have made the candidate live, or may yet.
     pub fn may_be_exposed(&self) -> bool {
         self.exposed || matches!(self.phase, Phase::Sent { .. })
+    }
+}
+
+impl Standing {
+    /// The password that a candidate for this account would replace there: `None` where none is known.
+    pub fn on(&self, account: Option<&str>) -> Option<&Current> {
+        [&self.current, &self.former].into_iter().flatten().find(|known| known.account.as_deref() == account)
     }
 }
 
@@ -353,24 +416,37 @@ impl State {
                 | Phase::Proving(_)
                 | Phase::Proven { .. },
             ) => Label::Rotating,
+            None if self.standing.paused.is_some() && self.standing.current.is_none() => Label::Paused,
             None if self.asked.is_some() || self.standing.current.is_none() => Label::Due,
             None if self.is_behind() => Label::Behind,
+            None if self.standing.paused.is_some() => Label::Paused,
             None => Label::Settled,
         }
     }
 
     /// Generations that may be live now: what an operator must keep until the state is settled.
     pub fn candidates(&self) -> Vec<Generation> {
-        let current = self.standing.current.map(|current| current.generation);
-        let candidate = self.open.as_ref().filter(|open| open.may_be_exposed());
-        let mut all: Vec<Generation> = current.into_iter().chain(candidate.and_then(|open| open.candidate)).collect();
+        let known = [&self.standing.current, &self.standing.former];
+        let mut all: Vec<Generation> = known.into_iter().flatten().map(|known| known.generation).collect();
+        all.extend(self.open.as_ref().filter(|open| open.may_be_exposed()).and_then(|open| open.candidate));
         all.extend(&self.standing.loose);
         all.sort_unstable();
         all.dedup();
         all
     }
 
+    /// Which account of a pair a generation opens; `None` where the target has only one, or nobody knows any more.
+    pub fn account_of(&self, generation: Generation) -> Option<&str> {
+        let open = self.open.as_ref().filter(|open| open.candidate == Some(generation));
+        let known = [&self.standing.current, &self.standing.former].into_iter().flatten();
+        let of_known = known.filter(|known| known.generation == generation).find_map(|known| known.account.as_deref());
+        of_known.or(open.and_then(|open| open.account.as_deref()))
+    }
+
     fn is_behind(&self) -> bool {
-        self.standing.sinks.values().any(|outlet| outlet.behind_since.is_some() && outlet.failures > 0)
+        self.standing
+            .sinks
+            .values()
+            .any(|outlet| outlet.behind_since.is_some() && outlet.failures > 0 || outlet.differs)
     }
 }

@@ -22,10 +22,16 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
             open.phase = if open.candidate.is_some() { Phase::Prepared } else { Phase::Ready };
             state.blocked = None;
         }
-        (What::Prepared { generation }, Phase::Ready) => {
+        (What::Prepared { generation, account, beside }, Phase::Ready) => {
             let expected = spare.unwrap_or_else(|| newest.following());
             require(*generation == expected, "the candidate's number is not the next one")?;
+            let active = state.standing.current.as_ref().and_then(|current| current.account.as_ref());
+            require(account.is_none() || account.as_ref() != active, "the active account of a pair is left alone")?;
+            require(!(account.is_some() && *beside), "a pair has one password on each account")?;
+            open.previous = state.standing.on(account.as_deref()).map(|known| known.generation);
             open.candidate = Some(*generation);
+            open.account.clone_from(account);
+            open.beside = *beside;
             open.phase = Phase::Prepared;
             state.standing.newest = newest.max(*generation);
             state.standing.spare = None;

@@ -31,6 +31,28 @@ pub enum Why {
     },
     /// A hook is told again later.
     HookAgain(Fault),
+    /// A person said that nothing may begin.
+    Paused {
+        /// Until when.
+        until: Moment,
+    },
+    /// Consumers are still moving to the password before the next one.
+    Grace {
+        /// Until when they have time.
+        until: Moment,
+    },
+    /// Two passwords are valid until consumers have moved.
+    Overlapping {
+        /// Until when.
+        until: Moment,
+    },
+    /// The former password is not taken away everywhere yet.
+    RetireAgain(Fault),
+    /// Somebody changed what a sink holds.
+    SinkDiffers {
+        /// Which.
+        sink: SinkName,
+    },
     /// The cloud holds the call off; the same candidate is sent again.
     Held {
         /// Its last answer.
@@ -64,6 +86,11 @@ impl Why {
             | Self::NotReady(_)
             | Self::Behind { .. }
             | Self::HookAgain(_)
+            | Self::Paused { .. }
+            | Self::Grace { .. }
+            | Self::Overlapping { .. }
+            | Self::RetireAgain(_)
+            | Self::SinkDiffers { .. }
             | Self::Held { too_long_since: None, .. }
             | Self::TaskRunning(_)
             | Self::NodesDisagree
@@ -91,6 +118,19 @@ impl fmt::Display for Why {
                 said(out, fault.as_ref())
             }
             Self::HookAgain(fault) => write!(out, "delivered; a hook is told again: {fault}"),
+            Self::Paused { until: Moment::NEVER } => out.write_str("paused until somebody resumes it"),
+            Self::Paused { until } => write!(out, "paused until {until}"),
+            Self::Grace { until } => {
+                write!(out, "the account that comes next rests until {until}, so that every consumer has moved")
+            }
+            Self::Overlapping { until } => write!(out, "the former password stays valid until {until}"),
+            Self::RetireAgain(fault) => write!(out, "the former password is still valid somewhere: {fault}"),
+            Self::SinkDiffers { sink } => {
+                write!(
+                    out,
+                    "sink {sink} holds something else than was delivered; `keywheel recover TARGET --resume` delivers it again"
+                )
+            }
             Self::Held { fault, too_long_since: None } => write!(out, "the same password is sent again later: {fault}"),
             Self::Held { fault, too_long_since: Some(since) } => {
                 write!(out, "held off since {since}, longer than lock-patience: {fault}")

@@ -44,6 +44,19 @@ pub struct Endpoint {
     pub tls: bool,
 }
 
+/// What a look into a sink showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Exactly what was delivered.
+    Same,
+    /// Something else.
+    Other,
+    /// Nothing.
+    Absent,
+    /// This sink cannot be read.
+    CannotTell,
+}
+
 /// A place that receives passwords.
 ///
 /// Duties: when `deliver` returns `Ok`, the document survives a power cut and readers see this generation whole or the one before, never a mixture.
@@ -66,6 +79,14 @@ pub trait Sink: Send + Sync {
     /// Whether what was delivered is certainly no longer there: the folder was a memory file system and the machine started again, or
     /// somebody deleted it. Asked when keywheel starts. A sink that cannot tell says no.
     async fn has_lost_it(&self) -> bool;
+
+    /// Whether what readers see is what delivering this document would write. Changes nothing.
+    ///
+    /// # Errors
+    /// `SinkUnavailable` where it could not be read this time.
+    async fn holds(&self, _document: &Document) -> Result<Holds, Fault> {
+        Ok(Holds::CannotTell)
+    }
 
     /// Where it writes, in words for people.
     fn place(&self) -> String;

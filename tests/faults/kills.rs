@@ -119,7 +119,7 @@ async fn second_life(stage: &mut Stage, asked: bool) -> Result<String, String> {
     let rest = stage.until_recorded("at rest again", |it| match it.label {
         Label::Settled => it.generation.0 == 2 || !asked,
         Label::Halted => true,
-        Label::Due | Label::Rotating | Label::Doubt | Label::Behind => false,
+        Label::Due | Label::Rotating | Label::Doubt | Label::Behind | Label::Paused => false,
     });
     let first = rest.await?.generation.0;
     if first == 1 {

@@ -91,7 +91,7 @@ pub fn prepared(second: i64, generation: u64, password: &str) -> Entry {
     let generation = Generation(generation);
     Entry {
         password: Some((generation, Secret::new(password.to_owned()))),
-        ..entry(second, What::Prepared { generation })
+        ..entry(second, What::Prepared { generation, account: None, beside: false })
     }
 }
 
@@ -101,6 +101,7 @@ pub fn adopted(second: i64, generation: u64, password: &str) -> Entry {
         proof: Proof::Login,
         by: By::Configuration,
         place: "crs-test/root".to_owned(),
+        account: None,
     };
     Entry { rotation: None, ..prepared(second, generation, password) }.with(what)
 }

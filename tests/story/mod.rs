@@ -7,7 +7,7 @@ use keywheel::rotation::Action;
 use keywheel::rotation::answer::{Answer, Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{By, Event, Proof, What};
 use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
-use keywheel::rotation::state::{Current, Outlet, Standing};
+use keywheel::rotation::state::{Current, Outlet, Pause, Standing, Trouble, Verified};
 use keywheel::rotation::why::Why;
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ pub fn plan() -> Plan {
         login: true,
         abilities: Abilities { task_status: true, task_list: true, change_mark: true, reset: true, asks_old: true },
         recovery: Recovery::Halt,
+        take_over: false,
+        adopts_resting: false,
+        verify_every: None,
         sinks: vec![name("a"), name("b")],
         hooks: vec!["h".parse::<HookName>().expect("a name")],
         limits: Limits::default(),
@@ -87,7 +90,12 @@ pub fn busy() -> Fault {
 pub fn adopted() -> What {
     let proof = Proof::Login;
     let by = By::Configuration;
-    What::Adopted { generation: generation(1), proof, by, place: PLACE.to_owned() }
+    What::Adopted { generation: generation(1), proof, by, place: PLACE.to_owned(), account: None }
+}
+
+pub fn paired(account: &str, number: u64) -> What {
+    let proof = Proof::Login;
+    What::Paired { generation: generation(number), proof, by: operator(), account: account.to_owned() }
 }
 
 pub fn asked() -> What {
@@ -110,7 +118,7 @@ pub fn ready(drifted: bool) -> What {
 }
 
 pub fn prepared(number: u64) -> What {
-    What::Prepared { generation: generation(number) }
+    What::Prepared { generation: generation(number), account: None, beside: false }
 }
 
 pub fn intended(call: Call) -> What {
@@ -165,7 +173,13 @@ pub fn resumed(allow_reset: bool) -> What {
 }
 
 pub fn replaced(number: u64) -> What {
-    What::Replaced { generation: generation(number), proof: Proof::Login, by: operator(), place: PLACE.to_owned() }
+    What::Replaced {
+        generation: generation(number),
+        proof: Proof::Login,
+        by: operator(),
+        place: PLACE.to_owned(),
+        account: None,
+    }
 }
 
 pub fn delivered(sink: &str, number: u64) -> What {
@@ -226,21 +240,44 @@ pub fn show(action: &Action, now: i64) -> String {
         Action::Adopt => "adopt".to_owned(),
         Action::Begin { slot: Some(_), .. } => "begin in its slot".to_owned(),
         Action::Begin { slot: None, .. } => "begin".to_owned(),
-        Action::Preflight => "preflight".to_owned(),
-        Action::Prepare { generation, spare: false } => format!("prepare {generation}"),
-        Action::Prepare { generation, spare: true } => format!("prepare spare {generation}"),
-        Action::Call { call: Call::Modify, candidate, previous } => format!("modify {candidate} over {previous}"),
-        Action::Call { call: Call::Reset, candidate, previous } => format!("reset {candidate} over {previous}"),
+        Action::Pair { account } => format!("pair {account}"),
+        Action::Preflight { account: None, .. } => "preflight".to_owned(),
+        Action::Preflight { account: Some(account), previous } => format!("preflight {account}, {}", number(*previous)),
+        Action::Prepare { generation, spare, account, beside } => {
+            let what = if *spare { "prepare spare" } else { "prepare" };
+            format!("{what} {generation}{}{}", of(account.as_deref()), if *beside { " beside" } else { "" })
+        }
+        Action::Call { call, candidate, previous, account } => {
+            let call = match call {
+                Call::Modify => "modify",
+                Call::Reset => "reset",
+            };
+            format!("{call} {candidate} over {}{}", number(*previous), of(account.as_deref()))
+        }
+        Action::Verify { generation } => format!("verify {generation}"),
+        Action::Retire { generation, current } => format!("retire {generation}, {current} stays"),
         Action::FindTask { from } => format!("find task since {}", from.seconds()),
         Action::PollTask(task) => format!("poll {task}"),
         Action::ReadMark => "read mark".to_owned(),
-        Action::TryLogin { candidate, previous: None } => format!("login {candidate}"),
-        Action::TryLogin { candidate, previous: Some(previous) } => format!("login {candidate}, {previous}"),
+        Action::TryLogin { candidate, previous: None, account } => {
+            format!("login {candidate}{}", of(account.as_deref()))
+        }
+        Action::TryLogin { candidate, previous: Some(previous), account } => {
+            format!("login {candidate}, {previous}{}", of(account.as_deref()))
+        }
         Action::Deliver { sinks, generation } => format!("deliver {generation} to {}", names(sinks)),
         Action::Tell { hooks, .. } => {
             format!("tell {}", hooks.iter().map(HookName::as_str).collect::<Vec<_>>().join(" "))
         }
     }
+}
+
+fn of(account: Option<&str>) -> String {
+    account.map(|account| format!(" of {account}")).unwrap_or_default()
+}
+
+fn number(generation: Option<Generation>) -> String {
+    generation.map_or_else(|| "nothing".to_owned(), |generation| generation.to_string())
 }
 
 /// The variant's name.
@@ -262,7 +299,7 @@ fn show_record(what: &What) -> String {
         return format!("record {label} {generation}");
     }
     if let What::Settled { standing } = what {
-        let current = standing.current.expect("something is current");
+        let current = standing.current.as_ref().expect("something is current");
         return format!("record {label} {}", current.generation);
     }
     if let What::Answered { answer: Answer::Unanswered { .. } } = what {
@@ -282,6 +319,7 @@ pub fn one_of_each() -> Vec<Event> {
         tried_at: Some(Moment::from_seconds(1140)),
         behind_since: Some(Moment::from_seconds(1130)),
         fault: Some(busy()),
+        differs: false,
     };
     let standing = Standing {
         place: Some(PLACE.to_owned()),
@@ -291,13 +329,33 @@ pub fn one_of_each() -> Vec<Event> {
             proof: Proof::Task,
             proven_at: Moment::from_seconds(1130),
             rotation: Some(rotation),
+            account: None,
         }),
         newest: generation(3),
         spare: Some(generation(3)),
         slots_after: Moment::from_seconds(1000),
         rotated_at: Some(Moment::from_seconds(1130)),
         abandoned: Some(busy()),
-        sinks: [("a".parse().expect("a name"), outlet)].into(),
+        sinks: [("a".parse().expect("a name"), outlet.clone())].into(),
+        ..Standing::default()
+    };
+    let of_two = Current {
+        generation: generation(5),
+        proof: Proof::Login,
+        proven_at: Moment::from_seconds(1130),
+        rotation: None,
+        account: Some("b".to_owned()),
+    };
+    let trouble =
+        Trouble { fault: busy(), times: 2, since: Moment::from_seconds(1140), at: Moment::from_seconds(1150) };
+    let everything = Standing {
+        former: Some(of_two),
+        retiring: Some(trouble),
+        taken_over: true,
+        paused: Some(Pause { by: operator(), since: Moment::from_seconds(1150), until: Moment::NEVER }),
+        verified: Some(Verified { at: Moment::from_seconds(1150), refusals: 1 }),
+        sinks: [("a".parse().expect("a name"), Outlet { differs: true, ..outlet })].into(),
+        ..standing.clone()
     };
     let failed = TaskStatus::Failed { message: "no".to_owned() };
     let whats = vec![
@@ -338,6 +396,26 @@ pub fn one_of_each() -> Vec<Event> {
         replaced(3),
         What::Revealed { by: operator(), generations: vec![generation(1), generation(2)] },
         What::SinkLost { sink: "env".parse().expect("a name") },
+        What::Adopted {
+            generation: generation(1),
+            proof: Proof::Login,
+            by: By::Configuration,
+            place: "crs-1/a+b".to_owned(),
+            account: Some("a".to_owned()),
+        },
+        paired("b", 2),
+        What::TakenOver { place: PLACE.to_owned() },
+        What::Prepared { generation: generation(2), account: Some("b".to_owned()), beside: false },
+        What::Prepared { generation: generation(2), account: None, beside: true },
+        What::SinkDiffers { sink: "a".parse().expect("a name") },
+        What::SinkAgrees { sink: "a".parse().expect("a name") },
+        What::Retired { generation: generation(1) },
+        What::RetireFailed { generation: generation(1), fault: busy() },
+        What::Verified { login: no() },
+        What::Paused { by: operator(), until: None },
+        What::Paused { by: operator(), until: Some(Moment::from_seconds(5000)) },
+        What::Unpaused { by: By::Schedule },
+        What::Settled { standing: Box::new(everything) },
     ];
     (0..).zip(whats).map(|(second, what)| at(second, what)).collect()
 }

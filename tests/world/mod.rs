@@ -230,7 +230,7 @@ impl World {
         self.passwords.insert(generation, self.cloud.live);
         let proof = if self.plan.login { Proof::Login } else { Proof::Stated };
         let by = By::Operator { uid: 0 };
-        self.append(What::Replaced { generation, proof, by, place: PLACE.to_owned() })
+        self.append(What::Replaced { generation, proof, by, place: PLACE.to_owned(), account: None })
     }
 
     /// One decision, performed. Gives the reason when the decision was to wait.
@@ -374,7 +374,7 @@ impl World {
             let candidate = state.open.as_ref().and_then(|open| open.candidate);
             [candidate, state.standing.spare]
         };
-        let current = self.state.standing.current.map(|current| current.generation);
+        let current = self.state.standing.current.as_ref().map(|current| current.generation);
         for generation in kept(&before).into_iter().flatten() {
             if kept(&self.state).contains(&Some(generation)) || current == Some(generation) {
                 continue;
@@ -398,7 +398,7 @@ impl World {
         if undisturbed && self.state.standing.current.is_some() {
             let candidates = self.state.candidates();
             let held = candidates.iter().any(|generation| self.passwords.get(generation) == Some(&self.cloud.live));
-            let accepted_on_word = self.state.standing.current.is_some_and(|current| {
+            let accepted_on_word = self.state.standing.current.as_ref().is_some_and(|current| {
                 current.proof == Proof::Acceptance && self.cloud.may_become(self.passwords[&current.generation])
             });
             ensure(held || accepted_on_word, format!("P1: password {} is live and no candidate", self.cloud.live))?;
@@ -409,7 +409,7 @@ impl World {
     /// P3: what is delivered was live, unless somebody else interfered where no login could tell.
     fn check_proven(&self, generation: Generation) -> Told {
         let password = self.password(generation)?;
-        let proof = self.state.standing.current.map(|current| current.proof);
+        let proof = self.state.standing.current.as_ref().map(|current| current.proof);
         let was_live = self.cloud.ever_live.contains(&password)
             || (proof == Some(Proof::Acceptance) && self.cloud.may_become(password));
         let blind = proof != Some(Proof::Login) && (self.cloud.foreign > 0 || self.replaced);
@@ -417,7 +417,7 @@ impl World {
     }
 
     fn sinks_hold_current(&self) -> bool {
-        let current = self.state.standing.current.map(|current| current.generation);
+        let current = self.state.standing.current.as_ref().map(|current| current.generation);
         self.plan.sinks.iter().all(|sink| self.sinks.get(sink).copied() == current)
     }
 }
@@ -453,6 +453,9 @@ fn plan(dice: &mut Dice, tasks: bool) -> Plan {
             reset: dice.chance(600),
             asks_old: true,
         },
+        take_over: false,
+        adopts_resting: false,
+        verify_every: None,
         recovery: if dice.chance(400) { Recovery::Reset } else { Recovery::Halt },
         sinks: (0..sinks).map(|n| format!("sink-{n}").parse::<SinkName>().expect("a name")).collect(),
         hooks: (0..hooks).map(|n| format!("hook-{n}").parse::<HookName>().expect("a name")).collect(),

@@ -24,7 +24,7 @@ impl World {
         or_die!(self);
         match action {
             Action::Wait { .. } => return Err("a wait is not performed".to_owned()),
-            Action::Call { call, candidate, previous } => return self.call(call, candidate, previous),
+            Action::Call { call, candidate, previous, account: _ } => return self.call(call, candidate, previous),
             Action::Deliver { sinks, generation } => return self.deliver(sinks, generation),
             Action::Record(what) => {
                 if let What::Settled { .. } = &what {
@@ -40,13 +40,13 @@ impl World {
                 let rotation = RotationId::from_parts(self.clock(), self.dice.bits());
                 self.append(What::Began { rotation, slot, by, reason })?;
             }
-            Action::Preflight => {
+            Action::Preflight { .. } => {
                 self.time_passes();
                 let what = self.preflight()?;
                 or_die!(self);
                 self.append(what)?;
             }
-            Action::Prepare { generation, spare } => {
+            Action::Prepare { generation, spare, account, beside } => {
                 if spare {
                     self.password(generation)?;
                 } else {
@@ -54,7 +54,10 @@ impl World {
                     let password = self.fresh_password();
                     self.passwords.insert(generation, password);
                 }
-                self.append(What::Prepared { generation })?;
+                self.append(What::Prepared { generation, account, beside })?;
+            }
+            Action::Pair { .. } | Action::Verify { .. } | Action::Retire { .. } => {
+                return Err(format!("not asked of a password that changes in place: {action:?}"));
             }
             Action::FindTask { .. } | Action::PollTask(_) | Action::ReadMark | Action::TryLogin { .. } => {
                 self.time_passes();
@@ -96,7 +99,7 @@ impl World {
             }
         }
         self.passwords.insert(generation, 1);
-        Ok(What::Adopted { generation, proof, by, place: PLACE.to_owned() })
+        Ok(What::Adopted { generation, proof, by, place: PLACE.to_owned(), account: None })
     }
 
     fn preflight(&mut self) -> Told<What> {
@@ -106,7 +109,7 @@ impl World {
         if self.fails() && self.dice.chance(100) {
             return Ok(What::Halted { fault: fault(Kind::Denied) });
         }
-        let current = self.state.standing.current.ok_or("preflight without a current password")?;
+        let current = self.state.standing.current.as_ref().ok_or("preflight without a current password")?;
         let password = self.password(current.generation)?;
         let login = self.cloud.login(password, self.now, &mut self.dice);
         let drifted = match login {
@@ -121,7 +124,7 @@ impl World {
         Ok(What::Ready { change_mark, drifted })
     }
 
-    fn call(&mut self, call: Call, candidate: Generation, previous: Generation) -> Performed {
+    fn call(&mut self, call: Call, candidate: Generation, previous: Option<Generation>) -> Performed {
         if call == Call::Reset {
             let open = self.state.open.as_ref().ok_or("a call without a rotation")?;
             let allowed = open.reset_allowed || self.plan.recovery == Recovery::Reset;
@@ -129,6 +132,7 @@ impl World {
         }
         self.append(What::Intended { call })?;
         or_die!(self);
+        let previous = previous.ok_or("a call without the old password")?;
         let (new, old) = (self.password(candidate)?, self.password(previous)?);
         let answer = self.cloud.change(call, old, new, self.now, &mut self.dice);
         self.say(format!("    . {answer:?}; password {} is live", self.cloud.live));
@@ -160,7 +164,7 @@ impl World {
                 let mark = Some(self.cloud.mark.to_string());
                 if failed { no_look } else { What::MarkRead { mark } }
             }
-            Action::TryLogin { candidate, previous } => {
+            Action::TryLogin { candidate, previous, account: _ } => {
                 ensure(self.plan.login, "logs in where no route exists")?;
                 let candidate = self.password(candidate)?;
                 let candidate = self.cloud.login(candidate, self.now, &mut self.dice);
@@ -177,7 +181,10 @@ impl World {
             | Action::Record(_)
             | Action::Adopt
             | Action::Begin { .. }
-            | Action::Preflight
+            | Action::Pair { .. }
+            | Action::Preflight { .. }
+            | Action::Verify { .. }
+            | Action::Retire { .. }
             | Action::Prepare { .. }
             | Action::Call { .. }
             | Action::Deliver { .. }
@@ -208,7 +215,7 @@ impl World {
     fn check_settled(&self) -> Told {
         ensure(self.sinks_hold_current(), "settled although a sink lacks current")?;
         let undisturbed = self.cloud.foreign == 0 && self.cloud.stray_resets == 0 && !self.replaced;
-        let current = self.state.standing.current.ok_or("settled without a current password")?;
+        let current = self.state.standing.current.as_ref().ok_or("settled without a current password")?;
         let password = self.password(current.generation)?;
         let live = self.cloud.live == password || self.cloud.may_become(password);
         ensure(live || !undisturbed, "settled although current is not live")

@@ -1,0 +1,82 @@
+//! How a target's password changes: the keys `strategy`, `accounts` and `grace` of a target.
+
+use super::provider::Provider;
+use super::reading::{Section, refusal};
+use crate::rotation::plan::Strategy;
+use std::time::Duration;
+
+/// How long two passwords stay valid unless said otherwise.
+const GRACE: Duration = Duration::from_secs(3_600);
+
+/// The longest grace: two passwords are twice as many to leak.
+const GRACE_LIMIT: Duration = Duration::from_secs(90 * 24 * 3_600);
+
+#[derive(Clone, Copy)]
+enum Named {
+    InPlace,
+    Alternate,
+    Overlap,
+}
+
+/// The strategy of a target, and the account that comes first. `None` where something is wrong; it was said.
+pub(super) fn parse(section: &Section<'_>, cloud: Option<&Provider>, id: IdParser) -> Option<Strategy> {
+    let names = [("in-place", Named::InPlace), ("alternate", Named::Alternate), ("overlap", Named::Overlap)];
+    let named = match section.has("strategy") {
+        true => section.choice("strategy", &names)?,
+        false => Named::InPlace,
+    };
+    let grace = section.span_up_to("grace", GRACE_LIMIT);
+    match named {
+        Named::InPlace => {
+            for key in ["accounts", "grace"].into_iter().filter(|key| section.has(key)) {
+                let next = "remove it, or set strategy = \"alternate\"";
+                section.refuse(key, refusal("This means nothing to a password that changes in place", next));
+            }
+            Some(Strategy::InPlace)
+        }
+        Named::Overlap => {
+            if section.has("accounts") {
+                let next = "name one with account";
+                section.refuse("accounts", refusal("Two passwords at once are on one account", next));
+            }
+            if cloud.is_some_and(|cloud| !cloud.overlaps()) {
+                let what = "An account of this cloud has one password at a time";
+                let next = "use strategy = \"alternate\" with two accounts, or leave it out";
+                section.refuse("strategy", refusal(what, next));
+                return None;
+            }
+            Some(Strategy::Overlap { grace: grace.unwrap_or(GRACE) })
+        }
+        Named::Alternate => {
+            pair(section, id).map(|accounts| Strategy::Alternate { accounts, grace: grace.unwrap_or(GRACE) })
+        }
+    }
+}
+
+/// How a text becomes an account's name.
+pub(super) type IdParser = fn(&str) -> Result<String, super::reading::Refusal>;
+
+fn pair(section: &Section<'_>, id: IdParser) -> Option<[String; 2]> {
+    if section.has("account") {
+        section.refuse("account", refusal("The accounts of a pair stand in accounts", "remove account"));
+    }
+    let texts = section.texts("accounts");
+    let mut names = Vec::new();
+    for text in &texts {
+        match id(text) {
+            Ok(name) => names.push(name),
+            Err(wrong) => {
+                section.refuse("accounts", wrong);
+                return None;
+            }
+        }
+    }
+    match <[String; 2]>::try_from(names) {
+        Ok([first, second]) if first != second => Some([first, second]),
+        Ok(_) | Err(_) => {
+            let what = "Two accounts that take turns are needed, the active one first";
+            section.refuse("accounts", refusal(what, "write accounts = [\"orders_a\", \"orders_b\"]"));
+            None
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Takes in passwords that work today: the configuration's, and those a person gives. Each is proven first, and nothing is changed.
+
+use super::act::{blocked, look_at_instance, mixed, password_free};
+use super::target::{Account, Target};
+use crate::fault::{Fault, Kind, Retry};
+use crate::name::Generation;
+use crate::rotation::answer::Login;
+use crate::rotation::event::{By, Proof, What};
+use crate::secret::Secret;
+
+/// What is to be recorded, and the password that comes with it.
+pub(super) type Taken = (What, Option<Secret>);
+
+/// The password that works today, from where the configuration says.
+pub(super) async fn adopt(target: &Target, generation: Generation) -> Taken {
+    let read = (target.hands.adopt)();
+    let unknown = "give it with `keywheel adopt TARGET`, or set `adopt` in the configuration";
+    match take(target, read, unknown, None).await {
+        Ok((password, proof, account)) => {
+            let place = target.settings.place.clone();
+            (What::Adopted { generation, proof, by: By::Configuration, place, account }, Some(password))
+        }
+        Err(fault) => (blocked(fault), None),
+    }
+}
+
+/// The password of the pair's resting account, likewise. What stands in the way never halts: the active account goes on without it.
+pub(super) async fn pair(target: &Target, account: &str, generation: Generation) -> Taken {
+    let read = (target.hands.adopt_resting)();
+    let unknown = "give it with `keywheel adopt TARGET --account NAME`, or set `adopt-resting` in the configuration";
+    match take(target, read, unknown, Some(account)).await {
+        Ok((password, proof, _)) => {
+            (What::Paired { generation, proof, by: By::Configuration, account: account.to_owned() }, Some(password))
+        }
+        Err(fault) => (What::Blocked { fault: Fault { retry: Retry::Later, ..fault } }, None),
+    }
+}
+
+async fn take(
+    target: &Target,
+    read: Option<Result<Secret, Fault>>,
+    unknown: &str,
+    account: Option<&str>,
+) -> Result<(Secret, Proof, Option<String>), Fault> {
+    let password = match read {
+        Some(Ok(password)) => password,
+        // The file may still be on its way: a secret that cannot be read is waited for.
+        Some(Err(fault)) => return Err(Fault { retry: Retry::Later, ..fault }),
+        None => {
+            let fault = Fault::new(Kind::SecretUnreadable, "the password that works today is not known");
+            return Err(fault.advise(unknown));
+        }
+    };
+    look_at_instance(target, target.account(account)?).await?;
+    let (proof, opened) = match proof(target, &password, account).await {
+        Err(fault) if fault.kind == Kind::LoginRefused => {
+            return Err(fault.advise("correct it, then `keywheel recover TARGET --set`"));
+        }
+        tried => tried?,
+    };
+    Ok((password, proof, opened))
+}
+
+/// A password is taken in only if the instance lets it in; without a login route the giver's word has to do. Tells which account of a pair it opens:
+/// the one that is named, else the first that lets it in.
+pub(super) async fn proof(
+    target: &Target,
+    password: &Secret,
+    account: Option<&str>,
+) -> Result<(Proof, Option<String>), Fault> {
+    let tried: Vec<&Account> = match account {
+        Some(_) => vec![target.account(account)?],
+        None => target.accounts.iter().collect(),
+    };
+    let mut refused = None;
+    for account in tried {
+        let name = target.name_of(account);
+        let Some(probe) = &account.probe else {
+            return Ok((Proof::Stated, name));
+        };
+        match probe.login(password).await {
+            Login::Accepted => return Ok((Proof::Login, name)),
+            Login::Refused => {
+                let of = name.map(|name| format!(" for {name}")).unwrap_or_default();
+                refused.get_or_insert(Fault::new(
+                    Kind::LoginRefused,
+                    format!("{} refuses this password{of}", probe.route()),
+                ));
+            }
+            Login::Mixed => return Err(mixed(probe.route())),
+            Login::PasswordFree => return Err(password_free(probe.route())),
+            Login::Unreachable { fault } => return Err(fault),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Fault::new(Kind::Bug, "the target has no account")))
+}

@@ -1,0 +1,213 @@
+//! What a person may ask of a target, answered in its turn.
+
+use super::Tools;
+use super::adopt::proof;
+use super::command::{Command, Wish};
+use super::journal::Journal;
+use super::target::Target;
+use crate::fault::{Fault, Kind, scrub};
+use crate::moment::{Moment, show_span};
+use crate::name::Generation;
+use crate::rotation::event::{By, What};
+use crate::rotation::state::State;
+use crate::secret::Secret;
+use std::time::Duration;
+
+/// What is recorded because somebody asked, and what they are told.
+struct Obeyed {
+    events: Vec<What>,
+    /// A password that comes with the last event.
+    password: Option<Secret>,
+    said: String,
+}
+
+impl Obeyed {
+    fn just(what: What, said: impl Into<String>) -> Self {
+        Self { events: vec![what], password: None, said: said.into() }
+    }
+}
+
+/// Answers one command. What it changes is durable before the answer goes out.
+pub(super) async fn obey(
+    tools: &Tools,
+    target: &Target,
+    journal: &mut Journal<'_>,
+    command: Command,
+) -> Result<(), Fault> {
+    let Command { wish, answer } = command;
+    let now = tools.clock.now();
+    let verdict = match decide(tools, target, journal.state(), wish, now).await {
+        Ok(Obeyed { events, password, said }) => {
+            if let Err(fault) = record(journal, now, events, password).await {
+                let _unheard = answer.send(Err(fault.clone()));
+                return Err(fault);
+            }
+            Ok(said)
+        }
+        Err(fault) => Err(fault),
+    };
+    // The asker may have gone; what was done is in the record.
+    let _unheard = answer.send(verdict);
+    Ok(())
+}
+
+async fn record(
+    journal: &mut Journal<'_>,
+    now: Moment,
+    events: Vec<What>,
+    mut password: Option<Secret>,
+) -> Result<(), Fault> {
+    for what in events {
+        let password = password.take().map(|password| (journal.state().standing.newest.following(), password));
+        journal.note_with(now, what, password)?;
+    }
+    journal.write(now, "asked to").await
+}
+
+fn refuse(what: impl Into<String>, next_step: &str) -> Result<Obeyed, Fault> {
+    Err(Fault::new(Kind::Usage, what).advise(next_step))
+}
+
+async fn decide(tools: &Tools, target: &Target, state: &State, wish: Wish, now: Moment) -> Result<Obeyed, Fault> {
+    match wish {
+        Wish::Rotate { by, reason } => rotate(state, by, reason),
+        Wish::Pause { by, span } => pause(state, by, span, now),
+        Wish::Unpause { by } => match &state.standing.paused {
+            Some(_) => Ok(Obeyed::just(What::Unpaused { by }, "it goes on")),
+            None => refuse("the target is not paused", "nothing; for a halted one: `keywheel recover TARGET --resume`"),
+        },
+        Wish::Resume { by, allow_reset } => resume(state, by, allow_reset),
+        Wish::Adopt { by, password, account } => adopt(target, state, by, password, account).await,
+        Wish::Replace { by, password, account } => replace(target, state, by, password, account).await,
+        Wish::Redeliver { sink } => match state.standing.sinks.get(&sink).and_then(|outlet| outlet.generation) {
+            Some(_) => Ok(Obeyed::just(What::SinkLost { sink }, "it is delivered again")),
+            None => refuse(format!("nothing was delivered to {sink} yet"), "nothing; it is delivered anyway"),
+        },
+        Wish::Reveal { by, all } => reveal(tools, target, state, by, all).await,
+    }
+}
+
+fn rotate(state: &State, by: By, reason: Option<String>) -> Result<Obeyed, Fault> {
+    match (&state.halt, &state.open, &state.standing.paused) {
+        (Some(halt), _, _) => refuse(format!("the target is halted: {}", halt.fault.what), &halt.fault.next_step),
+        (None, Some(open), _) => {
+            refuse(format!("rotation {} is under way", open.id), "`keywheel explain` says where it stands")
+        }
+        (None, None, Some(_)) => refuse("the target is paused", "end the pause first: `keywheel resume TARGET`"),
+        (None, None, None) => {
+            // It is shown on terminals for years: on one line and without escapes.
+            let reason = reason.map(|reason| scrub(&reason, &[]));
+            Ok(Obeyed::just(What::Asked { by, reason }, "it rotates now"))
+        }
+    }
+}
+
+fn pause(state: &State, by: By, span: Option<Duration>, now: Moment) -> Result<Obeyed, Fault> {
+    let until = span.map(|span| now + span);
+    let until_when = span.map_or_else(|| "until it is resumed".to_owned(), |span| format!("for {}", show_span(span)));
+    let under_way = state.open.as_ref().map_or("", |_| "; the rotation under way is finished first");
+    Ok(Obeyed::just(What::Paused { by, until }, format!("nothing begins {until_when}{under_way}")))
+}
+
+/// Go on after a halt; or deliver again to sinks that somebody changed.
+fn resume(state: &State, by: By, allow_reset: bool) -> Result<Obeyed, Fault> {
+    if state.halt.is_some() {
+        return Ok(Obeyed::just(What::Resumed { by, allow_reset }, "it goes on"));
+    }
+    let lost = |(sink, _): (&crate::name::SinkName, _)| What::SinkLost { sink: sink.clone() };
+    let events: Vec<What> = state.standing.sinks.iter().filter(|(_, outlet)| outlet.differs).map(lost).collect();
+    match events.is_empty() {
+        true => refuse("the target is not halted", "`keywheel explain` says where it stands"),
+        false => Ok(Obeyed { events, password: None, said: "what was changed there is delivered again".to_owned() }),
+    }
+}
+
+async fn adopt(
+    target: &Target,
+    state: &State,
+    by: By,
+    password: Secret,
+    account: Option<String>,
+) -> Result<Obeyed, Fault> {
+    let generation = state.standing.newest.following();
+    let said = format!("taken in as generation {generation}");
+    let active = state.standing.current.as_ref().map(|current| current.account.as_ref());
+    match (active, &account) {
+        (None, _) => {}
+        (Some(Some(active)), Some(account)) if account != active => {
+            if state.open.is_some() {
+                return refuse("a rotation is under way", "`keywheel explain` says where it stands");
+            }
+            if state.standing.on(Some(account)).is_some() {
+                return refuse(
+                    format!("a password of {account} was taken in before"),
+                    "give another one with `keywheel recover TARGET --set`",
+                );
+            }
+            let (proof, _) = proof(target, &password, Some(account)).await?;
+            let what = What::Paired { generation, proof, by, account: account.clone() };
+            return Ok(Obeyed { events: vec![what], password: Some(password), said });
+        }
+        (Some(_), _) => {
+            return refuse("a password was taken in before", "give another one with `keywheel recover TARGET --set`");
+        }
+    }
+    let (proof, account) = proof(target, &password, known(target, account)?.as_deref()).await?;
+    let place = target.settings.place.clone();
+    let what = What::Adopted { generation, proof, by, place, account };
+    Ok(Obeyed { events: vec![what], password: Some(password), said })
+}
+
+async fn replace(
+    target: &Target,
+    state: &State,
+    by: By,
+    password: Secret,
+    account: Option<String>,
+) -> Result<Obeyed, Fault> {
+    let generation = state.standing.newest.following();
+    let (proof, account) = proof(target, &password, known(target, account)?.as_deref()).await?;
+    let of = account.as_ref().map(|account| format!(" of {account}")).unwrap_or_default();
+    let place = target.settings.place.clone();
+    let what = What::Replaced { generation, proof, by, place, account };
+    let said = format!("taken in as generation {generation}{of}");
+    Ok(Obeyed { events: vec![what], password: Some(password), said })
+}
+
+/// An account of this target, if one was named.
+fn known(target: &Target, account: Option<String>) -> Result<Option<String>, Fault> {
+    let Some(named) = account else { return Ok(None) };
+    match target.accounts.iter().find(|account| account.address.account == named) {
+        Some(_) => Ok(Some(named)),
+        None => {
+            let names: Vec<&str> = target.accounts.iter().map(|account| account.address.account.as_str()).collect();
+            let next = format!("name one of: {}", names.join(", "));
+            Err(Fault::new(Kind::Usage, format!("the target has no account {}", scrub(&named, &[]))).advise(next))
+        }
+    }
+}
+
+async fn reveal(tools: &Tools, target: &Target, state: &State, by: By, all: bool) -> Result<Obeyed, Fault> {
+    let current = state.standing.current.as_ref().map(|current| current.generation);
+    let generations = if all { state.candidates() } else { current.into_iter().collect() };
+    let Some(&first) = generations.first() else {
+        return refuse("no password was taken in yet", "run `keywheel adopt TARGET` first");
+    };
+    let mut said = tools.ledger.password(&target.name, first).await?.expose().to_owned();
+    if all {
+        said = format!("{}: {said}", named(state, first));
+        for &generation in &generations[1..] {
+            let password = tools.ledger.password(&target.name, generation).await?;
+            said.push_str(&format!("\n{}: {}", named(state, generation), password.expose()));
+        }
+    }
+    Ok(Obeyed::just(What::Revealed { by, generations }, said))
+}
+
+/// A generation in words, with its account where the target has two.
+fn named(state: &State, generation: Generation) -> String {
+    match state.account_of(generation) {
+        Some(account) => format!("generation {generation} ({account})"),
+        None => format!("generation {generation}"),
+    }
+}

@@ -1,0 +1,200 @@
+//! Between rotations: adopt, begin when it is due and nothing forbids it, take a former password away after its grace, verify that current still
+//! works. Whatever comes first decides until when to wait.
+
+use super::backoff;
+use super::event::{By, What};
+use super::next::{Action, blocked_until, drift_at_rest};
+use super::plan::{Plan, Recovery, Strategy};
+use super::state::{State, Trouble, Verified};
+use super::why::Why;
+use crate::fault::Fault;
+use crate::moment::{Moment, Slot};
+use crate::name::{Generation, SinkName};
+use std::time::Duration;
+
+/// Verifications are spread over this part of their interval, so that a fleet does not log in all at once.
+const VERIFY_SPREAD: u32 = 5;
+
+/// No rotation is open and every sink holds current.
+pub(super) fn rest(state: &State, plan: &Plan, now: Moment) -> Action {
+    if let Some(pause) = &state.standing.paused {
+        return match now < pause.until {
+            true => Action::Wait { until: pause.until, why: Why::Paused { until: pause.until } },
+            false => Action::Record(What::Unpaused { by: By::Schedule }),
+        };
+    }
+    let Some(current) = state.standing.current.as_ref().map(|current| current.generation) else {
+        return without_password(state, plan, now);
+    };
+    if let Some(verdict) = drifted(state, plan) {
+        return verdict;
+    }
+    let steps = [
+        retire(state, plan, current, now),
+        pair(state, plan, now),
+        begin(state, plan, now),
+        verify(state, plan, current, now),
+    ];
+    first(steps.into_iter().flatten())
+}
+
+/// What can be done now, or the earliest time at which something can; the reason is the first step's.
+fn first(steps: impl Iterator<Item = Action>) -> Action {
+    let mut earliest: Option<(Moment, Why)> = None;
+    for step in steps {
+        let Action::Wait { until, why } = step else {
+            return step;
+        };
+        earliest = Some(match earliest {
+            None => (until, why),
+            Some((before, reason)) => (before.min(until), reason),
+        });
+    }
+    let (until, why) = earliest.unwrap_or((Moment::NEVER, Why::OnlyWhenAsked));
+    Action::Wait { until, why }
+}
+
+/// No password is current: take today's in, or begin without one where nobody needs to know it.
+fn without_password(state: &State, plan: &Plan, now: Moment) -> Action {
+    if state.standing.taken_over {
+        return begin(state, plan, now).unwrap_or(Action::Wait { until: Moment::NEVER, why: Why::OnlyWhenAsked });
+    }
+    if plan.take_over && plan.recovery == Recovery::Reset && plan.abilities.reset {
+        return Action::Record(What::TakenOver { place: plan.place.clone() });
+    }
+    match blocked_until(state.blocked.as_ref(), plan, 0) {
+        Some((until, fault)) if now < until => Action::Wait { until, why: Why::NotAdopted(fault) },
+        Some(_) | None => Action::Adopt,
+    }
+}
+
+/// Logins with current were refused often enough that nobody can call it a hiccup.
+fn drifted(state: &State, plan: &Plan) -> Option<Action> {
+    let Verified { refusals, .. } = state.standing.verified?;
+    if refusals < plan.limits.agreement {
+        return None;
+    }
+    let may_reset = plan.recovery == Recovery::Reset && plan.abilities.reset;
+    Some(match may_reset || state.reset_allowed {
+        true => Action::Begin {
+            slot: None,
+            by: By::Schedule,
+            reason: Some("somebody else changed the password".to_owned()),
+        },
+        false => Action::Record(What::Halted { fault: drift_at_rest() }),
+    })
+}
+
+/// The next rotation, or until when it has to wait.
+fn begin(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
+    let grace = grace_ends(state, plan).filter(|&ends| now < ends);
+    let former_stays = state.standing.former.is_some() && !plan.strategy.is_alternate();
+    let open_slot: Option<Slot> = plan.slot.filter(|_| plan.may_start);
+    let held = |what| match (grace, former_stays) {
+        (Some(until), _) => Some(Action::Wait { until, why: Why::Grace { until } }),
+        // The former password goes first; its own step says when.
+        (None, true) => None,
+        (None, false) => Some(what),
+    };
+    if let Some(ask) = &state.asked {
+        return held(Action::Begin { slot: open_slot, by: ask.by.clone(), reason: ask.reason.clone() });
+    }
+    if state.reset_allowed {
+        let reason = Some("a reset was allowed".to_owned());
+        return held(Action::Begin { slot: open_slot, by: By::Schedule, reason });
+    }
+    match plan.slot {
+        None => Some(Action::Wait { until: Moment::NEVER, why: Why::OnlyWhenAsked }),
+        Some(slot) if now < slot.due => Some(Action::Wait { until: slot.due, why: at_rest(state) }),
+        Some(slot) if open_slot.is_some() => held(Action::Begin { slot: Some(slot), by: By::Schedule, reason: None }),
+        Some(slot) => Some(Action::Record(What::SlotPassed { slot })),
+    }
+}
+
+/// Why nothing happens although nothing is wrong with the schedule: a sink that somebody changed is worth saying first.
+fn at_rest(state: &State) -> Why {
+    let differs = |(sink, outlet): (&SinkName, &super::state::Outlet)| outlet.differs.then(|| sink.clone());
+    state.standing.sinks.iter().find_map(differs).map_or(Why::NotDue, |sink| Why::SinkDiffers { sink })
+}
+
+/// Until when two passwords are left valid: from the moment on at which the last sink held current.
+fn grace_ends(state: &State, plan: &Plan) -> Option<Moment> {
+    let grace = match plan.strategy {
+        Strategy::InPlace => return None,
+        Strategy::Alternate { grace, .. } => {
+            state.standing.rotated_at?;
+            grace
+        }
+        Strategy::Overlap { grace } => {
+            state.standing.former.as_ref()?;
+            grace
+        }
+    };
+    Some(moved_at(state, plan)? + grace)
+}
+
+/// When the last sink received current.
+fn moved_at(state: &State, plan: &Plan) -> Option<Moment> {
+    let current = state.standing.current.as_ref()?;
+    let delivered = plan.sinks.iter().filter_map(|sink| state.standing.sinks.get(sink)?.tried_at);
+    delivered.chain([current.proven_at]).max()
+}
+
+/// Passwords that current stands beside are taken away: the former one after its grace, and those a person's `--set` left behind.
+fn retire(state: &State, plan: &Plan, current: Generation, now: Moment) -> Option<Action> {
+    let grace = match plan.strategy {
+        Strategy::Alternate { .. } => return None,
+        Strategy::Overlap { grace } => grace,
+        // The strategy was changed: what an overlap left is taken away at once.
+        Strategy::InPlace => Duration::ZERO,
+    };
+    let former = state.standing.former.as_ref().map(|former| former.generation);
+    let loose = state.standing.loose.iter().next().copied().filter(|_| plan.strategy.is_overlap());
+    let generation = former.or(loose)?;
+    let at = moved_at(state, plan)? + grace;
+    match &state.standing.retiring {
+        _ if now < at => Some(Action::Wait { until: at, why: Why::Overlapping { until: at } }),
+        Some(Trouble { fault, times, at: tried, .. }) => {
+            let until = *tried + backoff::wait(plan.limits.outlet_backoff, *times, generation.0);
+            match now < until {
+                true => Some(Action::Wait { until, why: Why::RetireAgain(fault.clone()) }),
+                false => Some(Action::Retire { generation, current }),
+            }
+        }
+        None => Some(Action::Retire { generation, current }),
+    }
+}
+
+/// The pair's resting account has a password that somebody told us where to find.
+fn pair(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
+    let account = plan.changes(&state.standing).filter(|_| plan.adopts_resting)?;
+    if state.standing.on(Some(&account)).is_some() {
+        return None;
+    }
+    match blocked_until(state.blocked.as_ref(), plan, 0) {
+        Some((until, fault)) if now < until => Some(wait_for_pair(until, fault)),
+        Some(_) | None => Some(Action::Pair { account }),
+    }
+}
+
+fn wait_for_pair(until: Moment, fault: Fault) -> Action {
+    Action::Wait { until, why: Why::NotAdopted(fault) }
+}
+
+/// A login with current, now and then.
+fn verify(state: &State, plan: &Plan, current: Generation, now: Moment) -> Option<Action> {
+    let every = plan.verify_every.filter(|_| plan.login)?;
+    let (last, refusals) = match state.standing.verified {
+        Some(Verified { at, refusals }) => (at, refusals),
+        None => (state.standing.current.as_ref()?.proven_at, 0),
+    };
+    let seed = last.millis().unsigned_abs() ^ backoff::seed(&plan.place);
+    let until = match refusals {
+        0 => last + (every - backoff::draw(every / VERIFY_SPREAD, seed)),
+        times => last + backoff::wait(plan.limits.look_backoff, times, seed),
+    };
+    Some(match now < until {
+        true => Action::Wait { until, why: at_rest(state) },
+        false => Action::Verify { generation: current },
+    })
+}
