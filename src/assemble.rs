@@ -1,7 +1,7 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
-use crate::driver::{AdoptFrom, Fleet, Hands, PlanSettings, Target};
+use crate::driver::{Fleet, Hands, PlanSettings, Target};
 use crate::fault::{Fault, Kind};
 use crate::hook::Hook;
 use crate::hook::command::{CommandHook, CommandHookSettings};
@@ -20,6 +20,9 @@ use crate::seal::aead::SealingKey;
 use crate::sink::Sink;
 use crate::sink::command::{CommandSettings, CommandSink};
 use crate::sink::file::{FileSettings, FileSink, Who};
+mod adopt;
+
+pub use adopt::password_from;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -101,7 +104,8 @@ pub fn fleet(config: &Config, up_since: Moment) -> Result<Fleet, Fault> {
     let hooks = made(&config.hooks, "hooks", hook)?;
     let mut fleet = Fleet::new();
     for (name, target) in &config.targets {
-        let hands = hands(config, target, &providers, &sinks, &hooks).map_err(|fault| at("targets", name, fault))?;
+        let hands =
+            hands(config, name, target, &providers, &sinks, &hooks).map_err(|fault| at("targets", name, fault))?;
         let target = Target {
             name: name.clone(),
             address: target.address.clone(),
@@ -132,6 +136,7 @@ fn at(section: &str, name: &impl std::fmt::Display, fault: Fault) -> Fault {
 
 fn hands(
     config: &Config,
+    name: &TargetName,
     target: &config::Target,
     providers: &BTreeMap<ProviderName, Arc<dyn Provider>>,
     sinks: &BTreeMap<SinkName, Arc<dyn Sink>>,
@@ -151,17 +156,13 @@ fn hands(
         hooks: target.hooks.iter().map(|name| (name.clone(), Arc::clone(&hooks[name]))).collect(),
         policy: target.policy.clone(),
         profile: target.profile,
-        adopt: adopt(target.adopt.clone()),
+        adopt: adopt::adopt_from(name, target, forms(config, target), sinks),
         login: Arc::new(move |password| {
             let form = form();
             (login_user(&form).map(str::to_owned), login_password(&form, password))
         }),
         endpoint,
     })
-}
-
-fn adopt(reference: Option<SecretRef>) -> AdoptFrom {
-    Arc::new(move || reference.as_ref().map(|reference| reference.read(&variable)))
 }
 
 fn probe(config: &Config, target: &config::Target) -> Result<Option<Arc<RedisProbe>>, Fault> {
@@ -284,6 +285,7 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
                 argv: command.argv.clone(),
                 stdin: command.stdin,
                 check: command.check,
+                read: command.read.clone(),
                 environment: command.environment.clone(),
                 timeout: command.timeout,
             };

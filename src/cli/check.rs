@@ -156,11 +156,11 @@ async fn try_logins(probe: &dyn Probe, passwords: &[Secret]) -> Option<Fault> {
 /// configuration refers to.
 async fn passwords(target: &Target, reader: Option<&Reader>, scene: &Scene) -> Result<Vec<Secret>, Fault> {
     let Some(reader) = reader else {
-        return Ok((target.hands.adopt)().transpose()?.into_iter().collect());
+        return Ok((target.hands.adopt)().await.transpose()?.into_iter().collect());
     };
     let generations = scene.snapshot(&target.name).await?.candidates;
     if generations.is_empty() {
-        return Ok((target.hands.adopt)().transpose()?.into_iter().collect());
+        return Ok((target.hands.adopt)().await.transpose()?.into_iter().collect());
     }
     let mut passwords = Vec::with_capacity(generations.len());
     for &generation in generations.iter().rev() {

@@ -115,7 +115,7 @@ type Adoption = Box<dyn FnOnce(Generation) -> What + Send>;
 
 async fn adopt(target: &Target) -> (Adoption, Option<Secret>) {
     let in_the_way = |fault: Fault| -> (Adoption, Option<Secret>) { (Box::new(|_| blocked(fault)), None) };
-    let password = match (target.hands.adopt)() {
+    let password = match (target.hands.adopt)().await {
         Some(Ok(password)) => password,
         // The file may still be on its way: a secret that cannot be read is waited for.
         Some(Err(mut fault)) => {
