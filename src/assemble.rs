@@ -1,7 +1,7 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
-use crate::driver::{Account, AdoptFrom, Fleet, Hands, PlanSettings, Target};
+use crate::driver::{Account, Fleet, Hands, PlanSettings, Target};
 use crate::fault::{Fault, Kind};
 use crate::hook::Hook;
 use crate::hook::command::{CommandHook, CommandHookSettings};
@@ -20,6 +20,9 @@ use crate::seal::aead::SealingKey;
 use crate::sink::Sink;
 use crate::sink::command::{CommandSettings, CommandSink};
 use crate::sink::file::{FileSettings, FileSink, Who};
+mod adopt;
+
+pub use adopt::password_from;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -108,7 +111,7 @@ pub fn fleet(config: &Config, up_since: Moment) -> Result<Fleet, Fault> {
     let hooks = made(&config.hooks, "hooks", hook)?;
     let mut fleet = Fleet::new();
     for (name, target) in &config.targets {
-        let hands = hands(target, &providers, &sinks, &hooks);
+        let hands = hands(config, name, target, &providers, &sinks, &hooks);
         let accounts = target.addresses().into_iter().map(|address| account(config, target, address)).collect();
         let accounts: Result<Vec<Account>, Fault> = accounts;
         let target = Target {
@@ -158,6 +161,8 @@ fn account(config: &Config, target: &config::Target, address: Address) -> Result
 }
 
 fn hands(
+    config: &Config,
+    name: &TargetName,
     target: &config::Target,
     providers: &BTreeMap<ProviderName, Arc<dyn Provider>>,
     sinks: &BTreeMap<SinkName, Arc<dyn Sink>>,
@@ -169,14 +174,10 @@ fn hands(
         hooks: target.hooks.iter().map(|name| (name.clone(), Arc::clone(&hooks[name]))).collect(),
         policy: target.policy.clone(),
         profile: target.profile,
-        adopt: adopt(target.adopt.clone()),
-        adopt_resting: adopt(target.adopt_resting.clone()),
+        adopt: adopt::adopt_from(name, target, forms(config, target, &target.address), sinks),
+        adopt_resting: adopt::secret(target.adopt_resting.clone()),
         endpoint: target.login.as_ref().map(|login| login.endpoint.clone()),
     }
-}
-
-fn adopt(reference: Option<SecretRef>) -> AdoptFrom {
-    Arc::new(move || reference.as_ref().map(|reference| reference.read(&variable)))
 }
 
 fn probe(config: &Config, target: &config::Target, address: &Address) -> Result<Option<Arc<RedisProbe>>, Fault> {
@@ -299,6 +300,7 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
                 argv: command.argv.clone(),
                 stdin: command.stdin,
                 check: command.check,
+                read: command.read.clone(),
                 environment: command.environment.clone(),
                 timeout: command.timeout,
             };

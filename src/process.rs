@@ -46,7 +46,15 @@ pub struct Ended {
     pub output: String,
 }
 
-/// Why a program did not end by itself.
+/// What a program answered. No `Debug`: the answer may be a secret.
+pub struct Answered {
+    /// How it ended, with what it wrote to its standard error, cut; nothing of that where it answered.
+    pub ended: Ended,
+    /// What it wrote to its standard output, whole.
+    pub answer: Zeroizing<Vec<u8>>,
+}
+
+/// Why a program did not end by itself, or not well.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// It could not be started.
@@ -66,6 +74,20 @@ pub enum ProgramError {
         limit: Duration,
         /// What it had written until then.
         output: String,
+    },
+    /// It answered more than is read.
+    #[error("{path} answered with more than {limit} bytes")]
+    TooMuch {
+        /// The program.
+        path: PathBuf,
+        /// What is read at most.
+        limit: usize,
+    },
+    /// It ended while something that it started could still write, so its answer may not be whole.
+    #[error("{path} left something running that holds its standard output open")]
+    HalfAnswered {
+        /// The program.
+        path: PathBuf,
     },
     /// The pipes to it failed.
     #[error("talking to {path} failed: {source}")]
@@ -155,6 +177,47 @@ impl Program {
         variables: &[(&str, String)],
         secrets: &[&Secret],
     ) -> Result<Ended, ProgramError> {
+        let heard = Heard::up_to(OUTPUT_LIMIT);
+        let (status, _whole) = self.converse(input, variables, [&heard, &heard], |heard| heard.shown(secrets)).await?;
+        Ok(Ended { status, output: heard.shown(secrets) })
+    }
+
+    /// Runs it as [`Program::run`] does, to hear what it writes to its standard output: at most `limit` bytes, and taken for a secret.
+    ///
+    /// # Errors
+    /// As for [`Program::run`], and where the answer is too long or not whole.
+    pub async fn ask(
+        &self,
+        input: Zeroizing<Vec<u8>>,
+        variables: &[(&str, String)],
+        limit: usize,
+    ) -> Result<Answered, ProgramError> {
+        let (answer, complaint) = (Heard::up_to(limit + 1), Heard::up_to(OUTPUT_LIMIT));
+        // What it complains of after it has answered may repeat the answer, in whatever form.
+        let shown = |complaint: &Heard| match answer.is_silent() {
+            true => complaint.shown(&[]),
+            false => "(not shown, because it had answered something before)".to_owned(),
+        };
+        let (status, whole) = self.converse(input, variables, [&answer, &complaint], shown).await?;
+        let ended = Ended { status, output: shown(&complaint) };
+        let answer = answer.taken();
+        let path = || self.path.clone();
+        match (whole, answer.len() > limit) {
+            (_, true) => Err(ProgramError::TooMuch { path: path(), limit }),
+            (false, false) => Err(ProgramError::HalfAnswered { path: path() }),
+            (true, false) => Ok(Answered { ended, answer }),
+        }
+    }
+
+    /// Says `input` to it and listens to its standard output and error until it ends. Answers its exit status, and whether its standard output was
+    /// closed by then. `shown` makes the text for people of what it wrote to its standard error, should its time be over.
+    async fn converse(
+        &self,
+        input: Zeroizing<Vec<u8>>,
+        variables: &[(&str, String)],
+        [out, err]: [&Heard; 2],
+        shown: impl Fn(&Heard) -> String,
+    ) -> Result<(ExitStatus, bool), ProgramError> {
         let mut command = Command::new(&self.path);
         command
             .args(&self.arguments)
@@ -171,8 +234,7 @@ impl Program {
         let mut child = command.spawn().map_err(|source| ProgramError::Start { path: self.path.clone(), source })?;
         let mut group = Group::of(&child);
         let stdin = child.stdin.take();
-        let heard = Heard::default();
-        let ears = [heard.listen(child.stdout.take()), heard.listen(child.stderr.take())];
+        let ears = [out.listen(child.stdout.take()), err.listen(child.stderr.take())];
         let ended = tokio::time::timeout(self.timeout, async {
             let told = async {
                 if let Some(mut stdin) = stdin {
@@ -190,23 +252,21 @@ impl Program {
         let outcome = match ended {
             Ok(Ok(((), status))) => {
                 group.spare();
-                for ear in ears {
+                let mut whole = [true; 2];
+                for (ear, whole) in ears.into_iter().zip(&mut whole) {
                     let stop = ear.abort_handle();
-                    if tokio::time::timeout(OUTPUT_GRACE, ear).await.is_err() {
-                        stop.abort();
-                    }
+                    *whole = tokio::time::timeout(OUTPUT_GRACE, ear).await.is_ok();
+                    stop.abort();
                 }
-                Ok(status)
+                Ok((status, whole[0]))
             }
             Ok(Err(source)) => Err(ProgramError::Pipe { path: self.path.clone(), source }),
-            Err(_elapsed) => Err(ProgramError::TooLong {
-                path: self.path.clone(),
-                limit: self.timeout,
-                output: heard.shown(secrets),
-            }),
+            Err(_elapsed) => {
+                Err(ProgramError::TooLong { path: self.path.clone(), limit: self.timeout, output: shown(err) })
+            }
         };
         drop(group);
-        outcome.map(|status| Ended { status, output: heard.shown(secrets) })
+        outcome
     }
 }
 
@@ -248,30 +308,47 @@ impl Drop for Group {
     }
 }
 
-/// What a program has said so far, on both of its outputs.
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Zeroizing<Vec<u8>>>>);
+/// What a program has said so far, on one of its outputs or on both.
+#[derive(Clone)]
+struct Heard {
+    said: Arc<Mutex<Zeroizing<Vec<u8>>>>,
+    limit: usize,
+}
 
 impl Heard {
+    /// Keeps this many bytes, in a buffer that does not grow and leave copies behind.
+    fn up_to(limit: usize) -> Self {
+        Self { said: Arc::new(Mutex::new(Zeroizing::new(Vec::with_capacity(limit)))), limit }
+    }
+
     fn listen(&self, pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> tokio::task::JoinHandle<()> {
-        let heard = self.0.clone();
+        let (heard, limit) = (self.said.clone(), self.limit);
         tokio::spawn(async move {
             let Some(mut pipe) = pipe else { return };
             let mut chunk = Zeroizing::new([0_u8; 4096]);
             while let Ok(length @ 1..) = pipe.read(&mut *chunk).await {
                 let mut kept = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = OUTPUT_LIMIT - kept.len();
+                let room = limit - kept.len();
                 kept.extend_from_slice(&chunk[..length.min(room)]);
             }
         })
     }
 
+    fn is_silent(&self) -> bool {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// All of it, out of the buffer.
+    fn taken(&self) -> Zeroizing<Vec<u8>> {
+        std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The beginning of it for people, in one line, without the secrets.
     fn shown(&self, secrets: &[&Secret]) -> String {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let clean = scrub(&String::from_utf8_lossy(&heard), secrets);
         let mut kept: Vec<char> = clean.chars().collect();
-        if heard.len() >= OUTPUT_LIMIT {
+        if heard.len() >= self.limit {
             // The cut may have gone through a secret, and half a secret is not recognised.
             let longest = secrets.iter().map(|secret| secret.expose().len()).max().unwrap_or(0);
             kept.truncate(kept.len().saturating_sub(longest));
@@ -334,6 +411,28 @@ mod tests {
         let ended = shell("head -c 10000000 /dev/zero | tr '\\0' y", AMPLE).run(nothing(), &[], &[]).await.unwrap();
         assert!(ended.status.success());
         assert_eq!(ended.output.chars().count(), SHOWN_LIMIT + 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_whole_or_an_error_and_never_shown() {
+        let answer = async |script: &str| shell(script, Duration::from_millis(500)).ask(nothing(), &[], 10).await;
+        let heard = answer("printf 0123456789; echo noise >&2").await.ok().unwrap();
+        assert_eq!((heard.answer.as_slice(), heard.ended.status.code()), (b"0123456789".as_slice(), Some(0)));
+        let failed = answer("echo no token >&2; exit 3").await.ok().unwrap();
+        assert_eq!(
+            (failed.answer.len(), failed.ended.describe()),
+            (0, "ended with status 3 and said: no token".to_owned())
+        );
+        let repeated = answer("echo hunter2; echo got hunter2 >&2; exit 3").await.ok().unwrap();
+        assert!(repeated.ended.describe().contains("not shown"), "{}", repeated.ended.describe());
+        for (script, said) in [
+            ("printf 0123456789a", "answered with more than 10 bytes"),
+            ("sleep 5 & echo hunter2", "left something running"),
+            ("echo hunter2; echo hunter2 >&2; sleep 5", "did not end within 500ms"),
+        ] {
+            let error = answer(script).await.err().unwrap().to_string();
+            assert!(error.contains(said) && !error.contains("hunter2"), "{script}: {error}");
+        }
     }
 
     #[tokio::test]

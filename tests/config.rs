@@ -1,6 +1,6 @@
 //! The configuration as its files are written: what is found, in which words, and what never shows.
 
-use keywheel::config::{self, Config, Loaded, Provider, SecretRef, Sink};
+use keywheel::config::{self, Config, Loaded, PasswordRef, Provider, SecretRef, Sink};
 use keywheel::probe::redis::FormChoice as LoginForm;
 use keywheel::rotation::plan::Limits;
 use std::collections::BTreeSet;
@@ -163,7 +163,7 @@ fn later_layers_win_key_by_key_and_tables_inside_a_section_as_a_whole() {
     assert_eq!(config.daemon.sealing_key, SecretRef::Credential("k".to_owned()));
     let target = &config.targets[&"orders-cache".parse().unwrap()];
     assert_eq!(target.address.account, "app");
-    assert_eq!(target.adopt, Some(SecretRef::File("/p".into())));
+    assert_eq!(target.adopt, Some(PasswordRef::Secret(SecretRef::File("/p".into()))));
     assert!(target.timetable.describe().contains("alert when older than 45d"), "{}", target.timetable.describe());
     assert_eq!(config.targets[&"orders-two".parse().unwrap()].sinks.len(), 1);
     more("30-third.toml", "[daemon]\nlogg = \"hunter2\"\n");
@@ -306,7 +306,7 @@ fn the_reference_names_every_key_and_no_other() {
         for inner in rest.split('#').next().unwrap_or_default().split(['{', ',']).skip(1) {
             if let Some((inner, _)) = inner.split_once('=') {
                 let inner = inner.trim();
-                if !["file", "env", "credential"].contains(&inner) {
+                if !["file", "env", "credential", "sink"].contains(&inner) {
                     named.insert((top.to_owned(), format!("{prefix}{key}.{inner}")));
                 }
             }

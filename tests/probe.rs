@@ -3,7 +3,9 @@
 
 use keywheel::fault::Kind;
 use keywheel::probe::Probe;
-use keywheel::probe::redis::{LoginForm, LoginSettings, RedisProbe, alibaba_forms, login_password, tencent_forms};
+use keywheel::probe::redis::{
+    LoginForm, LoginSettings, RedisProbe, alibaba_forms, bare_password, login_password, tencent_forms,
+};
 use keywheel::rotation::answer::Login;
 use keywheel::secret::Secret;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -159,6 +161,10 @@ async fn each_login_form_is_what_the_documents_say() {
     ];
     for (form, sent, user) in rows {
         assert_eq!(login_password(&form, &secret("p:@w")).expose(), sent);
+        let in_front = sent != "p:@w";
+        let bare = bare_password(&form, &secret(sent)).map(|bare| bare.expose().to_owned());
+        assert_eq!(bare.as_deref(), in_front.then_some("p:@w"), "the inverse");
+        assert!(bare_password(&form, &secret("p:@w")).is_none(), "nothing stands in front");
         let server = match user {
             None => Server::with_password(sent),
             Some(user) => Server::start(&format!("requirepass admin\nuser {user} on +@all ~* >p:@w")),

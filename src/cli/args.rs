@@ -65,7 +65,8 @@ pub enum Verb {
 
     /// Take in the password that works today, verify it, and change nothing
     ///
-    /// Asks for it at the prompt, or reads one line from standard input or from a file. The first rotation comes at the target's next slot.
+    /// Asks for it at the prompt, or reads one line from standard input, unless `--from` says where it is kept. It is read here, by this
+    /// command, and taken in only if the instance lets it in. The first rotation comes at the target's next slot.
     Adopt(Adopt),
 
     /// Help a target that needs a person. Every use is recorded
@@ -171,9 +172,10 @@ pub struct History {
 pub struct Adopt {
     /// Which target
     pub target: TargetName,
-    /// Read the password from this file
-    #[arg(long, value_name = "FILE")]
-    pub from: Option<PathBuf>,
+    /// Where the password is kept: file:/path, env:NAME, credential:NAME, sink:NAME (one of the configured sinks that can be read back), or -
+    /// for standard input. Never the password itself
+    #[arg(long, value_name = "REF")]
+    pub from: Option<String>,
     /// Which account of a pair that takes turns; without it, the one that lets the password in
     #[arg(long, value_name = "NAME")]
     pub account: Option<String>,
@@ -290,7 +292,9 @@ mod tests {
             "history a --json",
             "history",
             "adopt a",
-            "adopt a --from /p",
+            "adopt a --from file:/p",
+            "adopt a --from sink:s",
+            "adopt a --from -",
             "recover a --show",
             "recover a --set",
             "recover a --reset",

@@ -207,7 +207,7 @@ async fn passwords(target: &Target, reader: Option<&Reader>, scene: &Scene) -> R
     for (account, reference) in target.accounts.iter().zip(references) {
         let name = target.name_of(account);
         if !passwords.iter().any(|(of, _)| *of == name) {
-            passwords.extend(reference().transpose()?.map(|password| (name, password)));
+            passwords.extend(reference().await.transpose()?.map(|password| (name, password)));
         }
     }
     Ok(passwords)

@@ -3,15 +3,15 @@
 use super::Exit;
 use super::alone::Alone;
 use super::args;
-use super::output::print_line;
+use super::output::{addressed, print_line};
 use super::prompt;
 use super::rotate::wait;
 use super::scene::{Scene, operator};
+use crate::assemble;
+use crate::config::PasswordRef;
 use crate::driver::Wish;
 use crate::fault::{Fault, Kind};
 use crate::name::TargetName;
-use crate::secret::Secret;
-use std::path::Path;
 
 /// Takes in the password that works today.
 ///
@@ -19,18 +19,27 @@ use std::path::Path;
 /// When it cannot be read or proven, or one was taken in before.
 pub async fn adopt(scene: &Scene, args: &args::Adopt) -> Result<Exit, Fault> {
     scene.settings(&args.target)?;
-    let password = match &args.from {
-        Some(path) => from_file(path)?,
-        None => prompt::password(format!("Today's password of {}", args.target)).await?,
-    };
-    let said = match scene.control().await? {
-        Some(control) => control.adopt(&args.target, &password, args.account.as_deref()).await?,
-        None => {
-            let account = args.account.clone();
-            alone(scene, &args.target, Wish::Adopt { by: operator(), password, account }).await?
+    let target = &args.target;
+    let (password, place) = match args.from.as_deref() {
+        None | Some("-") => {
+            let question = format!("Today's password of {target}");
+            (prompt::password(question).await?, "the prompt or standard input".to_owned())
+        }
+        Some(word) => {
+            let reference = PasswordRef::from_word(word)?;
+            let read = assemble::password_from(scene.config(), target, &reference).await;
+            (read.map_err(|fault| for_target(fault, target))?, reference.to_string())
         }
     };
-    print_line(&format!("{}: {said}; nothing was changed", args.target));
+    let said = match scene.control().await? {
+        Some(control) => control.adopt(target, &password, args.account.as_deref()).await,
+        None => {
+            let account = args.account.clone();
+            alone(scene, target, Wish::Adopt { by: operator(), password, account }).await
+        }
+    };
+    let said = said.map_err(|fault| refused(fault, target, &place))?;
+    print_line(&format!("{target}: {said}; nothing was changed"));
     Ok(Exit::Well)
 }
 
@@ -107,8 +116,18 @@ async fn alone(scene: &Scene, target: &TargetName, wish: Wish) -> Result<String,
     said
 }
 
-fn from_file(path: &Path) -> Result<Secret, Fault> {
-    crate::config::SecretRef::File(path.to_owned())
-        .read(&|name| std::env::var(name).ok())
-        .map_err(|fault| Fault { kind: Kind::SecretUnreadable, ..fault })
+/// The commands in its advice with the target's name.
+fn for_target(fault: Fault, target: &TargetName) -> Fault {
+    let advice = addressed(&fault.next_step, target);
+    fault.advise(advice)
+}
+
+/// Before a password was taken in there is nothing to recover: what helps is another password.
+fn refused(fault: Fault, target: &TargetName, place: &str) -> Fault {
+    if fault.kind == Kind::LoginRefused && fault.next_step == fault.kind.next_step() {
+        return fault.advise(format!(
+            "nothing was taken in or changed. {place} does not hold today's password: find it, and run `keywheel adopt {target}` again"
+        ));
+    }
+    for_target(fault, target)
 }

@@ -3,6 +3,7 @@
 //! The way in: [`layers`] reads and merges, [`shape`] holds the tree against the [`schema`], each section is parsed into its type, and
 //! [`target`] looks at what only shows between sections. No secret is read and no value that could be one is ever shown.
 
+mod adopt;
 mod daemon;
 mod document;
 mod finding;
@@ -19,6 +20,7 @@ mod strategy;
 mod target;
 mod variables;
 
+pub use adopt::PasswordRef;
 pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use finding::{Finding, Findings, Origin};
 pub use layers::FILE_LIMIT;
@@ -153,6 +155,7 @@ impl Sections<'_> {
         };
         let targets = self.named("targets", |section, name| target::parse(section, name, &surroundings));
         outlet::refuse_shared_files(&self.section("sinks"), &sinks);
+        adopt::refuse_strangers(&self.section("targets"), &sinks);
         target::refuse_conflicts(&self.section("targets"), &targets, &surroundings);
         self.warn_of_unused();
         if self.section("targets").entries().next().is_none() {
@@ -185,6 +188,7 @@ impl Sections<'_> {
         ] {
             let mut used = std::collections::BTreeSet::new();
             for (_, target) in targets.entries() {
+                used.extend(target.section("adopt").and_then(|adopt| adopt.text("sink")).filter(|_| key == "sinks"));
                 match plural {
                     true => used.extend(target.texts(key)),
                     false => used.extend(target.text(key).or((key == "policy").then_some(policy::DEFAULT_NAME))),

@@ -32,6 +32,25 @@ pub enum Sink {
     Command(CommandSink),
 }
 
+impl Sink {
+    /// Why no password can be read back from it and what to do, where that is so.
+    pub(super) fn obstacle_to_reading(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::File(file) => match file.format {
+                FileFormat::Template => Some(("a template has no reverse", "name a sink with another format")),
+                FileFormat::Raw | FileFormat::Env | FileFormat::Json | FileFormat::Yaml | FileFormat::Url => None,
+            },
+            Self::Command(command) => match command.read {
+                Some(_) => None,
+                None => Some((
+                    "it has no program that does so",
+                    "add read = [\"/path/to/program\"] to the sink, which prints what argv was given",
+                )),
+            },
+        }
+    }
+}
+
 /// `kind = "file"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSink {
@@ -60,6 +79,8 @@ pub struct CommandSink {
     pub stdin: SinkInput,
     /// Whether it understands the question "could you take a password?".
     pub check: bool,
+    /// The program that prints what is stored, and its arguments.
+    pub read: Option<Vec<String>>,
     /// The daemon's variables that it inherits.
     pub environment: Vec<String>,
     /// When it is killed.
@@ -96,10 +117,12 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
                 section.refuse("check", refusal(what, "write stdin = \"json\" or remove check"));
             }
             let program = program(section, SINK_TIMEOUT);
+            let read = section.has("read").then(|| argv(section, "read"));
             Some(Sink::Command(CommandSink {
                 argv: program.argv,
                 stdin,
                 check,
+                read,
                 environment: program.environment,
                 timeout: program.timeout,
             }))
@@ -183,22 +206,28 @@ fn mode(section: &Section<'_>) -> Option<u32> {
 }
 
 fn program(section: &Section<'_>, usual: Duration) -> CommandHook {
-    let argv: Vec<String> = section.texts("argv").into_iter().map(str::to_owned).collect();
-    let nul = argv.iter().any(|argument| argument.contains('\0'));
-    if section.has("argv") && !argv.first().is_some_and(|first| first.starts_with('/')) {
-        let what = "A program is named by its absolute path; no shell looks for it";
-        section.refuse("argv", refusal(what, "write argv = [\"/path/to/program\", \"argument\"]"));
-    }
-    if argv.len() > ARGUMENT_LIMIT || nul {
-        let what = format!("A program has at most {ARGUMENT_LIMIT} arguments, without NUL characters");
-        section.refuse("argv", refusal(what, "put the rest into a script"));
-    }
+    let argv = argv(section, "argv");
     let environment: Vec<String> = section.texts("environment").into_iter().map(str::to_owned).collect();
     if environment.iter().any(|name| name.is_empty() || name.contains(['=', '\0'])) {
         let what = "These are names of variables that the program inherits, not values";
         section.refuse("environment", refusal(what, "write the names alone, such as [\"LANG\"]"));
     }
     CommandHook { argv, environment, timeout: section.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(usual) }
+}
+
+/// A program and its arguments.
+fn argv(section: &Section<'_>, key: &str) -> Vec<String> {
+    let argv: Vec<String> = section.texts(key).into_iter().map(str::to_owned).collect();
+    let nul = argv.iter().any(|argument| argument.contains('\0'));
+    if section.has(key) && !argv.first().is_some_and(|first| first.starts_with('/')) {
+        let what = "A program is named by its absolute path; no shell looks for it";
+        section.refuse(key, refusal(what, format!("write {key} = [\"/path/to/program\", \"argument\"]")));
+    }
+    if argv.len() > ARGUMENT_LIMIT || nul {
+        let what = format!("A program has at most {ARGUMENT_LIMIT} arguments, without NUL characters");
+        section.refuse(key, refusal(what, "put the rest into a script"));
+    }
+    argv
 }
 
 /// One file has one sink: two would overwrite each other, each in its own format.

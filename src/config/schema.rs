@@ -14,6 +14,8 @@ pub enum Shape {
     TextOrNumber,
     /// Where a secret is kept; never the secret.
     Reference,
+    /// Where a password is kept: the same, or a sink that holds it.
+    PasswordReference,
     /// A table with these keys.
     Table(&'static [Key]),
     /// A text that stands for the first key of the table, or the table.
@@ -184,6 +186,7 @@ const COMMAND_SINK: &[Key] = &[
     must("argv", Shape::List, "[\"/usr/local/bin/store-password\"]"),
     may("stdin", Shape::Text, "\"json\""),
     may("check", Shape::Flag, "false"),
+    may("read", Shape::List, "[\"/usr/local/bin/show-password\"]"),
     may("environment", Shape::List, "[\"VAULT_ADDR\"]"),
     may("timeout", Shape::Text, "\"30s\""),
 ];
@@ -201,7 +204,7 @@ const TARGET: &[Key] = &[
     must("instance", Shape::Text, "\"crs-5a4py64p\""),
     may("account", Shape::Text, "\"root\""),
     may("accounts", Shape::List, "[\"orders_a\", \"orders_b\"]"),
-    may("adopt", Shape::Reference, "{ file = \"/etc/keywheel/orders.initial\" }"),
+    may("adopt", Shape::PasswordReference, "{ file = \"/etc/keywheel/orders.initial\" }"),
     may("adopt-resting", Shape::Reference, "{ file = \"/etc/keywheel/orders-b.initial\" }"),
     may("login", Shape::TextOrTable(LOGIN), "\"redis://10.0.0.12:6379\""),
     may("schedule", Shape::Text, "\"30 3 * * SUN\""),
@@ -237,6 +240,14 @@ pub const REFERENCE: &[Key] = &[
     may("credential", Shape::Text, "\"orders-initial\""),
 ];
 
+/// The kinds of reference to a password.
+pub const PASSWORD_REFERENCE: &[Key] = &[
+    may("env", Shape::Text, "\"ORDERS_PASSWORD\""),
+    may("file", Shape::Text, "\"/etc/keywheel/orders.initial\""),
+    may("credential", Shape::Text, "\"orders-initial\""),
+    may("sink", Shape::Text, "\"orders-env\""),
+];
+
 /// The section of this name.
 pub fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.name == name)
@@ -248,6 +259,7 @@ impl Shape {
         match self {
             Self::Text | Self::Number | Self::Flag | Self::List | Self::TextOrNumber => Vec::new(),
             Self::Reference => REFERENCE.iter().collect(),
+            Self::PasswordReference => PASSWORD_REFERENCE.iter().collect(),
             Self::Table(keys) | Self::TextOrTable(keys) => keys.iter().collect(),
             Self::Kinds(kinds) => kinds.of.iter().flat_map(|(_, keys)| keys.iter()).collect(),
         }
@@ -263,6 +275,7 @@ impl Shape {
             | Self::List
             | Self::TextOrNumber
             | Self::Reference
+            | Self::PasswordReference
             | Self::Table(_)
             | Self::TextOrTable(_) => None,
         }
@@ -276,7 +289,7 @@ pub fn known_keys() -> Vec<(&'static str, String)> {
         for key in shape.keys() {
             into.push(format!("{prefix}{}", key.name));
             // The kinds of reference are the same everywhere.
-            if !matches!(key.shape, Shape::Reference) {
+            if !matches!(key.shape, Shape::Reference | Shape::PasswordReference) {
                 below(&key.shape, &format!("{prefix}{}.", key.name), into);
             }
         }

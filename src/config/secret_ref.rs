@@ -45,7 +45,7 @@ impl SecretRef {
         let kinds: Vec<&str> = REFERENCE.iter().map(|key| key.name).filter(|kind| table.has(kind)).collect();
         match kinds[..] {
             ["env"] => table.parsed("env", |name| {
-                if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                if !Self::is_variable(name) {
                     return Err(refusal(
                         "This is not the name of a variable",
                         "use letters, digits and _; the name stands here, not the secret",
@@ -55,8 +55,7 @@ impl SecretRef {
             }),
             ["file"] => table.parsed("file", absolute).map(Self::File),
             ["credential"] => table.parsed("credential", |name| {
-                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@:".contains(&byte);
-                if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
+                if !Self::is_credential(name) {
                     return Err(refusal(
                         "This is not the name of a credential",
                         "use the name after LoadCredential= in the service's unit; the name stands here, not the secret",
@@ -64,12 +63,26 @@ impl SecretRef {
                 }
                 Ok(Self::Credential(name.to_owned()))
             }),
+            [] if table.has("sink") => {
+                let what = "Only the password that a target begins with can come from a sink";
+                section.refuse(key, refusal(what, "keep this secret in a file, a credential or a variable"));
+                None
+            }
             _ => {
                 let next_step = "write exactly one of { env = \"NAME\" }, { file = \"/path\" } and { credential = \"name\" }";
                 section.refuse(key, refusal("This does not say where the secret is kept", next_step));
                 None
             }
         }
+    }
+
+    pub(super) fn is_variable(name: &str) -> bool {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    }
+
+    pub(super) fn is_credential(name: &str) -> bool {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@:".contains(&byte);
+        !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
     }
 
     /// Reads the secret. One line end after it is not part of it. `env` looks a variable up.

@@ -3,7 +3,7 @@
 use super::document::{Node, Table, Value};
 use super::finding::{Finding, Origin, suggestion};
 use super::reading::shown;
-use super::schema::{self, Key, Kinds, REFERENCE, Shape};
+use super::schema::{self, Key, Kinds, PASSWORD_REFERENCE, REFERENCE, Shape};
 use crate::name::{NAME_LIMIT, TargetName};
 
 /// Holds the tree against the schema.
@@ -75,11 +75,14 @@ impl Look<'_> {
                 return;
             }
             (Shape::Reference, Value::Table(table)) => return self.keys(path, &node.origin, table, REFERENCE, None),
+            (Shape::PasswordReference, Value::Table(table)) => {
+                return self.keys(path, &node.origin, table, PASSWORD_REFERENCE, None);
+            }
             (Shape::Table(keys) | Shape::TextOrTable(keys), Value::Table(table)) => {
                 return self.keys(path, &node.origin, table, keys, None);
             }
             (Shape::Kinds(kinds), Value::Table(table)) => return self.kinds(path, &node.origin, table, kinds),
-            (Shape::Reference, Value::Text(_)) => {
+            (Shape::Reference | Shape::PasswordReference, Value::Text(_)) => {
                 let what = "A secret never stands in the configuration; this key says where it is kept".to_owned();
                 let next_step = "move it into a file that only keywheel's user can read and write { file = \"/path\" }, \
                                  or use { credential = \"name\" } or { env = \"NAME\" }; if it was real, replace it";
@@ -90,7 +93,7 @@ impl Look<'_> {
             (Shape::Flag, _) => "true or false",
             (Shape::List, _) => "a list of texts",
             (Shape::TextOrNumber, _) => "a text or a whole number",
-            (Shape::Reference, _) => "a reference to a secret",
+            (Shape::Reference | Shape::PasswordReference, _) => "a reference to a secret",
             (Shape::Table(_) | Shape::Kinds(_), _) => "a table",
             (Shape::TextOrTable(_), _) => "a text or a table",
         };

@@ -1,5 +1,6 @@
 //! `[targets.NAME]`: one credential to rotate, and what only shows between sections.
 
+use super::adopt::PasswordRef;
 use super::daemon::zone;
 use super::finding::suggestion;
 use super::login::{self, Login};
@@ -37,7 +38,7 @@ pub struct Target {
     /// Instance and account.
     pub address: Address,
     /// Where the password that works today is kept; `None`: `keywheel adopt` is told.
-    pub adopt: Option<SecretRef>,
+    pub adopt: Option<PasswordRef>,
     /// Where a password is proven; `None`: only the cloud's evidence counts.
     pub login: Option<Login>,
     /// When it is due.
@@ -101,7 +102,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         true => section.parsed("account", id),
         false => cloud.zip(instance.as_deref()).map(|(cloud, instance)| cloud.default_account(instance).to_owned()),
     };
-    let adopt = SecretRef::parse(section, "adopt");
+    let adopt = PasswordRef::parse(section, around.sinks);
     if !section.has("adopt") {
         let what = "No place is named for the password that works today";
         section.warn("adopt", refusal(what, format!("run `keywheel adopt {name}` unless that was done")));

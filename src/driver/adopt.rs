@@ -13,7 +13,7 @@ pub(super) type Taken = (What, Option<Secret>);
 
 /// The password that works today, from where the configuration says.
 pub(super) async fn adopt(target: &Target, generation: Generation) -> Taken {
-    let read = (target.hands.adopt)();
+    let read = (target.hands.adopt)().await;
     let unknown = "give it with `keywheel adopt TARGET`, or set `adopt` in the configuration";
     match take(target, read, unknown, None).await {
         Ok((password, proof, account)) => {
@@ -26,7 +26,7 @@ pub(super) async fn adopt(target: &Target, generation: Generation) -> Taken {
 
 /// The password of the pair's resting account, likewise. What stands in the way never halts: the active account goes on without it.
 pub(super) async fn pair(target: &Target, account: &str, generation: Generation) -> Taken {
-    let read = (target.hands.adopt_resting)();
+    let read = (target.hands.adopt_resting)().await;
     let unknown = "give it with `keywheel adopt TARGET --account NAME`, or set `adopt-resting` in the configuration";
     match take(target, read, unknown, Some(account)).await {
         Ok((password, proof, _)) => {

@@ -12,6 +12,7 @@ use crate::rotation::state::Standing;
 use crate::schedule::{Decision, Timetable};
 use crate::secret::Secret;
 use crate::sink::{Endpoint, Sink};
+use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl PlanSettings {
 }
 
 /// Reads the password that works today from where the configuration says; `None` where it says nothing.
-pub type AdoptFrom = Arc<dyn Fn() -> Option<Result<Secret, Fault>> + Send + Sync>;
+pub type AdoptFrom = Arc<dyn Fn() -> BoxFuture<'static, Option<Result<Secret, Fault>>> + Send + Sync>;
 
 /// Makes the user name, if any, and the text of the password field out of a password.
 pub type LoginWords = Arc<dyn Fn(&Secret) -> (Option<String>, Secret) + Send + Sync>;

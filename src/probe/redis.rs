@@ -8,8 +8,8 @@ mod talk;
 mod trust;
 
 pub use settings::{
-    CONNECTION_LIMIT, DEFAULT_TIMEOUT, FormChoice, LoginForm, LoginSettings, alibaba_forms, login_password, login_user,
-    tencent_forms,
+    CONNECTION_LIMIT, DEFAULT_TIMEOUT, FormChoice, LoginForm, LoginSettings, alibaba_forms, bare_password,
+    login_password, login_user, tencent_forms,
 };
 
 use super::Probe;

@@ -20,14 +20,19 @@
 //!
 //! Exit status 0 says that the password is stored and would survive a power cut. [`EXIT_NEWER`] says that the place holds a newer
 //! generation, [`EXIT_DENIED`] that a person must grant something first. Anything else is tried again later. A delivery can come twice.
+//!
+//! What such a program stored can be read back where `read` names a second one; see [`answer`].
+
+mod answer;
 
 use super::address::{connection_url, encoded};
-use super::{Document, Sink};
+use super::{Document, Held, Holds, Sink};
 use crate::fault::{Fault, Kind};
 use crate::moment::span_setting;
 use crate::name::TargetName;
 use crate::process::{Ended, Program};
 use crate::secret::Secret;
+use answer::Answer;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -60,6 +65,8 @@ pub struct CommandSettings {
     /// Whether the program understands the action `ready`; otherwise only its presence is checked before a rotation.
     #[serde(default)]
     pub check: bool,
+    /// A program that prints what is stored, in the form in which `argv` reads it: its absolute path, then its arguments.
+    pub read: Option<Vec<String>>,
     /// Names of the daemon's variables that the program inherits beside `PATH`.
     #[serde(default)]
     pub environment: Vec<String>,
@@ -85,6 +92,7 @@ pub struct CommandSink {
     program: Program,
     input: Input,
     check: bool,
+    reader: Option<Program>,
 }
 
 impl CommandSink {
@@ -97,12 +105,13 @@ impl CommandSink {
         if settings.check && settings.stdin == Input::Password {
             wrong.push("check = true needs stdin = \"json\": a bare password cannot ask a question".to_owned());
         }
-        match Program::new(&settings.argv, &settings.environment, settings.timeout) {
-            Ok(program) if wrong.is_empty() => {
-                return Ok(Self { program, input: settings.stdin, check: settings.check });
-            }
-            Ok(_) => {}
-            Err(more) => wrong.extend(more),
+        let mut made = |argv: &[String]| {
+            Program::new(argv, &settings.environment, settings.timeout).map_err(|more| wrong.extend(more)).ok()
+        };
+        let program = made(&settings.argv);
+        let reader = settings.read.as_deref().map(&mut made);
+        if let (Some(program), None | Some(Some(_)), true) = (program, &reader, wrong.is_empty()) {
+            return Ok(Self { program, input: settings.stdin, check: settings.check, reader: reader.flatten() });
         }
         Err(wrong.into_iter().map(|what| Fault::new(Kind::ConfigInvalid, what)).collect())
     }
@@ -118,19 +127,37 @@ impl CommandSink {
             .run(input, variables, secrets)
             .await
             .map_err(|error| Fault::new(Kind::SinkUnavailable, error.to_string()))?;
-        self.verdict(&ended)
+        verdict(&self.program, &ended)
     }
 
-    fn verdict(&self, ended: &Ended) -> Result<(), Fault> {
-        let kind = match ended.status.code() {
-            Some(0) => return Ok(()),
-            Some(EXIT_NEWER) => Kind::SinkNewer,
-            Some(EXIT_DENIED) => Kind::SinkDenied,
-            Some(_) | None => Kind::SinkUnavailable,
+    /// What is stored for a target; `None` where nothing is.
+    async fn stored(&self, reader: &Program, target: &TargetName) -> Result<Option<Answer>, Fault> {
+        let question = Question { version: PROTOCOL_VERSION, action: "read", target };
+        let input = match self.input {
+            Input::Json => written(&question),
+            Input::Password => Zeroizing::default(),
         };
-        let program = self.program.path().display();
-        Err(Fault::new(kind, format!("{program} {}", ended.describe())))
+        let variables = [("KEYWHEEL_TARGET", target.to_string())];
+        let answered = reader
+            .ask(input, &variables, answer::ANSWER_LIMIT)
+            .await
+            .map_err(|error| Fault::new(Kind::SinkUnavailable, error.to_string()))?;
+        verdict(reader, &answered.ended)?;
+        Answer::parse(self.input, &answered.answer).map_err(|why| {
+            Fault::new(Kind::SecretUnreadable, format!("{} {why}", reader.path().display()))
+                .advise("let the program in the sink's `read` print exactly what `argv` was given, or nothing where nothing is stored")
+        })
     }
+}
+
+fn verdict(program: &Program, ended: &Ended) -> Result<(), Fault> {
+    let kind = match ended.status.code() {
+        Some(0) => return Ok(()),
+        Some(EXIT_NEWER) => Kind::SinkNewer,
+        Some(EXIT_DENIED) => Kind::SinkDenied,
+        Some(_) | None => Kind::SinkUnavailable,
+    };
+    Err(Fault::new(kind, format!("{} {}", program.path().display(), ended.describe())))
 }
 
 #[async_trait]
@@ -193,6 +220,26 @@ impl Sink for CommandSink {
         false
     }
 
+    async fn read_back(&self, target: &TargetName) -> Result<Option<Held>, Fault> {
+        let Some(reader) = &self.reader else {
+            return Err(super::cannot_be_read(&self.place())
+                .advise("give the sink a program that prints what is stored: read = [\"/path/to/program\"]"));
+        };
+        match self.stored(reader, target).await? {
+            Some(answer) => answer.password_of(target).map(|password| Some(Held::Bare(password))),
+            None => Ok(None),
+        }
+    }
+
+    async fn holds(&self, document: &Document) -> Result<Holds, Fault> {
+        let Some(reader) = &self.reader else { return Ok(Holds::CannotTell) };
+        Ok(match self.stored(reader, &document.target).await? {
+            Some(answer) if answer.is(document) => Holds::Same,
+            Some(_) => Holds::Other,
+            None => Holds::Absent,
+        })
+    }
+
     fn place(&self) -> String {
         format!("the program {}", self.program.path().display())
     }
@@ -247,106 +294,4 @@ fn default_timeout() -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::address::tests::document;
-    use super::*;
-    use crate::moment::Moment;
-    use crate::name::RotationId;
-
-    const SPECIAL: &str = "a!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ é";
-
-    fn sink(script: &str, more: serde_json::Value) -> CommandSink {
-        let mut settings = serde_json::json!({ "argv": ["/bin/sh", "-c", script] });
-        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        CommandSink::new(serde_json::from_value(settings).unwrap()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn the_program_reads_the_whole_document_as_json() {
-        let folder = tempfile::tempdir().unwrap();
-        let copy = folder.path().join("copy");
-        let sink = sink(&format!("cat > {}", copy.display()), serde_json::json!({}));
-        let mut document = document(7, SPECIAL);
-        let rotation = RotationId::from_parts(Moment::from_seconds(9), 3);
-        document.rotation = Some(rotation);
-        document.login_password = Secret::new(format!("app@{SPECIAL}"));
-        sink.deliver(&document).await.unwrap();
-        let heard: serde_json::Value = serde_json::from_slice(&std::fs::read(&copy).unwrap()).unwrap();
-        let url = connection_url(&document).unwrap();
-        assert_eq!(
-            heard,
-            serde_json::json!({
-                "version": 1, "action": "deliver", "target": "orders-cache", "generation": 7, "rotation": rotation.to_string(),
-                "account": "root", "password": SPECIAL, "user": null, "login_password": format!("app@{SPECIAL}"),
-                "host": "10.0.0.12", "port": 6379, "tls": false, "url": url.as_str(),
-            })
-        );
-    }
-
-    #[tokio::test]
-    async fn the_bare_password_comes_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let copy = folder.path().join("copy");
-        let script = format!("[ $KEYWHEEL_GENERATION = 3 ] && cat > {}", copy.display());
-        sink(&script, serde_json::json!({ "stdin": "password" })).deliver(&document(3, SPECIAL)).await.unwrap();
-        assert_eq!(std::fs::read(&copy).unwrap(), SPECIAL.as_bytes());
-    }
-
-    #[tokio::test]
-    async fn the_password_is_in_no_argument_and_no_variable() {
-        let script = "tr '\\0' '\\n' < /proc/$$/cmdline; tr '\\0' '\\n' < /proc/$$/environ; exit 1";
-        let sink = sink(script, serde_json::json!({}));
-        let ended = sink.program.run(written(&"x"), &[], &[]).await.unwrap();
-        assert!(ended.output.contains("PATH="), "the script does look: {}", ended.output);
-        let fault = sink.deliver(&document(1, "hunter2")).await.unwrap_err();
-        assert!(!fault.what.contains("[secret]"), "{fault}");
-        assert!(!fault.what.contains("hunter2"), "{fault}");
-    }
-
-    #[tokio::test]
-    async fn exit_statuses_have_their_verdicts() {
-        for (script, kind) in [
-            ("exit 20", Kind::SinkNewer),
-            ("exit 77", Kind::SinkDenied),
-            ("exit 1", Kind::SinkUnavailable),
-            ("kill -9 $$", Kind::SinkUnavailable),
-            ("sleep 600", Kind::SinkUnavailable),
-        ] {
-            let sink = sink(script, serde_json::json!({ "timeout": "500ms" }));
-            let fault = sink.deliver(&document(1, "p")).await.unwrap_err();
-            assert_eq!(fault.kind, kind, "{script}: {fault}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_echoed_password_is_scrubbed_in_every_likely_shape() {
-        let fault =
-            sink("cat >&2; exit 1", serde_json::json!({})).deliver(&document(1, "pa\"ss\\%w")).await.unwrap_err();
-        assert!(fault.what.contains("[secret]"), "{fault}");
-        for shape in ["pa\"ss", "pa\\\"ss", "pa%22ss"] {
-            assert!(!fault.what.contains(shape), "{fault}");
-        }
-    }
-
-    #[tokio::test]
-    async fn ready_asks_only_where_the_program_understands_the_question() {
-        let target = "orders-cache".parse().unwrap();
-        let asked = "grep -q '\"action\":\"ready\",\"target\":\"orders-cache\"}' || exit 77";
-        sink(asked, serde_json::json!({ "check": true })).ready(&target).await.unwrap();
-        sink("exit 1", serde_json::json!({})).ready(&target).await.unwrap();
-        let fault =
-            sink("echo no token; exit 77", serde_json::json!({ "check": true })).ready(&target).await.unwrap_err();
-        assert_eq!(fault.kind, Kind::SinkDenied);
-        assert!(fault.what.contains("no token"), "{fault}");
-        let settings = serde_json::from_value(serde_json::json!({ "argv": ["/no/such/program"] })).unwrap();
-        let fault = CommandSink::new(settings).unwrap().ready(&target).await.unwrap_err();
-        assert_eq!(fault.kind, Kind::SinkDenied);
-    }
-
-    #[test]
-    fn settings_that_cannot_work_are_refused_with_every_finding() {
-        let settings = serde_json::json!({ "argv": ["tool"], "stdin": "password", "check": true, "timeout": "0s" });
-        let findings = CommandSink::new(serde_json::from_value(settings).unwrap()).unwrap_err();
-        assert_eq!(findings.len(), 3, "{findings:?}");
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ mod address;
 pub mod command;
 pub mod file;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use crate::name::{Generation, RotationId, TargetName};
 use crate::secret::Secret;
@@ -44,16 +44,27 @@ pub struct Endpoint {
     pub tls: bool,
 }
 
-/// What a look into a sink showed.
+/// A password as a sink holds it.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// The password itself.
+    Bare(Secret),
+    /// What a client sends as the password: for some accounts that is the password with the account or instance in front, and only whoever
+    /// knows the target's way to log in can tell.
+    AsSent(Secret),
+}
+
+/// What delivering a document would change for a sink's readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
 pub enum Holds {
-    /// Exactly what was delivered.
+    /// Nothing: they see this document already.
     Same,
-    /// Something else.
+    /// Something: they see another one, or see it with another mode or owner.
     Other,
-    /// Nothing.
+    /// All of it: there is nothing.
     Absent,
-    /// This sink cannot be read.
+    /// The sink cannot be read.
     CannotTell,
 }
 
@@ -80,14 +91,29 @@ pub trait Sink: Send + Sync {
     /// somebody deleted it. Asked when keywheel starts. A sink that cannot tell says no.
     async fn has_lost_it(&self) -> bool;
 
-    /// Whether what readers see is what delivering this document would write. Changes nothing.
+    /// The password it holds now for this target, whoever wrote it; `None` where nothing is there. Changes nothing.
     ///
     /// # Errors
-    /// `SinkUnavailable` where it could not be read this time.
+    /// `Unsupported` where it can never be read; `SecretUnreadable` where no password can be made out in what is there; else what kept it from
+    /// being read.
+    async fn read_back(&self, _target: &TargetName) -> Result<Option<Held>, Fault> {
+        Err(cannot_be_read(&self.place()))
+    }
+
+    /// Compares what readers see with what delivering this document would write. Changes nothing.
+    ///
+    /// # Errors
+    /// What kept it from being read. A sink that can never be read says `CannotTell`.
     async fn holds(&self, _document: &Document) -> Result<Holds, Fault> {
         Ok(Holds::CannotTell)
     }
 
     /// Where it writes, in words for people.
     fn place(&self) -> String;
+}
+
+/// The fault of a sink that only takes.
+fn cannot_be_read(place: &str) -> Fault {
+    Fault::new(Kind::Unsupported, format!("{place} takes passwords and cannot be read back"))
+        .advise("name another place that holds the password, or type it: `keywheel adopt TARGET`")
 }

@@ -45,11 +45,11 @@ fn both_ways(test: impl Fn(&Stage)) {
 fn adopt_takes_a_password_that_works_and_only_once() {
     for from_file in [false, true] {
         let stage = stage();
-        let from = stage.path("given");
+        let from = format!("file:{}", stage.path("given").display());
         let adopt = |password: &str| {
             if from_file {
                 stage.write("given", &format!("{password}\n"));
-                stage.keywheel(&["adopt", TARGET, "--from", from.to_str().unwrap()])
+                stage.keywheel(&["adopt", TARGET, "--from", &from])
             } else {
                 stage.keywheel_reading(&["adopt", TARGET], &format!("{password}\n"))
             }

@@ -153,6 +153,18 @@ pub fn login_password(form: &LoginForm, password: &Secret) -> Secret {
     })
 }
 
+/// The password in what a client sends: the inverse of [`login_password`], where this form puts something in front and that is there.
+pub fn bare_password(form: &LoginForm, sent: &Secret) -> Option<Secret> {
+    let (front, mark) = match form {
+        LoginForm::Password | LoginForm::UserAndPassword(_) => return None,
+        LoginForm::InstanceColonPassword(instance) => (instance, ':'),
+        LoginForm::AccountAtPassword(account) => (account, '@'),
+        LoginForm::AccountColonPassword(account) => (account, ':'),
+    };
+    let password = sent.expose().strip_prefix(front.as_str())?.strip_prefix(mark)?;
+    Some(Secret::new(password.to_owned()))
+}
+
 /// What a client sends as the user name, if anything.
 pub fn login_user(form: &LoginForm) -> Option<&str> {
     match form {

@@ -1,12 +1,13 @@
 //! Putting a file in place so that its readers see the old one or the new one, whole, also after a power cut.
 
 use crate::fault::{Fault, Kind};
-use rustix::fs::{Gid, Mode, Uid, fchmod, fchown};
-use std::fs::File;
+use rustix::fs::{Gid, Mode, OFlags, Uid, fchmod, fchown};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
 
 /// Mode, owner and group of a file.
 #[derive(Debug, Clone)]
@@ -73,18 +74,42 @@ pub fn rehearse(path: &Path, stamp: &Stamp, size: usize) -> io::Result<()> {
     forbidden_by_sticky_bit(path)
 }
 
-/// Whether the file holds exactly this, with this stamp.
-pub fn holds(path: &Path, content: &[u8], stamp: &Stamp) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    let Ok(about) = file.metadata() else { return false };
-    let mut found = zeroize::Zeroizing::new(Vec::with_capacity(content.len() + 1));
-    let limit = content.len() as u64 + 1;
-    about.len() == content.len() as u64
-        && about.mode() & 0o7777 == stamp.mode
-        && stamp.owner.is_none_or(|owner| owner == about.uid())
-        && stamp.group.is_none_or(|group| group == about.gid())
-        && file.take(limit).read_to_end(&mut found).is_ok()
-        && found.as_slice() == content
+/// A file as it was found.
+pub struct Found {
+    about: Metadata,
+    /// Its beginning, up to the limit it was read with and one byte more where it is longer.
+    pub content: Zeroizing<Vec<u8>>,
+}
+
+impl Found {
+    /// Whether it holds exactly this, with this stamp.
+    pub fn is(&self, content: &[u8], stamp: &Stamp) -> bool {
+        self.mode() == stamp.mode
+            && stamp.owner.is_none_or(|owner| owner == self.about.uid())
+            && stamp.group.is_none_or(|group| group == self.about.gid())
+            && self.content.as_slice() == content
+    }
+
+    /// Its permission bits.
+    pub fn mode(&self) -> u32 {
+        self.about.mode() & 0o7777
+    }
+}
+
+/// Reads a file, its first `limit` bytes; `None` where there is none. A symbolic link is an error, and so is what is no regular file.
+pub fn look(path: &Path, limit: usize) -> io::Result<Option<Found>> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut content = Zeroizing::new(Vec::with_capacity(limit + 1));
+    file.take(limit as u64 + 1).read_to_end(&mut content)?;
+    Ok(Some(Found { about, content }))
 }
 
 /// Brings the names in a folder to the disk.

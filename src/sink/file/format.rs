@@ -128,6 +128,14 @@ impl Layout {
         }
     }
 
+    /// Whether the password can be found again in what was written this way.
+    pub fn can_be_read_back(&self) -> bool {
+        match self {
+            Self::Raw | Self::Env { .. } | Self::Json | Self::Yaml | Self::Url => true,
+            Self::Template(_) => false,
+        }
+    }
+
     /// The file's content.
     ///
     /// # Errors
@@ -331,4 +339,4 @@ fn no_address(user: &str) -> Fault {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -7,16 +7,19 @@
 //! The file itself may not be a symbolic link: a rename would replace the link and leave its readers with the old password for ever.
 //! Name the real file instead. Folders on the way may be links. The folder belongs to keywheel's user or is writable by it; in a folder that
 //! others can write to, they can replace what their readers see.
+//!
+//! Reading back takes the same care: no symbolic link, no other target's file, and no file that is open to more people than the sink's mode.
 
 mod disk;
 mod format;
 mod marker;
 mod owner;
+mod reading;
 
 pub use format::Format;
 pub use owner::Who;
 
-use super::{Document, Sink};
+use super::{Document, Held, Holds, Sink};
 use crate::fault::{Fault, Kind};
 use crate::name::TargetName;
 use async_trait::async_trait;
@@ -37,6 +40,9 @@ const FILE_NAME_LIMIT: usize = 200;
 
 /// How many bytes a check writes: more than a document ever has.
 const CHECK_SIZE: usize = 4096;
+
+/// The largest file that a password is looked for in, in bytes.
+const HELD_LIMIT: usize = 64 * 1024;
 
 /// The settings of a sink with `kind = "file"`.
 #[derive(Debug, Clone, Deserialize)]
@@ -112,7 +118,10 @@ impl FileSink {
     }
 
     /// Runs `work` on a thread that may block, one at a time and for no longer than [`DISK_TIMEOUT`].
-    async fn on_disk(&self, work: impl FnOnce(&Place) -> Result<(), Fault> + Send + 'static) -> Result<(), Fault> {
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Place) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         let place = self.place.clone();
         let turn = self.turn.clone();
         let done = async move {
@@ -126,7 +135,7 @@ impl FileSink {
         match tokio::time::timeout(DISK_TIMEOUT, done).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => {
-                Err(Fault::new(Kind::SinkUnavailable, format!("Writing {} was broken off", self.place.path.display())))
+                Err(Fault::new(Kind::SinkUnavailable, format!("Work on {} was broken off", self.place.path.display())))
             }
             Err(_elapsed) => Err(Fault::new(
                 Kind::SinkUnavailable,
@@ -160,6 +169,19 @@ impl Sink for FileSink {
         self.on_disk(is_gone).await.is_ok()
     }
 
+    async fn read_back(&self, target: &TargetName) -> Result<Option<Held>, Fault> {
+        if !self.place.layout.can_be_read_back() {
+            return Err(super::cannot_be_read(&format!("the template of {}", self.place())));
+        }
+        let target = target.clone();
+        self.on_disk(move |place| place.password(&target)).await
+    }
+
+    async fn holds(&self, document: &Document) -> Result<Holds, Fault> {
+        let document = document.clone();
+        self.on_disk(move |place| place.compare(&document)).await
+    }
+
     fn place(&self) -> String {
         self.place.path.display().to_string()
     }
@@ -184,13 +206,18 @@ impl Place {
                         held.target,
                         document.generation
                     ),
-                ));
+                )
+                .advise(format!(
+                    "find out who else writes to it; if this ledger was begun anew, remove {}",
+                    marker_path.display()
+                )));
             }
         }
         let marker = Marker { target: document.target.clone(), generation: document.generation };
         if held.as_ref() != Some(&marker) {
             lock.write(&marker).map_err(|error| trouble("write", &marker_path, &error))?;
-        } else if disk::holds(&self.path, &content, &self.stamp) {
+        } else if self.look(content.len()).is_ok_and(|found| found.is_some_and(|found| found.is(&content, &self.stamp)))
+        {
             // The file was complete before its name appeared; only the name may not have reached the disk yet.
             return disk::settle(&self.folder).map_err(|error| trouble("settle", &self.folder, &error));
         }
@@ -204,11 +231,61 @@ impl Place {
 
     /// Everything a delivery does, without the last rename.
     fn check(&self, target: &TargetName) -> Result<(), Fault> {
-        self.refuse_what_is_no_file()?;
-        if let Some(held) = marker::peek(&marker_path(&self.path))? {
-            held.refuse_stranger(&self.path, target)?;
-        }
+        self.refuse_what_is_not_for(target)?;
         disk::rehearse(&self.path, &self.stamp, CHECK_SIZE).map_err(|error| trouble("write", &self.path, &error))
+    }
+
+    /// The password as clients send it, whoever wrote it there.
+    fn password(&self, target: &TargetName) -> Result<Option<Held>, Fault> {
+        self.refuse_what_is_not_for(target)?;
+        let Some(found) = self.look(HELD_LIMIT)?.filter(|found| !found.content.is_empty()) else {
+            return Ok(None);
+        };
+        let path = self.path.display();
+        let illegible = |why: &str, next_step: String| {
+            Err(Fault::new(Kind::SecretUnreadable, format!("{path} {why}")).advise(next_step))
+        };
+        let (mode, allowed) = (found.mode(), self.stamp.mode);
+        if mode & !allowed & 0o077 != 0 {
+            let why = format!("has the mode {mode:04o}, wider than the sink's {allowed:04o}");
+            return illegible(&why, format!("chmod {allowed:04o} it if nobody else can have changed or read it"));
+        }
+        if found.content.len() > HELD_LIMIT {
+            return illegible("is larger than 64 KiB", "check the sink's path".to_owned());
+        }
+        let next_step = "correct the file, or give the password in another way: `keywheel adopt TARGET`".to_owned();
+        let Ok(text) = std::str::from_utf8(&found.content) else {
+            return illegible("does not hold UTF-8 text", next_step);
+        };
+        match reading::password(&self.layout, text) {
+            Ok(password) => Ok(Some(Held::AsSent(password))),
+            Err(reading::Illegible(why)) => illegible(&why, next_step),
+        }
+    }
+
+    fn compare(&self, document: &Document) -> Result<Holds, Fault> {
+        let content = self.layout.render(document)?;
+        self.refuse_what_is_not_for(&document.target)?;
+        Ok(match self.look(content.len())? {
+            None => Holds::Absent,
+            Some(found) if found.is(&content, &self.stamp) => Holds::Same,
+            Some(_) => Holds::Other,
+        })
+    }
+
+    fn look(&self, limit: usize) -> Result<Option<disk::Found>, Fault> {
+        disk::look(&self.path, limit).map_err(|error| {
+            let fault = trouble("read", &self.path, &error);
+            if fault.kind == Kind::SinkDenied { fault.advise("let keywheel's user read the file") } else { fault }
+        })
+    }
+
+    fn refuse_what_is_not_for(&self, target: &TargetName) -> Result<(), Fault> {
+        self.refuse_what_is_no_file()?;
+        match marker::peek(&marker_path(&self.path))? {
+            Some(held) => held.refuse_stranger(&self.path, target),
+            None => Ok(()),
+        }
     }
 
     fn refuse_what_is_no_file(&self) -> Result<(), Fault> {

@@ -230,6 +230,114 @@ async fn readers_see_one_generation_or_the_other_while_writers_race() {
     assert_eq!(names(folder.path()), [".password.keywheel", "password"]);
 }
 
+fn target() -> TargetName {
+    "orders-cache".parse().unwrap()
+}
+
+async fn read_back(sink: &FileSink) -> Result<Option<String>, Fault> {
+    Ok(sink.read_back(&target()).await?.map(|held| match held {
+        Held::AsSent(password) => password.expose().to_owned(),
+        Held::Bare(_) => panic!("a file holds what clients send"),
+    }))
+}
+
+#[tokio::test]
+async fn what_was_delivered_is_read_back_and_compared_in_each_format() {
+    for format in ["raw", "env", "json", "yaml", "url", "template"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("redis");
+        let template = (format == "template").then_some("pass {{ password }}");
+        let sink = with(&path, serde_json::json!({ "format": format, "template": template, "mode": "0640" }));
+        let readable = format != "template";
+        let second = document(2, "se\"c'o`n$d");
+        if readable {
+            assert_eq!(read_back(&sink).await.unwrap(), None, "{format}");
+        }
+        assert_eq!(sink.holds(&second).await.unwrap(), Holds::Absent, "{format}");
+        sink.deliver(&second).await.unwrap();
+        match read_back(&sink).await {
+            Ok(held) => assert_eq!(held.as_deref(), readable.then_some("se\"c'o`n$d"), "{format}"),
+            Err(fault) => assert_eq!((fault.kind, readable), (Kind::Unsupported, false), "{fault}"),
+        }
+        assert_eq!(sink.holds(&second).await.unwrap(), Holds::Same, "{format}");
+        assert_eq!(sink.holds(&document(3, "third")).await.unwrap(), Holds::Other, "{format}");
+        let harmed = |script: &str| {
+            let script = format!("{script} {}", path.display());
+            assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+        };
+        for harm in ["printf x >>", "chmod 0600", "chgrp 12", ": >", "head -c 300000 /dev/zero >"] {
+            harmed(harm);
+            // Without a group in the settings, whatever group the file has will do.
+            let seen = if harm == "chgrp 12" { Holds::Same } else { Holds::Other };
+            assert_eq!(sink.holds(&second).await.unwrap(), seen, "{format} {harm}");
+            sink.deliver(&second).await.unwrap();
+        }
+        harmed("rm");
+        assert_eq!(sink.holds(&second).await.unwrap(), Holds::Absent, "{format}");
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_else_left_is_read_with_care() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("redis");
+    let sink = with(&path, serde_json::json!({ "mode": "0640", "format": "env" }));
+    let put = |content: &[u8], mode: u32| {
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (content, mode, expected) in [
+        (b"REDIS_PASSWORD=by-hand-1\n".as_slice(), 0o640, Ok(Some("by-hand-1"))),
+        (b"REDIS_PASSWORD=by-hand-1\n", 0o400, Ok(Some("by-hand-1"))),
+        (b"", 0o640, Ok(None)),
+        (b"REDIS_PASSWORD=hunter2\n", 0o644, Err("has the mode 0644, wider than the sink's 0640")),
+        (b"REDIS_PASSWORD=hunter2\n", 0o660, Err("has the mode 0660")),
+        (b"PASSWORD=hunter2\n", 0o640, Err("does not set REDIS_PASSWORD")),
+        (b"REDIS_PASSWORD=hunter2\xff\n", 0o640, Err("does not hold UTF-8")),
+        (&[b'#'; HELD_LIMIT + 1], 0o640, Err("larger than 64 KiB")),
+    ] {
+        put(content, mode);
+        match (read_back(&sink).await, expected) {
+            (Ok(held), Ok(expected)) => assert_eq!(held.as_deref(), expected),
+            (Err(fault), Err(expected)) => {
+                assert_eq!(fault.kind, Kind::SecretUnreadable, "{fault}");
+                assert!(fault.what.contains(expected) && !fault.to_string().contains("hunter"), "{fault}");
+            }
+            (found, _) => panic!("{found:?}, not {expected:?}"),
+        }
+    }
+    assert_eq!(names(folder.path()), ["redis"], "reading leaves nothing behind");
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_of_a_delivery_is_in_the_way_of_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().join("real");
+    std::fs::write(&real, "hunter2").unwrap();
+    let link = folder.path().join("link");
+    symlink(&real, &link).unwrap();
+    let fifo = folder.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let other = folder.path().join("other");
+    let mut stranger = document(1, "hunter2");
+    stranger.target = "billing".parse().unwrap();
+    sink(&other).deliver(&stranger).await.unwrap();
+    for (path, said) in [
+        (link, "symbolic link"),
+        (fifo, "no regular file"),
+        (folder.path().join("absent/password"), "open the folder"),
+        (other, "belongs to the target billing"),
+    ] {
+        for fault in [
+            sink(&path).read_back(&target()).await.unwrap_err(),
+            sink(&path).holds(&document(1, "hunter2")).await.unwrap_err(),
+        ] {
+            assert!(fault.what.contains(said), "{}: {fault}", path.display());
+            assert!(!fault.to_string().contains("hunter2"), "{fault}");
+        }
+    }
+}
+
 #[test]
 fn bad_settings_are_refused_with_every_finding() {
     let refused = |settings: serde_json::Value| {

@@ -5,7 +5,7 @@ use crate::sink::address::tests::document;
 use proptest::prelude::*;
 use std::io::Write;
 
-const NASTY: [&str; 14] = [
+pub const NASTY: [&str; 14] = [
     "plain-Text_9",
     "'",
     "''\"\"",
@@ -22,7 +22,7 @@ const NASTY: [&str; 14] = [
     "é漢字🦀\u{a0}",
 ];
 
-fn rendered(format: Format, document: &Document) -> String {
+pub fn rendered(format: Format, document: &Document) -> String {
     let layout = Layout::new(format, None, None).unwrap();
     String::from_utf8(layout.render(document).unwrap().to_vec()).unwrap()
 }
@@ -32,7 +32,7 @@ fn template(text: &str) -> Result<Layout, Vec<String>> {
 }
 
 /// What a POSIX shell has in its variables after reading the file with `.`.
-fn read_by_shell(text: &str, keys: &[&str]) -> Vec<String> {
+pub fn read_by_shell(text: &str, keys: &[&str]) -> Vec<String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let words: String = keys.iter().map(|key| format!(" \"${key}\"")).collect();
@@ -48,7 +48,7 @@ fn read_by_shell(text: &str, keys: &[&str]) -> Vec<String> {
 
 /// `EnvironmentFile=` as systemd.exec(5) words it: lines; a backslash is kept except before what double quotes allow it for; single
 /// quotes are literal; quoted parts join up.
-fn read_like_systemd(text: &str) -> Vec<(String, String)> {
+pub fn read_like_systemd(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for line in text.lines() {
         let (key, value) = line.split_once('=').unwrap();

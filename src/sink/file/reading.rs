@@ -1,0 +1,176 @@
+//! The password out of a file, the inverse of [`Layout::render`].
+//!
+//! Strict on purpose: of each format it takes what keywheel writes and what every reader of that format takes in the same way. Where readers
+//! would differ, a guess could take a wrong password in, so the file is refused with its line.
+
+use super::format::Layout;
+use crate::secret::Secret;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Why no password can be made out, as the end of a sentence about the file. Never holds a part of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Illegible(pub String);
+
+type Legible<T> = Result<T, Illegible>;
+
+/// The password in a file of this layout, as clients send it.
+///
+/// # Errors
+/// Where there is none or it is written in another way.
+pub fn password(layout: &Layout, text: &str) -> Legible<Secret> {
+    let mut found = match layout {
+        Layout::Raw => Zeroizing::new(without_line_end(text).to_owned()),
+        Layout::Env { prefix } => from_env(text, &format!("{prefix}PASSWORD"))?,
+        Layout::Json => from_json(text)?,
+        Layout::Yaml => from_yaml(text)?,
+        Layout::Url => from_url(without_line_end(text))?,
+        Layout::Template(_) => return illegible("is made by a template, which cannot be read backwards"),
+    };
+    if found.is_empty() {
+        return illegible("holds an empty password");
+    }
+    Ok(Secret::new(std::mem::take(&mut *found)))
+}
+
+fn illegible<T>(why: impl Into<String>) -> Legible<T> {
+    Err(Illegible(why.into()))
+}
+
+/// What a person's editor adds.
+fn without_line_end(text: &str) -> &str {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    line.strip_suffix('\r').unwrap_or(line)
+}
+
+fn from_env(text: &str, key: &str) -> Legible<Zeroizing<String>> {
+    let mut found = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim_start().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let value = line.split_once('=').and_then(|(name, value)| {
+            let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            Some((name, unquoted_for_env(value).filter(|_| plain)?))
+        });
+        match value {
+            None => {
+                return illegible(format!(
+                    "has a line {number} that readers of env files take in different ways; write NAME=\"value\" with \\ before each of \\ \" $"
+                ));
+            }
+            Some((name, value)) if name == key => {
+                if found.replace(value).is_some() {
+                    return illegible(format!("sets {key} twice"));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    found.map_or_else(|| illegible(format!("does not set {key}")), Ok)
+}
+
+/// A value made of parts in double quotes, in single quotes and without quotes, each within what POSIX shells, systemd and dotenv readers agree on.
+fn unquoted_for_env(value: &str) -> Option<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(value.len()));
+    let mut quote = None;
+    let mut rest = value.chars();
+    while let Some(c) = rest.next() {
+        match (quote, c) {
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), _) if c == open => quote = None,
+            (Some('"'), '\\') => text.push(rest.next().filter(|next| "\"\\$".contains(*next))?),
+            (Some('"'), '$' | '`') | (Some('\''), '\\') => return None,
+            (Some(_), _) if !c.is_control() => text.push(c),
+            (None, _) if c.is_ascii_alphanumeric() || "_-.,:/@%+=".contains(c) => text.push(c),
+            (Some(_) | None, _) => return None,
+        }
+    }
+    quote.is_none().then_some(text)
+}
+
+fn from_json(text: &str) -> Legible<Zeroizing<String>> {
+    #[derive(Deserialize)]
+    struct Object {
+        password: String,
+    }
+    // The parser's message may quote what it found; its place is enough.
+    serde_json::from_str(text).map(|Object { password }| Zeroizing::new(password)).or_else(|error| {
+        illegible(if error.is_data() {
+            "has no text under \"password\" in a JSON object".to_owned()
+        } else {
+            format!("is no JSON at line {} column {}", error.line(), error.column())
+        })
+    })
+}
+
+fn from_yaml(text: &str) -> Legible<Zeroizing<String>> {
+    let mut found = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((key, value)) = line.split_once(": ").filter(|(key, _)| is_word(key)) else {
+            return illegible(format!("has a line {number} that is not one KEY: \"VALUE\""));
+        };
+        let value = match value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) {
+            Some(quoted) => unescaped_for_yaml(quoted),
+            None if is_word(value) && key != "password" => continue,
+            None => None,
+        };
+        let Some(value) = value else {
+            return illegible(format!(
+                "has a value on line {number} that is not in double quotes, as keywheel writes it"
+            ));
+        };
+        if key == "password" && found.replace(value).is_some() {
+            return illegible("has password: twice");
+        }
+    }
+    found.map_or_else(|| illegible("has no password: in it"), Ok)
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// A double-quoted scalar's inside; of YAML's escapes the three that keywheel writes.
+fn unescaped_for_yaml(quoted: &str) -> Option<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(quoted.len()));
+    let mut rest = quoted.chars();
+    while let Some(c) = rest.next() {
+        text.push(match c {
+            '"' => return None,
+            '\\' => match rest.next()? {
+                plain @ ('"' | '\\') => plain,
+                'u' => {
+                    let digits = rest.as_str().get(..4).filter(|four| four.bytes().all(|b| b.is_ascii_hexdigit()))?;
+                    let number = u32::from_str_radix(digits, 16).ok()?;
+                    rest.nth(3)?;
+                    char::from_u32(number)?
+                }
+                _ => return None,
+            },
+            plain => plain,
+        });
+    }
+    Some(text)
+}
+
+fn from_url(text: &str) -> Legible<Zeroizing<String>> {
+    let Some(rest) = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://")) else {
+        return illegible("is no redis:// or rediss:// address");
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let Some((_, password)) = authority.rsplit_once('@').and_then(|(user, _host)| user.split_once(':')) else {
+        return illegible("is an address without USER:PASSWORD@ in it");
+    };
+    String::from_utf8(percent_decode_str(password).collect()).map(Zeroizing::new).or_else(|error| {
+        error.into_bytes().zeroize();
+        illegible("is an address whose password is not UTF-8")
+    })
+}
+
+#[cfg(test)]
+mod tests;
