@@ -414,7 +414,7 @@ async fn an_instance_is_looked_at_before_its_account() {
 async fn there_is_no_evidence_but_a_login() {
     let (server, provider) = scripted(vec![]).await;
     let (from, to) = (Moment::from_seconds(0), Moment::from_seconds(NEW_YEAR));
-    assert!(provider.task(TaskId(7)).await.is_err());
+    assert!(provider.task(&address("app"), TaskId(7)).await.is_err());
     assert!(provider.find_task(&address("app"), from, to).await.is_err());
     assert_eq!(provider.change_mark(&address("app")).await, Ok(None));
     let abilities = provider.abilities(&address("app"));
