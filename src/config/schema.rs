@@ -200,6 +200,7 @@ const TARGET: &[Key] = &[
     must("provider", Shape::Text, "\"shop\""),
     must("instance", Shape::Text, "\"crs-5a4py64p\""),
     may("account", Shape::Text, "\"root\""),
+    may("mode", Shape::Text, "\"old-password\""),
     may("adopt", Shape::Reference, "{ file = \"/etc/keywheel/orders.initial\" }"),
     may("login", Shape::TextOrTable(LOGIN), "\"redis://10.0.0.12:6379\""),
     may("schedule", Shape::Text, "\"30 3 * * SUN\""),

@@ -3,6 +3,7 @@
 use super::daemon::zone;
 use super::finding::suggestion;
 use super::login::{self, Login};
+use super::mode;
 use super::outlet::{Hook, Sink};
 use super::policy;
 use super::provider::Provider;
@@ -10,7 +11,7 @@ use super::reading::{Refusal, Section, refusal};
 use super::secret_ref::SecretRef;
 use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
-use crate::provider::{Address, Mode};
+use crate::provider::Address;
 use crate::rotation::plan::Recovery;
 use crate::schedule::{Missed, Settings, Timetable};
 use chrono_tz::Tz;
@@ -73,6 +74,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         true => section.parsed("account", id),
         false => cloud.zip(instance.as_deref()).map(|(cloud, instance)| cloud.default_account(instance).to_owned()),
     };
+    let mode = mode::parse(section, cloud, instance.as_deref(), account.as_deref());
     let adopt = SecretRef::parse(section, "adopt");
     if !section.has("adopt") {
         let what = "No place is named for the password that works today";
@@ -98,7 +100,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
     let recovery = section.choice("recovery", &recoveries).unwrap_or_default();
     Some(Target {
         provider: provider?,
-        address: Address { instance: instance?, account: account?, mode: Mode::OldPassword },
+        address: Address { instance: instance?, account: account?, mode },
         adopt,
         login,
         timetable: timetable?,
