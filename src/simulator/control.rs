@@ -3,10 +3,11 @@
 //! `POST /_simulator/script` appends steps, `DELETE` drops those still to come; `POST /_simulator/change` takes a [`Change`];
 //! `GET /_simulator/state` tells everything but passwords, of which it gives the SHA-256.
 
+use super::accounts::AccountSettings;
 use super::cloud::Cloud;
 use super::instance::{History, Instance, Reach};
 use super::script::Step;
-use super::settings::{AccountSettings, PasswordPolicy, Quota, StaleNodes, Vendor, optional_secret};
+use super::settings::{PasswordPolicy, Quota, StaleNodes, Vendor, optional_secret};
 use crate::secret::Secret;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
@@ -175,6 +176,12 @@ pub(super) fn state(cloud: &Cloud) -> Value {
             "id": instance.settings.id,
             "status": instance.settings.status,
             "no-auth": instance.settings.no_auth,
+            "auth-switches": instance.auth_switches,
+            "rights-changed": instance
+                .rights
+                .iter()
+                .map(|(account, rights)| (account.clone(), rights.changed.into()))
+                .collect::<serde_json::Map<_, _>>(),
             "locked": instance.is_locked(uptime),
             "tags": instance.settings.tags,
             "login": instance.login_address.map(|address| address.to_string()),

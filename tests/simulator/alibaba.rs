@@ -348,7 +348,7 @@ async fn a_real_server_takes_the_passwords_of_every_account() {
     assert_eq!(call(&simulator, "ModifyInstanceAttribute", &reset).await.0, 200);
     until(|| idle(&simulator)).await;
     assert!(server.accepts("Th1rd_passw0rd") && !server.accepts(OLD) && colon(NEW));
-    let by_hand = AccountSettings { name: APP.to_owned(), password: Secret::new("By_hand_1".to_owned()) };
+    let by_hand = AccountSettings::new(APP, "By_hand_1");
     change(&simulator, InstanceChange { accounts: vec![by_hand], ..InstanceChange::default() }).await;
     assert!(colon("By_hand_1") && !colon(NEW) && simulator.account_accepts(R, APP, "By_hand_1"));
     assert!(server.accepts(&format!("other:{OLD}")));
@@ -380,7 +380,10 @@ async fn settings_are_read_from_toml_and_checked() {
         (|settings| settings.instances[0].accounts[0].name = R.to_owned(), "like the default one"),
         (|settings| settings.instances[0].accounts[0].name = "default".to_owned(), "like the default one"),
         (|settings| settings.instances[0] = settings.instances[0].clone().with_account(APP, OLD), "twice"),
-        (|settings| settings.instances[1] = settings.instances[1].clone().with_account(APP, OLD), "Alibaba only"),
+        (
+            |settings| settings.instances[1] = settings.instances[1].clone().with_account("root", OLD),
+            "like the default one",
+        ),
     ];
     for (spoil, why) in spoils {
         let mut bad = good.clone();

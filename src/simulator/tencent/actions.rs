@@ -13,6 +13,7 @@ pub(super) enum Action {
     /// The same under its old, misspelt name, which is still online.
     ModfiyInstancePassword,
     ResetPassword,
+    ModifyInstanceAccount,
     DescribeTaskInfo,
     DescribeTaskList,
     DescribeInstances,
@@ -44,10 +45,11 @@ const OFFSET: Parameter = ("Offset", Shape::Number, false);
 const ANY_ID: Parameter = ("InstanceId", Shape::Text, false);
 
 impl Action {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::ModifyInstancePassword,
         Self::ModfiyInstancePassword,
         Self::ResetPassword,
+        Self::ModifyInstanceAccount,
         Self::DescribeTaskInfo,
         Self::DescribeTaskList,
         Self::DescribeInstances,
@@ -64,6 +66,7 @@ impl Action {
             Self::ModifyInstancePassword => "ModifyInstancePassword",
             Self::ModfiyInstancePassword => "ModfiyInstancePassword",
             Self::ResetPassword => "ResetPassword",
+            Self::ModifyInstanceAccount => "ModifyInstanceAccount",
             Self::DescribeTaskInfo => "DescribeTaskInfo",
             Self::DescribeTaskList => "DescribeTaskList",
             Self::DescribeInstances => "DescribeInstances",
@@ -77,6 +80,16 @@ impl Action {
             Self::ModifyInstancePassword => &[ID, OLD, NEW],
             Self::ModfiyInstancePassword => &[ID, OLD, NEW, ENCRYPTED],
             Self::ResetPassword => &[ID, ("Password", Shape::Text, false), ("NoAuth", Shape::Flag, false), ENCRYPTED],
+            Self::ModifyInstanceAccount => &[
+                ID,
+                ("AccountName", Shape::Text, true),
+                ("AccountPassword", Shape::Text, false),
+                ("Remark", Shape::Text, false),
+                ("ReadonlyPolicy", Shape::Texts, false),
+                ("Privilege", Shape::Text, false),
+                ("NoAuth", Shape::Flag, false),
+                ENCRYPTED,
+            ],
             Self::DescribeTaskInfo => &[("TaskId", Shape::Number, true)],
             Self::DescribeTaskList => &[
                 ANY_ID,

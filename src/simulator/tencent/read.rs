@@ -31,6 +31,8 @@ pub(super) struct World<'a> {
     pub(super) uptime: Duration,
     pub(super) region: &'a str,
     pub(super) zone_hours: i32,
+    /// How long an account reads as changing after its task has ended.
+    pub(super) account_lag: Duration,
 }
 
 /// The answer to a reading action. A write has none here.
@@ -41,9 +43,10 @@ pub(super) fn answer(state: &State, world: World<'_>, call: &Call) -> Result<Fie
         Action::DescribeInstances => instances(state, world, call),
         Action::DescribeInstanceAccount => accounts(state, world, call),
         Action::DescribeInstancePasswordPolicy => password_policy(state, call),
-        Action::ModifyInstancePassword | Action::ModfiyInstancePassword | Action::ResetPassword => {
-            Err(Refusal::new("InvalidAction", "This action writes."))
-        }
+        Action::ModifyInstancePassword
+        | Action::ModfiyInstancePassword
+        | Action::ResetPassword
+        | Action::ModifyInstanceAccount => Err(Refusal::new("InvalidAction", "This action writes.")),
     }
 }
 
@@ -188,19 +191,29 @@ fn accounts(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Refu
     let (offset, limit) = call.page(PAGE)?;
     let id = call.text("InstanceId").unwrap_or_default();
     let instance = known(state, id)?;
-    let changed = instance.changed_before(world.when);
-    let account = json!({
-        "InstanceId": id,
-        "AccountName": instance.settings.account,
-        "Remark": "default",
-        "Privilege": "rw",
-        "ReadonlyPolicy": ["master"],
-        "Status": if instance.is_changing(state, world.when) { 1 } else { 2 },
-        "CreateTime": "",
-        "PasswordLastModifiedTime": changed.map_or(String::new(), |changed| world.text(changed)),
-    });
-    let page: Vec<Value> = [account].into_iter().skip(offset).take(limit).collect();
-    Ok(fields([("TotalCount", json!(1)), ("Accounts", json!(page))]))
+    let names = [instance.settings.account.as_str()];
+    let custom = instance.settings.accounts.iter().map(|account| account.name.as_str());
+    let found: Vec<Value> = names
+        .into_iter()
+        .chain(custom)
+        .map(|name| {
+            let changing = instance.is_account_changing(state, name, world.when, world.account_lag);
+            let changed = instance.changed_before(name, world.when);
+            let rights = instance.rights.get(name);
+            json!({
+                "InstanceId": id,
+                "AccountName": name,
+                "Remark": if name == instance.settings.account { "default" } else { "" },
+                "Privilege": rights.map(|rights| &rights.privilege),
+                "ReadonlyPolicy": rights.map(|rights| &rights.readonly_policy),
+                "Status": if changing { 1 } else { 2 },
+                "CreateTime": "",
+                "PasswordLastModifiedTime": changed.map_or(String::new(), |changed| world.text(changed)),
+            })
+        })
+        .collect();
+    let page: Vec<&Value> = found.iter().skip(offset).take(limit).collect();
+    Ok(fields([("TotalCount", json!(found.len())), ("Accounts", json!(page))]))
 }
 
 fn password_policy(state: &State, call: &Call) -> Result<Fields, Refusal> {
