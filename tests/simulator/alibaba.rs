@@ -6,7 +6,6 @@ mod vectors;
 use crate::caller::{NEW, OLD, PATIENCE, settings, until};
 use crate::common::redis_server::RedisServer;
 use caller::*;
-use keywheel::secret::Secret;
 use keywheel::simulator::{
     AccountSettings, Change, Fault, Garbage, InstanceChange, InstanceSettings, Quota, Server, Settings, Simulator,
     Step, Tair, Vendor,

@@ -106,7 +106,11 @@ async fn the_bucket_lets_through_what_it_holds_and_counts_both() {
 async fn instances_are_found_by_their_tags_page_by_page() {
     let tagged = |number: usize| {
         let instance = InstanceSettings::new(&format!("crs-{number:02}"), OLD).with_tag("team", "shop");
-        if number % 2 == 0 { instance.with_tag("rotate", "weekly") } else { instance.with_tag("rotate", "daily") }
+        if number.is_multiple_of(2) {
+            instance.with_tag("rotate", "weekly")
+        } else {
+            instance.with_tag("rotate", "daily")
+        }
     };
     let simulator = Simulator::start(settings((0..25).map(tagged).collect())).await.unwrap();
     let weekly = json!([{"TagKey": "rotate", "TagValue": "weekly"}]);
