@@ -128,7 +128,56 @@ async fn each_account_has_its_reset() {
         assert!(provider.abilities(&address(account)).reset);
         assert_eq!(provider.reset(&address(account), rotation(), &secret(NEW)).await, ACCEPTED);
         assert_eq!((actions(&server), server.seen()[0].body.as_str()), (vec![action.to_owned()], body), "{account}");
+        // The same call is the ordinary change where the owner chose it; then the old password is not asked for.
+        let by_reset = Address { mode: Mode::Reset, ..address(account) };
+        for old in [None, Some(secret(OLD))] {
+            let (server, provider) = scripted(vec![reply(DONE)]).await;
+            assert!(!provider.abilities(&by_reset).asks_old && provider.abilities(&address(account)).asks_old);
+            assert_eq!(provider.change(&by_reset, rotation(), old.as_ref(), &secret(NEW)).await, ACCEPTED);
+            assert_eq!(
+                (actions(&server), server.seen()[0].body.as_str()),
+                (vec![action.to_owned()], body),
+                "{account}"
+            );
+        }
     }
+    let (server, provider) = scripted(vec![reply(DONE)]).await;
+    let edits = Address { mode: Mode::Account, ..address("app") };
+    for (address, old) in [(edits, Some(secret(OLD))), (address("app"), None)] {
+        let answer = provider.change(&address, rotation(), old.as_ref(), &secret(NEW)).await;
+        assert!(matches!(answer, Answer::Refused { refusal: Refusal::Fatal, .. }), "{answer:?}");
+    }
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_change_by_reset_is_never_told_that_the_old_password_is_wrong() {
+    let by_reset = Address { mode: Mode::Reset, ..address("app") };
+    for (status, code, expected) in [
+        (400, "InvalidAccountPassword.Format", Some(Refusal::RuleViolated)),
+        (400, "TaskExists", Some(Refusal::Locked)),
+        (403, "IncorrectDBInstanceState", Some(Refusal::Busy)),
+        (404, "InvalidAccountName.NotFound", Some(Refusal::Fatal)),
+        (400, "InvalidEngineVersion.Format", Some(Refusal::Fatal)),
+        (403, "Forbidden.RAM", Some(Refusal::Fatal)),
+        (503, "ServiceUnavailable", None),
+        (403, "Novel.Code", None),
+    ] {
+        let (server, provider) = scripted(vec![error(status, code)]).await;
+        let refusal = match provider.change(&by_reset, rotation(), Some(&secret(OLD)), &secret(NEW)).await {
+            Answer::Refused { refusal, .. } => Some(refusal),
+            Answer::Unanswered { .. } => None,
+            Answer::Accepted { .. } => panic!("{code} accepted"),
+        };
+        assert_eq!((refusal, server.seen().len()), (expected, 1), "{code}");
+    }
+    // An unlisted 400 to a reset says nothing about an old password, and is no refusal that anybody knows.
+    let (_server, provider) = scripted(vec![error(400, "Novel.Code")]).await;
+    let answer = provider.change(&by_reset, rotation(), None, &secret(NEW)).await;
+    assert!(
+        !matches!(answer, Answer::Refused { refusal: Refusal::OldPasswordWrong | Refusal::RuleOrOldPassword, .. }),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]
@@ -414,7 +463,7 @@ async fn an_instance_is_looked_at_before_its_account() {
 async fn there_is_no_evidence_but_a_login() {
     let (server, provider) = scripted(vec![]).await;
     let (from, to) = (Moment::from_seconds(0), Moment::from_seconds(NEW_YEAR));
-    assert!(provider.task(TaskId(7)).await.is_err());
+    assert!(provider.task(&address("app"), TaskId(7)).await.is_err());
     assert!(provider.find_task(&address("app"), from, to).await.is_err());
     assert_eq!(provider.change_mark(&address("app")).await, Ok(None));
     let abilities = provider.abilities(&address("app"));

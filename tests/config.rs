@@ -2,6 +2,7 @@
 
 use keywheel::config::{self, Config, Loaded, PasswordRef, Provider, SecretRef, Sink};
 use keywheel::probe::redis::FormChoice as LoginForm;
+use keywheel::provider::Mode;
 use keywheel::rotation::plan::Limits;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -246,6 +247,33 @@ fn the_shipped_files_can_be_used() {
         panic!("the stand-in speaks Tencent's API");
     };
     assert_eq!(stand_in.endpoint.as_ref().unwrap().as_str(), "http://127.0.0.1:9470/");
+}
+
+#[test]
+fn each_account_has_its_usual_mode() {
+    let wanted = |provider: &str, account: &str, mode: &str| {
+        let text = SMALL
+            .replace(".cache2", "-two")
+            .replace("tencent", provider)
+            .replace("\"crs-2\"", "\"crs-2\"\nlogin = \"redis://127.0.0.2\"");
+        let text = text.replace("\"crs-1\"", &format!("\"crs-1\"\nlogin = \"redis://127.0.0.1\"\n{account}\n{mode}"));
+        let (_folder, path) = folder(text.as_bytes());
+        load(&path, &[]).config.targets[&"orders-cache".parse().unwrap()].address.mode
+    };
+    for (provider, account, mode, expected) in [
+        ("tencent", "", "", Mode::OldPassword),
+        ("tencent", "account = \"root\"", "", Mode::OldPassword),
+        ("tencent", "", "mode = \"reset\"", Mode::Reset),
+        ("tencent", "", "mode = \"account\"", Mode::Account),
+        ("tencent", "account = \"app\"", "", Mode::Account),
+        ("tencent", "account = \"app\"", "mode = \"account\"", Mode::Account),
+        ("alibaba", "", "", Mode::OldPassword),
+        ("alibaba", "account = \"app\"", "", Mode::OldPassword),
+        ("alibaba", "account = \"app\"", "mode = \"reset\"", Mode::Reset),
+        ("alibaba", "", "mode = \"reset\"", Mode::Reset),
+    ] {
+        assert_eq!(wanted(provider, account, mode), expected, "{provider} {account} {mode}");
+    }
 }
 
 /// What the reference shows as defaults is what the code does without them.

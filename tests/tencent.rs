@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "tencent/modes.rs"]
+mod modes;
 mod scripted;
 
 use async_trait::async_trait;
@@ -175,7 +177,7 @@ async fn writes_take_a_fresh_connection_and_reads_keep_theirs() {
     let (server, provider) = scripted(steps).await;
     change(&provider).await;
     for _ in 0..2 {
-        assert_eq!(provider.task(TaskId(7)).await, Ok(TaskStatus::Running));
+        assert_eq!(provider.task(&address(), TaskId(7)).await, Ok(TaskStatus::Running));
     }
     change(&provider).await;
     let connections: Vec<usize> = server.seen().iter().map(|seen| seen.connection).collect();
@@ -273,19 +275,6 @@ async fn what_the_vendor_repeats_is_scrubbed() {
     for secret in ["OldPassw0rd", NEW, "key-one"] {
         assert!(!fault.to_string().contains(secret), "{fault}");
     }
-}
-
-#[tokio::test]
-async fn only_the_default_account_is_served() {
-    let (server, provider) = scripted(vec![]).await;
-    let other = Address { account: "app".to_owned(), ..address() };
-    let changed = provider.change(&other, rotation(), Some(&secret(OLD)), &secret(NEW)).await;
-    let reset = provider.reset(&other, rotation(), &secret(NEW)).await;
-    for answer in [changed, reset] {
-        assert!(matches!(answer, Answer::Refused { refusal: Refusal::Fatal, .. }), "{answer:?}");
-    }
-    assert!(server.seen().is_empty());
-    assert!(!provider.abilities(&other).reset);
 }
 
 fn instances(status: i64, no_auth: bool) -> String {

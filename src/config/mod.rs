@@ -9,6 +9,7 @@ mod document;
 mod finding;
 mod layers;
 mod login;
+mod mode;
 mod outlet;
 mod policy;
 mod provider;

@@ -204,6 +204,7 @@ const TARGET: &[Key] = &[
     must("instance", Shape::Text, "\"crs-5a4py64p\""),
     may("account", Shape::Text, "\"root\""),
     may("accounts", Shape::List, "[\"orders_a\", \"orders_b\"]"),
+    may("mode", Shape::Text, "\"old-password\""),
     may("adopt", Shape::PasswordReference, "{ file = \"/etc/keywheel/orders.initial\" }"),
     may("adopt-resting", Shape::Reference, "{ file = \"/etc/keywheel/orders-b.initial\" }"),
     may("login", Shape::TextOrTable(LOGIN), "\"redis://10.0.0.12:6379\""),

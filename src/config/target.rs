@@ -4,6 +4,7 @@ use super::adopt::PasswordRef;
 use super::daemon::zone;
 use super::finding::suggestion;
 use super::login::{self, Login};
+use super::mode;
 use super::outlet::{Hook, Sink};
 use super::policy;
 use super::provider::Provider;
@@ -12,7 +13,7 @@ use super::secret_ref::SecretRef;
 use super::strategy;
 use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
-use crate::provider::{Address, Mode};
+use crate::provider::{Address, tencent};
 use crate::rotation::plan::{Recovery, Strategy};
 use crate::schedule::{Missed, Settings, Timetable};
 use chrono_tz::Tz;
@@ -102,6 +103,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         true => section.parsed("account", id),
         false => cloud.zip(instance.as_deref()).map(|(cloud, instance)| cloud.default_account(instance).to_owned()),
     };
+    let mode = mode::parse(section, cloud, instance.as_deref(), pair_names(strategy.as_ref()).or(account.as_deref()));
     let adopt = PasswordRef::parse(section, around.sinks);
     if !section.has("adopt") {
         let what = "No place is named for the password that works today";
@@ -141,7 +143,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
     let recovery = section.choice("recovery", &recoveries).unwrap_or_default();
     Some(Target {
         provider: provider?,
-        address: Address { instance: instance?, account: account?, mode: Mode::OldPassword },
+        address: Address { instance: instance?, account: account?, mode },
         adopt,
         login,
         timetable: timetable?,
@@ -155,6 +157,16 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         adopt_resting,
         verify_every,
     })
+}
+
+/// The account of a pair that says by which call both are changed: the second, unless that one alone is the vendor's default.
+fn pair_names(strategy: Option<&Strategy>) -> Option<&str> {
+    match strategy? {
+        Strategy::Alternate { accounts: [first, second], .. } => {
+            Some(if second == tencent::DEFAULT_ACCOUNT { first } else { second })
+        }
+        Strategy::InPlace | Strategy::Overlap { .. } => None,
+    }
 }
 
 fn adopt_resting(section: &Section<'_>, name: &TargetName, strategy: Option<&Strategy>) -> Option<SecretRef> {

@@ -70,7 +70,7 @@ pub(super) async fn perform(
             note_look(tools, journal, found.map(|found| What::TaskSought { found }))
         }
         Action::PollTask(task) => {
-            let status = match target.hands.provider.task(task).await {
+            let status = match target.hands.provider.task(&open_account(target, journal)?.address, task).await {
                 Ok(status) => Ok(without_passwords(tools, target, journal, status).await?),
                 Err(fault) => Err(fault),
             };

@@ -141,11 +141,12 @@ pub trait Provider: Send + Sync {
         Err(Fault::new(Kind::Unsupported, "this kind of provider cannot list its instances"))
     }
 
-    /// The state of a task that an accepted change named.
+    /// The state of a task that an accepted change of this address named. Where the cloud keeps a status of the account too, a task counts as succeeded once
+    /// the account is settled.
     ///
     /// # Errors
     /// Any fault means "no evidence this time".
-    async fn task(&self, task: TaskId) -> Result<TaskStatus, Fault>;
+    async fn task(&self, address: &Address, task: TaskId) -> Result<TaskStatus, Fault>;
 
     /// Our task, looked for among the instance's password tasks that began between the two moments; the newest if several. The provider widens the
     /// window by the clock difference it tolerates.

@@ -73,16 +73,20 @@ impl Failed {
         }
     }
 
+    /// What this failure of a *read* means for the change that was to follow it: that one never left.
+    pub(super) fn before_the_call(self) -> Answer {
+        let fault = self.fault();
+        let refusal = match fault.retry {
+            Retry::Never => Refusal::Fatal,
+            Retry::Later | Retry::AfterMillis(_) => Refusal::Unsent,
+        };
+        Answer::Refused { refusal, fault }
+    }
+
     /// What this failure means for a call that changes a password.
     pub(super) fn answer(self, call: Call) -> Answer {
         match self {
-            Self::NotSent(fault) => {
-                let refusal = match fault.retry {
-                    Retry::Never => Refusal::Fatal,
-                    Retry::Later | Retry::AfterMillis(_) => Refusal::Unsent,
-                };
-                Answer::Refused { refusal, fault }
-            }
+            Self::NotSent(_) => self.before_the_call(),
             Self::Unanswered(fault) | Self::Spoken(Verdict::Unclear, fault) => Answer::Unanswered { fault },
             Self::Spoken(Verdict::Refused(refusal, _) | Verdict::RefusedFor(refusal, _, _), fault) => {
                 refused(refusal, fault, call)

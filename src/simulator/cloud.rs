@@ -1,5 +1,6 @@
 //! The stand-in cloud itself: its instances, its tasks, and the one path by which a password changes.
 
+use super::accounts::Edit;
 use super::alibaba::Nonces;
 use super::answer::Refusal;
 use super::instance::{Instance, Password};
@@ -69,6 +70,8 @@ pub(super) struct Order {
     pub(super) account: String,
     pub(super) kind: TaskKind,
     pub(super) wish: Wish,
+    /// What else of the account is to change.
+    pub(super) edit: Edit,
 }
 
 impl Cloud {
@@ -140,7 +143,7 @@ impl Cloud {
     ) -> Result<i64, Refusal> {
         let stamp = self.stamp();
         let mut state = self.state();
-        let Order { instance, account, kind, wish } = check(&state, self.clock.uptime())?;
+        let Order { instance, account, kind, wish, edit } = check(&state, self.clock.uptime())?;
         let State { instances, tasks, releases, .. } = &mut *state;
         let number = FIRST_TASK + i64::try_from(tasks.len()).unwrap_or(i64::MAX - FIRST_TASK);
         let duration = self.task_duration(number);
@@ -157,7 +160,7 @@ impl Cloud {
             running_from: stamp.at + duration / PREPARING_SHARE,
             end: None,
         };
-        let run = Arc::clone(self).run_task(task.clone(), wish, course, duration, releases.subscribe());
+        let run = Arc::clone(self).run_task(task.clone(), (wish, edit), course, duration, releases.subscribe());
         tasks.insert(number, task);
         let stop = self.stop.clone();
         tokio::spawn(async move {
@@ -180,7 +183,7 @@ impl Cloud {
     async fn run_task(
         self: Arc<Self>,
         task: Task,
-        wish: Wish,
+        (wish, edit): (Wish, Edit),
         course: Course,
         duration: Duration,
         mut releases: watch::Receiver<u64>,
@@ -209,7 +212,7 @@ impl Cloud {
         let mut state = self.state();
         if let Some(instance) = state.instances.get_mut(&task.instance) {
             if carried_out.is_ok() {
-                install(instance, &task.account, &wish, stamp, uptime);
+                install(instance, &task.account, (&wish, &edit), stamp, uptime);
             }
             instance.task = None;
         }
@@ -229,7 +232,7 @@ impl Cloud {
         let stamp = self.stamp();
         let uptime = self.clock.uptime();
         if let Some(instance) = self.state().instances.get_mut(id) {
-            install(instance, account, &wish, stamp, uptime);
+            install(instance, account, (&wish, &Edit::default()), stamp, uptime);
         }
         Ok(())
     }
@@ -249,11 +252,20 @@ impl Cloud {
 }
 
 /// What the wish becomes once it is carried out.
-fn install(instance: &mut Instance, account: &str, wish: &Wish, set: Stamp, uptime: Duration) {
+fn install(instance: &mut Instance, account: &str, (wish, edit): (&Wish, &Edit), set: Stamp, uptime: Duration) {
     match instance.settings.vendor {
-        Vendor::Tencent => instance.settings.no_auth = wish.is_none(),
+        Vendor::Tencent if account == instance.settings.account => {
+            instance.auth_switches += u64::from(instance.settings.no_auth != wish.is_none());
+            instance.settings.no_auth = wish.is_none();
+        }
         // Password-free access of a VPC is a switch of its own there (Alibaba, "ModifyInstanceVpcAuthMode").
-        Vendor::Alibaba(_) => {}
+        Vendor::Tencent | Vendor::Alibaba(_) => {}
+    }
+    if let Some(rights) = instance.rights.get_mut(account) {
+        rights.edit(edit);
+    }
+    if edit.keeps_password {
+        return;
     }
     if let (Some(text), Some(history)) = (wish.clone(), instance.accounts.get_mut(account)) {
         history.push(Password { set, uptime, text });

@@ -3,10 +3,11 @@
 //! `POST /_simulator/script` appends steps, `DELETE` drops those still to come; `POST /_simulator/change` takes a [`Change`];
 //! `GET /_simulator/state` tells everything but passwords, of which it gives the SHA-256.
 
+use super::accounts::AccountSettings;
 use super::cloud::Cloud;
 use super::instance::{History, Instance, Reach};
 use super::script::Step;
-use super::settings::{AccountSettings, PasswordPolicy, Quota, StaleNodes, Vendor, optional_secret};
+use super::settings::{PasswordPolicy, Quota, StaleNodes, Vendor, optional_secret};
 use crate::secret::Secret;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
@@ -47,6 +48,8 @@ pub struct InstanceChange {
     pub hide_change_time: Option<bool>,
     /// The instance's own password policy.
     pub password_policy: Option<PasswordPolicy>,
+    /// Its tags, all of them.
+    pub tags: Option<BTreeMap<String, String>>,
     /// How the login listener treats new connections.
     pub reach: Option<Reach>,
     /// Proxy nodes that learn of a change late.
@@ -145,6 +148,9 @@ fn change_instance(instance: &mut Instance, wanted: InstanceChange, uptime: Dura
     settings.hide_change_time = wanted.hide_change_time.unwrap_or(settings.hide_change_time);
     settings.password_policy = wanted.password_policy.or(settings.password_policy);
     settings.stale_nodes = wanted.stale_nodes.or(settings.stale_nodes);
+    if let Some(tags) = wanted.tags {
+        settings.tags = tags;
+    }
     if let Some(reach) = wanted.reach {
         instance.reach.send_replace(reach);
     }
@@ -170,7 +176,14 @@ pub(super) fn state(cloud: &Cloud) -> Value {
             "id": instance.settings.id,
             "status": instance.settings.status,
             "no-auth": instance.settings.no_auth,
+            "auth-switches": instance.auth_switches,
+            "rights-changed": instance
+                .rights
+                .iter()
+                .map(|(account, rights)| (account.clone(), rights.changed.into()))
+                .collect::<serde_json::Map<_, _>>(),
             "locked": instance.is_locked(uptime),
+            "tags": instance.settings.tags,
             "login": instance.login_address.map(|address| address.to_string()),
             "history": history(instance.default_history()),
             "accounts": instance

@@ -1,5 +1,6 @@
 //! One instance: what it says of itself, which logins it takes, and every password it ever had.
 
+use super::accounts::Rights;
 use super::cloud::State;
 use super::settings::{InstanceSettings, StaleNodes, Tair, Vendor};
 use super::task::{Stamp, Task};
@@ -85,6 +86,10 @@ pub(super) struct Instance {
     pub(super) reach: tokio::sync::watch::Sender<Reach>,
     /// By account name, the default account among them.
     pub(super) accounts: BTreeMap<String, History>,
+    /// What each account may do.
+    pub(super) rights: BTreeMap<String, Rights>,
+    /// How often password login was switched on or off through the API.
+    pub(super) auth_switches: u64,
     /// The task that holds it.
     pub(super) task: Option<i64>,
     /// Until when (uptime) another process holds it.
@@ -128,11 +133,15 @@ impl Instance {
             .chain([(settings.default_account().to_owned(), settings.password.clone())])
             .map(|(name, password)| (name, History::begin(password, started)))
             .collect();
+        let rights = settings.accounts.iter().map(|account| (account.name.clone(), account.rights()));
+        let rights = rights.chain([(settings.default_account().to_owned(), Rights::of_default_account())]).collect();
         Self {
             settings,
             login_address: None,
             reach: tokio::sync::watch::Sender::new(Reach::Open),
             accounts,
+            rights,
+            auth_switches: 0,
             task: None,
             locked_until: Duration::ZERO,
             tasks: Vec::new(),
@@ -169,6 +178,13 @@ impl Instance {
         self.task_at(state, when).is_some()
     }
 
+    /// Whether a task of this account was under way at a moment, or had ended within `lag` before it.
+    pub(super) fn is_account_changing(&self, state: &State, account: &str, when: Moment, lag: Duration) -> bool {
+        let of_account = self.tasks.iter().filter_map(|id| state.tasks.get(id)).filter(|task| task.account == account);
+        let begun = of_account.rev().find(|task| task.accepted.at <= when);
+        begun.is_some_and(|task| task.end.as_ref().is_none_or(|(stamp, _)| stamp.at + lag > when))
+    }
+
     /// Whether another operation holds the instance.
     pub(super) fn is_locked(&self, uptime: Duration) -> bool {
         self.task.is_some() || uptime < self.locked_until
@@ -188,12 +204,19 @@ impl Instance {
     }
 
     /// The default account logs in with the bare password or with `<instance id>:<password>` (Tencent documents "Managing Account"
-    /// and "connection preparation"); with two arguments its name is `default` or the account's own.
+    /// and "connection preparation"); with two arguments its name is `default` or the account's own. Only where the whole text is not its
+    /// password, the proxy takes what stands before the first `@` for a custom account's name.
     fn opens_tencent(&self, user: Option<&str>, password: &str, opens: impl Fn(&History, &str) -> bool) -> bool {
         let known_user = user.is_none_or(|user| user == "default" || user == self.settings.account);
         let prefixed = password.strip_prefix(self.settings.id.as_str()).and_then(|rest| rest.strip_prefix(':'));
         let account = self.default_history();
-        known_user && (opens(account, password) || prefixed.is_some_and(|password| opens(account, password)))
+        let custom = password.split_once('@').filter(|(name, _)| *name != self.settings.account);
+        let opens_custom = || {
+            let account = custom.and_then(|(name, password)| Some((self.accounts.get(name)?, password)));
+            account.is_some_and(|(account, password)| opens(account, password))
+        };
+        let opens_default = opens(account, password) || prefixed.is_some_and(|password| opens(account, password));
+        known_user && (opens_default || opens_custom())
     }
 
     /// The default account logs in with the bare password, any other with `<account>:<password>` in its place (Alibaba document
@@ -214,9 +237,9 @@ impl Instance {
         user.is_none_or(is_default) && (opens(self.default_history(), password) || opens_standard())
     }
 
-    /// The change time that was published at a moment: of the newest password set by then.
-    pub(super) fn changed_before(&self, when: Moment) -> Option<Moment> {
-        let newest = self.default_history().iter().rev().find(|password| password.set.at <= when);
+    /// The change time that was published at a moment: of the newest password of the account set by then.
+    pub(super) fn changed_before(&self, account: &str, when: Moment) -> Option<Moment> {
+        let newest = self.accounts.get(account)?.iter().rev().find(|password| password.set.at <= when);
         newest.filter(|_| !self.settings.hide_change_time).map(|password| password.set.published)
     }
 }
@@ -252,6 +275,24 @@ mod tests {
             (None, "", Login::Wrong),
         ] {
             assert_eq!(instance.login(0, now, user, password), verdict, "{user:?} {password}");
+        }
+    }
+
+    #[test]
+    fn custom_accounts_log_in_with_an_at_sign_after_the_default_one_was_tried() {
+        let start = Stamp { at: Moment::from_millis(0), published: Moment::from_millis(0) };
+        let settings = InstanceSettings::new("crs-a", "app@first-1").with_account("app", "second@2");
+        let instance = Instance::new(settings, start);
+        for (user, password, verdict) in [
+            (None, "app@second@2", Login::In),
+            (None, "app@first-1", Login::In),
+            (None, "second@2", Login::Wrong),
+            (None, "App@second@2", Login::Wrong),
+            (None, "root@app@first-1", Login::Wrong),
+            (None, "app:second@2", Login::Wrong),
+            (Some("app"), "second@2", Login::Wrong),
+        ] {
+            assert_eq!(instance.login(0, Duration::ZERO, user, password), verdict, "{user:?} {password}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! Buckets, scripts and denials go by the action's name, and the few names that both clouds have count as one. It verifies signatures with its own code, keeps the published rules, quotas, locks and task lives, and does to a call whatever its
 //! [`Step`]s say. Behind an instance stands a login listener of its own or a real Redis server.
 
+mod accounts;
 mod alibaba;
 mod answer;
 mod body;
@@ -21,17 +22,19 @@ mod resp;
 mod script;
 mod settings;
 mod span;
+mod tags;
 mod task;
 mod tencent;
 mod time;
 
+pub use accounts::{AccountSettings, Rights};
 pub use control::{Change, InstanceChange};
 pub use instance::{Applied, Reach};
 pub use quota::Calls;
 pub use script::{Fault, Garbage, Step};
 pub use settings::{
-    AccountSettings, AlibabaSettings, Credential, InstanceSettings, PasswordPolicy, Quota, Server, Settings,
-    StaleNodes, Tair, TaskSettings, Vendor,
+    AlibabaSettings, Credential, InstanceSettings, PasswordPolicy, Quota, Server, Settings, StaleNodes, Tair,
+    TaskSettings, Vendor,
 };
 
 use crate::fault::{self, Kind};
@@ -193,6 +196,16 @@ impl Simulator {
         history.is_some_and(|history| history.live().expose() == password)
     }
 
+    /// What an account of a Tencent instance may do, and how often that was changed.
+    pub fn rights(&self, instance: &str, account: &str) -> Option<Rights> {
+        self.cloud.state().instances.get(instance)?.rights.get(account).cloned()
+    }
+
+    /// How often password login was switched on or off through the API.
+    pub fn auth_switches(&self, instance: &str) -> u64 {
+        self.cloud.state().instances.get(instance).map_or(0, |instance| instance.auth_switches)
+    }
+
     /// Everything but passwords, as `GET /_simulator/state` tells it.
     pub fn state(&self) -> serde_json::Value {
         control::state(&self.cloud)
@@ -235,13 +248,10 @@ fn check(settings: &Settings) -> Result<(), fault::Fault> {
                 "give each account a name of its own",
             );
         }
-        if matches!(instance.vendor, Vendor::Tencent) && !instance.accounts.is_empty() {
+        if instance.is_redis_2_8() && !instance.accounts.is_empty() {
             return wrong(
-                format!(
-                    "{} has accounts beside its default one, which the simulator knows of Alibaba only",
-                    instance.id
-                ),
-                "leave its accounts out, or make it `vendor = { kind = \"alibaba\" }`",
+                format!("{} has accounts beside its default one, which Redis 2.8 does not know", instance.id),
+                "leave its accounts out, or choose another engine",
             );
         }
     }

@@ -1,8 +1,9 @@
 //! Changes the password of a real Redis server, as the operator of the stand-in cloud would.
 
+use super::accounts::AccountSettings;
 use super::instance::Instance;
 use super::resp;
-use super::settings::{AccountSettings, InstanceSettings, Server};
+use super::settings::{InstanceSettings, Server};
 use crate::secret::Secret;
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -25,10 +26,13 @@ pub(super) struct Change {
 /// Logs in with the known password, and lets the accounts beside the default one in.
 pub(super) async fn prepare(address: SocketAddr, user: &str, instance: &InstanceSettings) -> Result<()> {
     let mut commands = vec![login(user, instance.password.expose()), words(["PING"])];
-    for AccountSettings { name, password } in &instance.accounts {
+    let separator = instance.separator();
+    for AccountSettings { name, password, .. } in &instance.accounts {
         let password = password.expose();
         commands.push(words(["ACL", "SETUSER", name, "reset", "on", &format!(">{password}"), "~*", "&*", "+@all"]));
-        commands.extend((user == DEFAULT).then(|| words(["ACL", "SETUSER", DEFAULT, &format!(">{name}:{password}")])));
+        commands.extend(
+            (user == DEFAULT).then(|| words(["ACL", "SETUSER", DEFAULT, &format!(">{name}{separator}{password}")])),
+        );
     }
     Change { address, commands }.carry_out().await
 }
@@ -55,7 +59,8 @@ pub(super) fn plan(
     if account != settings.default_account() {
         commands.push(words(["ACL", "SETUSER", account, "resetpass", &added]));
         if user == DEFAULT && next != live {
-            let (added, removed) = (format!(">{account}:{next}"), format!("<{account}:{live}"));
+            let at = settings.separator();
+            let (added, removed) = (format!(">{account}{at}{next}"), format!("<{account}{at}{live}"));
             commands.push(words(["ACL", "SETUSER", DEFAULT, &added, &removed]));
         }
     } else if user != DEFAULT {

@@ -1,6 +1,8 @@
 //! What a stand-in cloud is told when it starts: readable from TOML or JSON, kebab-case, durations as people write them.
 
+use super::accounts::AccountSettings;
 use super::script::Step;
+use super::tags::Tags;
 use crate::secret::Secret;
 use serde::{Deserialize, Deserializer};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,6 +26,9 @@ pub struct Settings {
     pub quota: Quota,
     /// How long a task takes.
     pub task: TaskSettings,
+    /// How long a Tencent account still reads as changing after its task has ended.
+    #[serde(with = "super::span")]
+    pub account_lag: Duration,
     /// Task durations and request ids follow from this number.
     pub seed: u64,
     /// How much this cloud's clock is ahead of the machine's, in milliseconds.
@@ -69,7 +74,7 @@ pub struct InstanceSettings {
     /// The password that works today.
     #[serde(deserialize_with = "secret")]
     pub password: Secret,
-    /// Accounts beside the default one; Alibaba's standard accounts.
+    /// Accounts beside the default one: Tencent's custom accounts, Alibaba's standard accounts.
     #[serde(default)]
     pub accounts: Vec<AccountSettings>,
     /// `Type` as DescribeInstances shows it; decides rules and login texts. Default 15, Redis 6.2.
@@ -87,6 +92,9 @@ pub struct InstanceSettings {
     /// The instance's own password policy.
     #[serde(default)]
     pub password_policy: Option<PasswordPolicy>,
+    /// What its owner tagged it with.
+    #[serde(default)]
+    pub tags: Tags,
     /// What the password opens.
     #[serde(default)]
     pub server: Server,
@@ -109,6 +117,7 @@ impl InstanceSettings {
             no_auth: false,
             hide_change_time: false,
             password_policy: None,
+            tags: Tags::new(),
             server: Server::default(),
             stale_nodes: None,
         }
@@ -122,8 +131,28 @@ impl InstanceSettings {
     /// The same with one more account.
     #[must_use]
     pub fn with_account(mut self, name: &str, password: &str) -> Self {
-        self.accounts.push(AccountSettings { name: name.to_owned(), password: Secret::new(password.to_owned()) });
+        self.accounts.push(AccountSettings::new(name, password));
         self
+    }
+
+    /// The same with one more tag.
+    #[must_use]
+    pub fn with_tag(mut self, key: &str, value: &str) -> Self {
+        self.tags.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Whether it is of the one engine without accounts (Tencent, `Type` 2 and 5).
+    pub(super) fn is_redis_2_8(&self) -> bool {
+        matches!(self.vendor, Vendor::Tencent) && [2, 5].contains(&self.engine)
+    }
+
+    /// What stands between an account's name and its password where a client sends both as one password.
+    pub(super) fn separator(&self) -> char {
+        match self.vendor {
+            Vendor::Tencent => '@',
+            Vendor::Alibaba(_) => ':',
+        }
     }
 
     /// The name under which the default account's passwords are kept.
@@ -133,17 +162,6 @@ impl InstanceSettings {
             Vendor::Alibaba(_) => &self.id,
         }
     }
-}
-
-/// An account beside the default one.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct AccountSettings {
-    /// Its name.
-    pub name: String,
-    /// The password that works today.
-    #[serde(deserialize_with = "secret")]
-    pub password: Secret,
 }
 
 /// Whose instance it is.
@@ -216,7 +234,8 @@ pub enum Server {
     /// A real Redis server, whose password is changed by `CONFIG SET requirepass`, or by `ACL SETUSER` for another user than `default`.
     ///
     /// An account beside the default one is an ACL user of its own name, which is made when the cloud starts. Because a real server
-    /// knows nothing of `<account>:<password>` in the password field, that whole text is also kept as a password of the user `default`.
+    /// knows nothing of `<account>:<password>` (at Tencent `<account>@<password>`) in the password field, that whole text is also kept as a
+    /// password of the user `default`.
     Redis {
         /// Where it listens, loopback only.
         address: SocketAddr,
@@ -310,6 +329,7 @@ impl Default for Settings {
             instances: Vec::new(),
             quota: Quota::default(),
             task: TaskSettings::default(),
+            account_lag: Duration::ZERO,
             seed: 1,
             clock_offset_millis: 0,
             zone_hours: 8,
@@ -342,7 +362,7 @@ fn running() -> i64 {
     2
 }
 
-fn secret<'de, D: Deserializer<'de>>(source: D) -> Result<Secret, D::Error> {
+pub(super) fn secret<'de, D: Deserializer<'de>>(source: D) -> Result<Secret, D::Error> {
     String::deserialize(source).map(Secret::new)
 }
 

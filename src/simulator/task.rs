@@ -7,6 +7,7 @@ use crate::moment::Moment;
 pub(super) enum TaskKind {
     SetPassword,
     SwitchPasswordFree,
+    ChangeAccount,
 }
 
 impl TaskKind {
@@ -14,6 +15,7 @@ impl TaskKind {
         match self {
             Self::SetPassword => "007",
             Self::SwitchPasswordFree => "035",
+            Self::ChangeAccount => "037",
         }
     }
 }

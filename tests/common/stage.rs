@@ -67,15 +67,19 @@ impl Stage {
 
     /// A cloud with these instances, and the files an operator would write but the configuration.
     pub fn set_with(instances: Vec<InstanceSettings>) -> Self {
+        Self::set_in(Settings { instances, ..Settings::default() })
+    }
+
+    /// The same with whatever else is set about the cloud, except who may call it and how long its tasks take.
+    pub fn set_in(settings: Settings) -> Self {
         let settings = Settings {
             credentials: vec![Credential {
                 secret_id: SECRET_ID.to_owned(),
                 secret_key: Secret::new(SECRET_KEY.to_owned()),
                 token: None,
             }],
-            instances,
             task: TaskSettings { shortest: TASK, longest: TASK },
-            ..Settings::default()
+            ..settings
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let cloud = runtime.block_on(Simulator::start(settings)).unwrap();

@@ -12,5 +12,7 @@ mod keys;
 mod lifecycle;
 mod rotation;
 mod tair;
+mod tair_modes;
+mod tencent_modes;
 mod traces;
 mod verbs;

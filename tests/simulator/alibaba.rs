@@ -6,7 +6,6 @@ mod vectors;
 use crate::caller::{NEW, OLD, PATIENCE, settings, until};
 use crate::common::redis_server::RedisServer;
 use caller::*;
-use keywheel::secret::Secret;
 use keywheel::simulator::{
     AccountSettings, Change, Fault, Garbage, InstanceChange, InstanceSettings, Quota, Server, Settings, Simulator,
     Step, Tair, Vendor,
@@ -272,6 +271,38 @@ async fn instances_are_paged_and_each_cloud_knows_its_own() {
 }
 
 #[tokio::test]
+async fn instances_are_found_by_all_their_tags() {
+    let tagged = |number: usize| {
+        let instance = InstanceSettings::alibaba(&format!("r-{number:02}"), OLD).with_tag("team", "shop");
+        if number < 33 { instance.with_tag("rotate", "weekly") } else { instance }
+    };
+    let simulator = Simulator::start(settings((0..40).map(tagged).collect())).await.unwrap();
+    let region = ("RegionId", "cn-hangzhou");
+    let (team, shop) = (("Tag.1.Key", "team"), ("Tag.1.Value", "shop"));
+    let (rotate, weekly) = (("Tag.2.Key", "rotate"), ("Tag.2.Value", "weekly"));
+    for (parameters, total, shown) in [
+        (vec![region, team, shop], 40, 30),
+        (vec![region, team], 40, 30),
+        (vec![region, team, shop, rotate, weekly], 33, 30),
+        (vec![region, team, shop, rotate, weekly, ("PageNumber", "2")], 33, 3),
+        (vec![region, team, shop, rotate, ("Tag.2.Value", "daily")], 0, 0),
+    ] {
+        let (_, answer) = call(&simulator, "DescribeInstances", &parameters).await;
+        let instances = answer["Instances"]["KVStoreInstance"].as_array().unwrap();
+        assert_eq!((&answer["TotalCount"], instances.len()), (&json!(total), shown), "{parameters:?}");
+    }
+    for (parameters, code) in
+        [(vec![team, shop], "MissingRegionId"), (vec![region, rotate, weekly], "InvalidParameter")]
+    {
+        let (status, answer) = call(&simulator, "DescribeInstances", &parameters).await;
+        assert_eq!((status, answer["Code"].as_str()), (400, Some(code)), "{parameters:?}");
+    }
+    let (_, answer) = call(&simulator, "DescribeInstances", &[("InstanceIds", "r-35")]).await;
+    let tags = &answer["Instances"]["KVStoreInstance"][0]["Tags"];
+    assert_eq!(*tags, json!({"Tag": [{"Key": "team", "Value": "shop"}]}));
+}
+
+#[tokio::test]
 async fn quotas_denials_and_absence_have_their_codes() {
     let mut limited = settings(vec![instance()]);
     limited.quota = Quota { per_second: 0.001, burst: 2.0 };
@@ -316,7 +347,7 @@ async fn a_real_server_takes_the_passwords_of_every_account() {
     assert_eq!(call(&simulator, "ModifyInstanceAttribute", &reset).await.0, 200);
     until(|| idle(&simulator)).await;
     assert!(server.accepts("Th1rd_passw0rd") && !server.accepts(OLD) && colon(NEW));
-    let by_hand = AccountSettings { name: APP.to_owned(), password: Secret::new("By_hand_1".to_owned()) };
+    let by_hand = AccountSettings::new(APP, "By_hand_1");
     change(&simulator, InstanceChange { accounts: vec![by_hand], ..InstanceChange::default() }).await;
     assert!(colon("By_hand_1") && !colon(NEW) && simulator.account_accepts(R, APP, "By_hand_1"));
     assert!(server.accepts(&format!("other:{OLD}")));
@@ -348,7 +379,10 @@ async fn settings_are_read_from_toml_and_checked() {
         (|settings| settings.instances[0].accounts[0].name = R.to_owned(), "like the default one"),
         (|settings| settings.instances[0].accounts[0].name = "default".to_owned(), "like the default one"),
         (|settings| settings.instances[0] = settings.instances[0].clone().with_account(APP, OLD), "twice"),
-        (|settings| settings.instances[1] = settings.instances[1].clone().with_account(APP, OLD), "Alibaba only"),
+        (
+            |settings| settings.instances[1] = settings.instances[1].clone().with_account("root", OLD),
+            "like the default one",
+        ),
     ];
     for (spoil, why) in spoils {
         let mut bad = good.clone();

@@ -7,7 +7,8 @@
 //!   names any account that DescribeAccounts lists. That it serves the default account is UNCONFIRMED; where it does not, the rotation halts
 //!   before anything changed and says so.
 //! - `reset` is ResetAccountPassword for a standard account and ModifyInstanceAttribute for the default account, the way the vendor's own
-//!   Terraform provider sets an instance's password. Neither compares anything, so neither ever stands in for a `change`.
+//!   Terraform provider sets an instance's password. Neither compares anything, so neither stands in for a `change` unless the owner chose
+//!   `mode = "reset"`.
 //!
 //! **What is evidence.** No call names a task, and no field says when a password changed. An account's or instance's status reads as settled
 //! before a change begins as well as after it, so only a login proves one: targets need a login route.
@@ -25,7 +26,7 @@ pub use endpoint::Network;
 use self::wire::Request;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, permitted};
-use super::{Abilities, Address, Condition, Instance, Now, Provider, without_old};
+use super::{Abilities, Address, Condition, Instance, Mode, Now, Provider, without_old};
 use crate::fault::{Fault, Kind};
 use crate::http::Client;
 use crate::moment::Moment;
@@ -153,8 +154,12 @@ impl Alibaba {
 
     /// Which evidence Alibaba Cloud offers, for every address: none of its own, and a reset.
     #[must_use]
-    pub const fn abilities_of(_address: &Address) -> Abilities {
-        Abilities { task_status: false, task_list: false, change_mark: false, reset: true, asks_old: true }
+    pub const fn abilities_of(address: &Address) -> Abilities {
+        let asks_old = match address.mode {
+            Mode::OldPassword => true,
+            Mode::Reset | Mode::Account => false,
+        };
+        Abilities { task_status: false, task_list: false, change_mark: false, reset: true, asks_old }
     }
 
     async fn instance_row(&self, instance: &str) -> Result<wire::InstanceRow, Failed> {
@@ -203,7 +208,15 @@ impl Provider for Alibaba {
     }
 
     async fn change(&self, address: &Address, rotation: RotationId, old: Option<&Secret>, new: &Secret) -> Answer {
-        let Address { instance, account, mode: _ } = address;
+        let Address { instance, account, mode } = address;
+        match mode {
+            Mode::OldPassword => {}
+            Mode::Reset => return self.reset(address, rotation, new).await,
+            Mode::Account => {
+                let what = "Alibaba Cloud has no call that edits a whole account";
+                return Answer::Refused { refusal: Refusal::Fatal, fault: Fault::new(Kind::Unsupported, what) };
+            }
+        }
         let Some(old) = old else { return without_old(address) };
         let request = Request::ModifyAccountPassword { instance, account, old: old.expose(), new: new.expose() };
         match self.write(request, rotation, &[old, new]).await {
@@ -231,7 +244,7 @@ impl Provider for Alibaba {
         }
     }
 
-    async fn task(&self, task: TaskId) -> Result<TaskStatus, Fault> {
+    async fn task(&self, _address: &Address, task: TaskId) -> Result<TaskStatus, Fault> {
         Err(Fault::new(
             Kind::Unsupported,
             format!("Alibaba Cloud names no task for a change of a password, so {task} is none of its"),

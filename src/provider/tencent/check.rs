@@ -3,12 +3,11 @@
 //! The permission for the change itself cannot be tried without changing something, and a deliberately wrong old password could lock the
 //! account, so nothing is said about it.
 
-use super::wire::DEFAULT_ACCOUNT;
-use super::{CLOCK_TOLERANCE, Tencent, unserved};
+use super::{CLOCK_TOLERANCE, Tencent, unsupported};
 use crate::fault::{Fault, Kind};
 use crate::name::TaskId;
 use crate::provider::finding::{Found, gather, judged, of_clock, of_condition, tried};
-use crate::provider::{Address, Condition};
+use crate::provider::{Address, Condition, Mode};
 use std::time::Duration;
 
 /// A task number that nobody has: asked for to see whether asking is allowed.
@@ -26,8 +25,8 @@ impl Tencent {
         let first = match self.instance_row(&address.instance).await {
             Ok(row) => {
                 let mut condition = row.condition();
-                if condition == Condition::Ready && address.account != DEFAULT_ACCOUNT {
-                    condition = Condition::Unsupported(unserved(address));
+                if let (Condition::Ready, Some(why)) = (&condition, unsupported(address, &row)) {
+                    condition = Condition::Unsupported(why);
                 }
                 of_condition(&address.instance, &condition)
             }
@@ -47,8 +46,8 @@ impl Tencent {
         findings.extend(clock);
         let now = (self.now)();
         let others = [
-            tried(self.account_row(address).await.map(drop)),
-            tried(self.task_list(&address.instance, now - LOOK_BACK, now).await.map(drop)),
+            self.account_finding(address).await,
+            tried(self.task_list(address, now - LOOK_BACK, now).await.map(drop)),
             match tried(self.task_info(NO_TASK).await.map(drop)) {
                 // "No such task" is the answer of somebody who may ask.
                 Found::Finding(fault)
@@ -62,5 +61,19 @@ impl Tencent {
         ];
         gather(&mut findings, others);
         findings
+    }
+
+    /// Whether the account can be read; and where its change sends parts of it back, whether it is there, settled and tells them.
+    async fn account_finding(&self, address: &Address) -> Found {
+        match address.mode {
+            Mode::OldPassword | Mode::Reset => tried(self.account_row(address).await.map(drop)),
+            Mode::Account => match self.account(address).await {
+                Ok(row) if row.condition() == Condition::Ready => {
+                    row.rights().map_or_else(Found::Finding, |_| Found::Fine)
+                }
+                Ok(row) => of_condition(&format!("{}/{}", address.instance, address.account), &row.condition()),
+                Err(failed) => judged(failed),
+            },
+        }
     }
 }

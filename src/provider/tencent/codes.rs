@@ -94,6 +94,7 @@ const CODES: &[(&str, Verdict)] = &[
     ("InvalidParameterValue.PasswordRuleError", Verdict::Refused(Refusal::RuleOrOldPassword, Kind::RuleViolated)),
     ("InvalidParameterValue.PasswordEmpty", MISCONFIGURED),
     ("InvalidParameterValue.PasswordFreeDenied", UNSUPPORTED),
+    ("ResourceNotFound.AccountDoesNotExists", NOT_FOUND),
     ("ResourceNotFound.InstanceNotExists", NOT_FOUND),
     ("ResourceNotFound.InstanceNotFound", NOT_FOUND),
     ("ResourceUnavailable.InstanceLockedError", LOCKED),
@@ -257,6 +258,7 @@ mod tests {
             Kind::NotFound,
             &[
                 "ResourceNotFound",
+                "ResourceNotFound.AccountDoesNotExists",
                 "ResourceNotFound.InstanceNotExists",
                 "ResourceNotFound.InstanceNotFound",
                 "InternalError.InstanceNotFoundError",

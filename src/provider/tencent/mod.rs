@@ -1,7 +1,20 @@
 //! TencentDB for Redis: one account and region of Tencent Cloud (API version 2018-04-12).
+//!
+//! **Which call changes what.** Every instance has the account `root`; engines after Redis 2.8 may have custom accounts beside it.
+//!
+//! - `old-password` is ModifyInstancePassword: `root` only, and the only call that compares the old password first.
+//! - `reset` is ResetPassword: `root` only.
+//! - `account` is ModifyInstanceAccount: custom accounts, and `root` where its owner chooses it.
+//!
+//! A reset (what `recovery` allows) is the same call again where the mode is `account`, and ResetPassword elsewhere.
+//!
+//! **What is evidence.** Every change names a task. One of ModifyInstanceAccount counts as done once the account itself is settled; the vendor's Terraform
+//! provider waits for that, too.
 
+mod accounts;
 mod answer;
 mod call;
+mod change;
 mod check;
 mod codes;
 pub mod credentials;
@@ -11,16 +24,17 @@ mod wire;
 
 pub use endpoint::Site;
 
+use self::change::refuse_account;
 pub use self::wire::DEFAULT_ACCOUNT;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, permitted};
-use super::{Abilities, Address, Condition, Instance, InstancePolicy, Now, Provider, without_old};
+use super::{Abilities, Address, Condition, Instance, InstancePolicy, Mode, Now, Provider};
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::Client;
 use crate::moment::Moment;
 use crate::name::{RotationId, TaskId};
 use crate::pacer::{Pacers, QUOTA_LIMIT};
-use crate::rotation::answer::{Answer, Call, Refusal, TaskStatus};
+use crate::rotation::answer::{Answer, Refusal, TaskStatus};
 use crate::secret::Secret;
 use async_trait::async_trait;
 use chrono_tz::Tz;
@@ -33,8 +47,6 @@ use url::Url;
 
 /// How far our clock may be from the cloud's (vendor document "Signature method v3").
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
-/// The most pages of accounts that are looked through for ours.
-const ACCOUNT_PAGES: usize = 10;
 const CORRECTED: &str = "ModifyInstancePassword";
 const MISSPELT: &str = "ModfiyInstancePassword";
 
@@ -138,10 +150,19 @@ impl Tencent {
         })
     }
 
-    /// Which evidence Tencent Cloud offers for this address: all of it for the default account, nothing for others, which are not served yet.
+    /// Which evidence Tencent Cloud offers for this address: all of it, or nothing where no call of this mode serves the account.
     pub fn abilities_of(address: &Address) -> Abilities {
-        let served = address.account == DEFAULT_ACCOUNT;
-        Abilities { task_status: served, task_list: served, change_mark: served, reset: served, asks_old: true }
+        let served = serves(address);
+        Abilities {
+            task_status: served,
+            task_list: served,
+            change_mark: served,
+            reset: served,
+            asks_old: match address.mode {
+                Mode::OldPassword => true,
+                Mode::Reset | Mode::Account => false,
+            },
+        }
     }
 
     /// The names to try, in order.
@@ -158,29 +179,8 @@ impl Tencent {
         let found: wire::Instances =
             self.read("DescribeInstances", &wire::OfInstance { instance_id: instance }).await?;
         found.instance_set.into_iter().find(|row| row.instance_id == instance).ok_or_else(|| {
-            let what = format!("Tencent DescribeInstances knows no instance {instance} in {}", self.region);
-            let kind = Kind::NotFound;
-            Failed::Spoken(Verdict::Refused(Refusal::Fatal, kind), Fault::new(kind, what))
+            not_found(format!("Tencent DescribeInstances knows no instance {instance} in {}", self.region))
         })
-    }
-
-    /// The account's row; `None` where the engine is older than accounts or has no such account.
-    async fn account_row(&self, address: &Address) -> Result<Option<wire::AccountRow>, Failed> {
-        for page in 0..ACCOUNT_PAGES {
-            let offset = page * wire::PAGE;
-            let request = wire::OfAccounts { instance_id: &address.instance, limit: wire::PAGE, offset };
-            let found: wire::Accounts = match self.read("DescribeInstanceAccount", &request).await {
-                Ok(found) => found,
-                Err(Failed::Spoken(verdict, _)) if verdict.kind() == Kind::Unsupported => return Ok(None),
-                Err(failed) => return Err(failed),
-            };
-            let last = found.accounts.is_empty() || offset + found.accounts.len() >= found.total_count;
-            let ours = found.accounts.into_iter().find(|row| row.account_name == address.account);
-            if ours.is_some() || last {
-                return Ok(ours);
-            }
-        }
-        Ok(None)
     }
 
     /// The instance's own password policy; `None` where there is none, or none is known here.
@@ -205,8 +205,8 @@ impl Tencent {
         self.read("DescribeTaskInfo", &tasks::OfTask { task_id: task.0 }).await
     }
 
-    async fn task_list(&self, instance: &str, from: Moment, to: Moment) -> Result<tasks::Tasks, Failed> {
-        let request = tasks::OfTasks::between(instance, from, to, self.zone);
+    async fn task_list(&self, address: &Address, from: Moment, to: Moment) -> Result<tasks::Tasks, Failed> {
+        let request = tasks::OfTasks::between(address, from, to, self.zone);
         self.read("DescribeTaskList", &request).await
     }
 }
@@ -225,75 +225,59 @@ impl Provider for Tencent {
             password_policy: None,
             engine: row.engine().to_owned(),
         };
-        if instance.condition == Condition::Ready && address.account != DEFAULT_ACCOUNT {
-            instance.condition = Condition::Unsupported(unserved(address));
+        if instance.condition == Condition::Ready {
+            instance.condition = unsupported(address, &row).map_or(Condition::Ready, Condition::Unsupported);
         }
         if instance.condition != Condition::Ready {
             return Ok(instance);
         }
-        // Both help and neither is needed: a missing permission costs evidence or a finding of `check`, not the rotation.
         let (account, policy) =
-            futures_util::future::join(self.account_row(address), self.password_policy(&address.instance)).await;
-        if let Some(account) = permitted(account)? {
+            futures_util::future::join(self.known_account(address), self.password_policy(&address.instance)).await;
+        if let Some(account) = account? {
             instance.change_mark = account.change_mark();
-            if account.changing() {
-                instance.condition = Condition::Busy("a change of this account is under way".to_owned());
-            }
+            instance.condition = match address.mode {
+                Mode::Account => account.condition(),
+                Mode::OldPassword | Mode::Reset if account.changing() => {
+                    Condition::Busy("a change of this account is under way".to_owned())
+                }
+                Mode::OldPassword | Mode::Reset => Condition::Ready,
+            };
         }
+        // It helps and is not needed: a missing permission costs a finding of `check`, not the rotation.
         instance.password_policy = permitted(policy)?;
         Ok(instance)
     }
 
     async fn change(&self, address: &Address, rotation: RotationId, old: Option<&Secret>, new: &Secret) -> Answer {
-        let Some(old) = old else { return without_old(address) };
-        if address.account != DEFAULT_ACCOUNT {
-            return refuse_account(address);
-        }
-        let request =
-            wire::Modify { instance_id: &address.instance, old_password: old.expose(), password: new.expose() };
-        let mut unknown = None;
-        for action in self.spellings() {
-            match self.write(action, &request, rotation, &[old, new]).await {
-                Ok(started) => {
-                    self.misspelt_works.store(*action == MISSPELT, Ordering::Relaxed);
-                    return Answer::Accepted { task: started.task() };
-                }
-                // The gateway turned an unknown name away, so the other one is not a second change.
-                Err(Failed::Spoken(Verdict::NoSuchAction, fault)) => unknown = Some(fault),
-                Err(Failed::Spoken(verdict, fault)) if verdict.kind() == Kind::Denied => {
-                    let advice = format!(
-                        "grant redis:{CORRECTED} and redis:{MISSPELT} to this identity, then `keywheel recover TARGET --resume`"
-                    );
-                    return Failed::Spoken(verdict, fault.advise(advice)).answer(Call::Modify);
-                }
-                Err(failed) => return failed.answer(Call::Modify),
-            }
-        }
-        Answer::Refused {
-            refusal: Refusal::Fatal,
-            fault: unknown.unwrap_or_else(|| Fault::new(Kind::Bug, "No name of the action was tried")),
+        match address.mode {
+            _ if !serves(address) => refuse_account(address),
+            Mode::OldPassword => self.modify(address, rotation, old, new).await,
+            Mode::Reset => self.reset_password(address, rotation, new).await,
+            Mode::Account => self.modify_account(address, rotation, new).await,
         }
     }
 
     async fn reset(&self, address: &Address, rotation: RotationId, new: &Secret) -> Answer {
-        if address.account != DEFAULT_ACCOUNT {
-            return refuse_account(address);
-        }
-        let request = wire::Reset { instance_id: &address.instance, password: new.expose() };
-        match self.write("ResetPassword", &request, rotation, &[new]).await {
-            Ok(started) => Answer::Accepted { task: started.task() },
-            Err(failed) => failed.answer(Call::Reset),
+        match address.mode {
+            _ if !serves(address) => refuse_account(address),
+            Mode::OldPassword | Mode::Reset => self.reset_password(address, rotation, new).await,
+            Mode::Account => self.modify_account(address, rotation, new).await,
         }
     }
 
-    async fn task(&self, task: TaskId) -> Result<TaskStatus, Fault> {
+    async fn task(&self, address: &Address, task: TaskId) -> Result<TaskStatus, Fault> {
         let info = self.task_info(task).await.map_err(Failed::fault)?;
         let credential = self.credentials.credential().await?;
-        info.status(|words| {
+        let status = info.status(|words| {
             let mut secrets = vec![&credential.key];
             secrets.extend(&credential.token);
             scrub(words, &secrets)
-        })
+        })?;
+        match (address.mode, &status) {
+            (Mode::Account, TaskStatus::Succeeded) => self.once_settled(address, task).await,
+            (Mode::OldPassword | Mode::Reset, TaskStatus::Succeeded)
+            | (_, TaskStatus::Running | TaskStatus::Failed { .. }) => Ok(status),
+        }
     }
 
     async fn find_task(
@@ -303,8 +287,14 @@ impl Provider for Tencent {
         to: Moment,
     ) -> Result<Option<(TaskId, TaskStatus)>, Fault> {
         let (from, to) = (from - CLOCK_TOLERANCE, to + CLOCK_TOLERANCE);
-        let tasks = self.task_list(&address.instance, from, to).await.map_err(Failed::fault)?;
-        tasks.ours(&address.instance, from, to, self.zone)
+        let tasks = self.task_list(address, from, to).await.map_err(Failed::fault)?;
+        match tasks.ours(address, from, to, self.zone)? {
+            Some(task) if task.account_since.is_some() => {
+                let account = self.account(address).await.map_err(Failed::fault)?;
+                task.if_about(&account).map(Some)
+            }
+            found => Ok(found.map(|task| (task.id, task.status))),
+        }
     }
 
     async fn change_mark(&self, address: &Address) -> Result<Option<String>, Fault> {
@@ -317,13 +307,30 @@ impl Provider for Tencent {
     }
 }
 
+/// Whether the mode's call serves this account.
+fn serves(address: &Address) -> bool {
+    match address.mode {
+        Mode::OldPassword | Mode::Reset => address.account == DEFAULT_ACCOUNT,
+        Mode::Account => true,
+    }
+}
+
 fn unserved(address: &Address) -> String {
     format!("this call changes the account {DEFAULT_ACCOUNT} only, not {}", address.account)
 }
 
-fn refuse_account(address: &Address) -> Answer {
-    Answer::Refused {
-        refusal: Refusal::Fatal,
-        fault: Fault::new(Kind::Unsupported, format!("On {} {}", address.instance, unserved(address))),
+/// Why this account of this instance cannot be changed by this mode's call, if it cannot.
+fn unsupported(address: &Address, row: &wire::InstanceRow) -> Option<String> {
+    match address.mode {
+        _ if !serves(address) => Some(unserved(address)),
+        Mode::Account if !row.has_accounts() => Some(format!(
+            "Redis 2.8 knows no accounts: its password is changed as {DEFAULT_ACCOUNT}, with mode = \"old-password\" or \"reset\""
+        )),
+        Mode::OldPassword | Mode::Reset | Mode::Account => None,
     }
+}
+
+fn not_found(what: String) -> Failed {
+    let kind = Kind::NotFound;
+    Failed::Spoken(Verdict::Refused(Refusal::Fatal, kind), Fault::new(kind, what))
 }

@@ -1,17 +1,25 @@
 //! Tasks: what the cloud says about the work that an accepted call began, and how a lost one is found again.
 
+use super::accounts::AccountRow;
 use super::wire::PAGE;
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use crate::name::TaskId;
+use crate::provider::{Address, Condition, Mode};
 use crate::rotation::answer::TaskStatus;
 use chrono::{NaiveDateTime, TimeZone as _};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// "Reset password" and "change account" in the vendor's list of task types.
-const PASSWORD_TASKS: [&str; 2] = ["007", "037"];
+/// "Reset password" in the vendor's list of task types.
+const RESET: &str = "007";
+/// "Change account" there. It does not say of which account.
+const CHANGE_ACCOUNT: &str = "037";
+/// The tasks that set a password by the calls for the default account, the likelier one first: no page says which call makes which.
+const OF_DEFAULT_ACCOUNT: &[&str] = &[RESET, CHANGE_ACCOUNT];
+/// The tasks of ModifyInstanceAccount.
+const OF_ACCOUNT: &[&str] = &[CHANGE_ACCOUNT];
 /// The vendor's form of times.
 const TIME_FORM: &str = "%Y-%m-%d %H:%M:%S";
 /// How far any zone's clock is from UTC at most: the task list is asked for this much more on both sides, because the page does not say which
@@ -30,24 +38,37 @@ pub(super) struct OfTask {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct OfTasks<'a> {
     pub(super) instance_id: &'a str,
-    pub(super) task_types: &'a [&'a str],
+    pub(super) task_types: &'static [&'static str],
     pub(super) begin_time: String,
     pub(super) end_time: String,
     pub(super) limit: usize,
 }
 
 impl<'a> OfTasks<'a> {
-    /// The instance's password tasks between two moments, in whatever zone the cloud reads them.
-    pub(super) fn between(instance_id: &'a str, from: Moment, to: Moment, zone: Tz) -> Self {
+    /// The tasks of an address's instance that this mode's call may have begun between two moments, in whatever zone the cloud reads them.
+    pub(super) fn between(address: &'a Address, from: Moment, to: Moment, zone: Tz) -> Self {
         let text = |when: Moment| when.utc().with_timezone(&zone).format(TIME_FORM).to_string();
         Self {
-            instance_id,
-            task_types: &PASSWORD_TASKS,
+            instance_id: &address.instance,
+            task_types: types(address.mode),
             begin_time: text(from - ZONE_SPAN),
             end_time: text(to + ZONE_SPAN),
             limit: PAGE,
         }
     }
+}
+
+/// The types of task that this mode's call begins.
+const fn types(mode: Mode) -> &'static [&'static str] {
+    match mode {
+        Mode::OldPassword | Mode::Reset => OF_DEFAULT_ACCOUNT,
+        Mode::Account => OF_ACCOUNT,
+    }
+}
+
+/// A time as the cloud writes it, in its own zone.
+pub(super) fn local_time(text: &str) -> Option<NaiveDateTime> {
+    NaiveDateTime::parse_from_str(text.trim(), TIME_FORM).ok()
 }
 
 /// The answer of DescribeTaskInfo.
@@ -98,39 +119,36 @@ pub(super) struct TaskRow {
 }
 
 impl Tasks {
-    /// Our task: the newest password task of the instance that began between the two moments, "reset password" before "change account",
-    /// because the latter may concern another account. Times are read in `zone`.
+    /// Our task: the newest password task of the instance that began between the two moments, of the likeliest type first. Times are read in
+    /// `zone`. Whether a "change account" is about our account is not known here: see [`OurTask::account_since`].
     ///
     /// # Errors
     /// No evidence this time: an incomplete list, an unknown result, an unfinished task whose start cannot be read, or no task in `zone` but one
     /// that would fit if the cloud wrote its times in UTC. The last is not guessed, since it may as well be the rotation of some hours ago.
-    pub(super) fn ours(
-        &self,
-        instance: &str,
-        from: Moment,
-        to: Moment,
-        zone: Tz,
-    ) -> Result<Option<(TaskId, TaskStatus)>, Fault> {
+    pub(super) fn ours(&self, address: &Address, from: Moment, to: Moment, zone: Tz) -> Result<Option<OurTask>, Fault> {
+        let types = types(address.mode);
         let no_evidence = |what: String| Fault::new(Kind::Unanswered, format!("Tencent DescribeTaskList: {what}"));
         if self.total_count > self.tasks.len() {
             return Err(no_evidence(format!("{} tasks, more than one page of {PAGE}", self.total_count)));
         }
         let wanted = |row: &&TaskRow| {
-            PASSWORD_TASKS.contains(&row.task_type.as_str())
-                && row.instance_id.as_deref().is_none_or(|of| of == instance)
+            types.contains(&row.task_type.as_str())
+                && row.instance_id.as_deref().is_none_or(|of| of == address.instance)
         };
         let within = |row: &TaskRow, zone: Tz| row.began(zone).is_some_and(|began| from <= began && began <= to);
         let rows: Vec<&TaskRow> = self.tasks.iter().filter(wanted).collect();
-        let newest = PASSWORD_TASKS.into_iter().find_map(|kind| {
+        let newest = types.iter().find_map(|kind| {
             rows.iter()
-                .filter(|row| row.task_type == kind && within(row, zone))
+                .filter(|row| row.task_type == *kind && within(row, zone))
                 .max_by_key(|row| (row.began(zone), row.task_id))
         });
         if let Some(row) = newest {
             let status = row
                 .status()
                 .ok_or_else(|| no_evidence(format!("task {} has the unknown result {}", row.task_id, row.result)))?;
-            return Ok(Some((TaskId(row.task_id), status)));
+            let about_some_account = row.task_type == CHANGE_ACCOUNT;
+            let account_since = row.start_time.as_deref().filter(|_| about_some_account).and_then(local_time);
+            return Ok(Some(OurTask { id: TaskId(row.task_id), status, account_since }));
         }
         if let Some(row) = rows
             .iter()
@@ -149,9 +167,42 @@ impl Tasks {
     }
 }
 
+/// A task that may be ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OurTask {
+    pub(super) id: TaskId,
+    pub(super) status: TaskStatus,
+    /// When it began, by the cloud's clock, where it changes some account of the instance and the account itself must tell whether it is ours.
+    pub(super) account_since: Option<NaiveDateTime>,
+}
+
+impl OurTask {
+    /// The same, once the account said that the task is about it: it reads as changing while the task runs, and as changed since the task began once it
+    /// succeeded. Two accounts of one instance would otherwise take each other's tasks for their own.
+    ///
+    /// # Errors
+    /// No evidence this time: the account does not tell, or it tells otherwise.
+    pub(super) fn if_about(self, account: &AccountRow) -> Result<(TaskId, TaskStatus), Fault> {
+        let ours = match (self.account_since, &self.status) {
+            (None, _) => true,
+            (Some(_), TaskStatus::Running) => account.changing(),
+            (Some(began), TaskStatus::Succeeded) => {
+                account.condition() == Condition::Ready && account.was_set_since(began) == Some(true)
+            }
+            (Some(_), TaskStatus::Failed { .. }) => false,
+        };
+        if ours {
+            return Ok((self.id, self.status));
+        }
+        let what =
+            format!("Tencent DescribeTaskList: task {} changes an account, and nothing says that it is ours", self.id);
+        Err(Fault::new(Kind::Unanswered, what))
+    }
+}
+
 impl TaskRow {
     fn began(&self, zone: Tz) -> Option<Moment> {
-        let local = NaiveDateTime::parse_from_str(self.start_time.as_deref()?.trim(), TIME_FORM).ok()?;
+        let local = local_time(self.start_time.as_deref()?)?;
         let when = zone.from_local_datetime(&local).earliest()?;
         Some(Moment::from_millis(when.timestamp_millis()))
     }
@@ -172,21 +223,26 @@ mod tests {
     use super::*;
     use chrono_tz::Tz::{Asia__Shanghai as SHANGHAI, UTC};
 
+    fn address(mode: Mode) -> Address {
+        Address { instance: "crs-1".to_owned(), account: "root".to_owned(), mode }
+    }
+
     #[test]
     fn requests_are_written_as_the_vendor_reads_them() {
         let text =
             |body: Result<zeroize::Zeroizing<Vec<u8>>, Fault>| String::from_utf8(body.unwrap().to_vec()).unwrap();
         assert_eq!(text(body(&OfTask { task_id: 16661 })), r#"{"TaskId":16661}"#);
-        let tasks = OfTasks::between(
-            "crs-1",
-            Moment::from_seconds(1_735_689_600),
-            Moment::from_seconds(1_735_689_660),
-            SHANGHAI,
-        );
-        assert_eq!(
-            text(body(&tasks)),
-            r#"{"InstanceId":"crs-1","TaskTypes":["007","037"],"BeginTime":"2024-12-31 18:00:00","EndTime":"2025-01-01 22:01:00","Limit":100}"#
-        );
+        for (mode, types) in
+            [(Mode::OldPassword, r#""007","037""#), (Mode::Reset, r#""007","037""#), (Mode::Account, r#""037""#)]
+        {
+            let address = address(mode);
+            let seconds = Moment::from_seconds;
+            let tasks = OfTasks::between(&address, seconds(1_735_689_600), seconds(1_735_689_660), SHANGHAI);
+            let expected = format!(
+                r#"{{"InstanceId":"crs-1","TaskTypes":[{types}],"BeginTime":"2024-12-31 18:00:00","EndTime":"2025-01-01 22:01:00","Limit":100}}"#
+            );
+            assert_eq!(text(body(&tasks)), expected);
+        }
     }
 
     #[test]
@@ -240,11 +296,41 @@ mod tests {
         for (tasks, zone, expected) in rows {
             let json = format!(r#"{{"Tasks":[{}],"TotalCount":{}}}"#, tasks.join(","), tasks.len());
             let list: Tasks = serde_json::from_str(&json).unwrap();
-            let got = list.ours("crs-1", from, to, zone);
-            let got = got.map(|found| found.map(|(id, status)| (id.0, status))).map_err(drop);
+            let got = list.ours(&address(Mode::OldPassword), from, to, zone);
+            let got = got.map(|found| found.map(|task| (task.id.0, task.status))).map_err(drop);
             assert_eq!(got, expected, "{json} {zone}");
         }
+        let both = [task(1, "007", inside, 2), task(2, "037", inside, 1)];
+        let list: Tasks = serde_json::from_str(&format!(r#"{{"Tasks":[{}],"TotalCount":2}}"#, both.join(","))).unwrap();
+        for (mode, id, about_some_account) in [(Mode::Reset, 1, false), (Mode::Account, 2, true)] {
+            let found = list.ours(&address(mode), from, to, SHANGHAI).unwrap().unwrap();
+            assert_eq!((found.id.0, found.account_since.is_some()), (id, about_some_account), "{mode:?}");
+        }
         let cut: Tasks = serde_json::from_str(r#"{"Tasks":[],"TotalCount":101}"#).unwrap();
-        assert!(cut.ours("crs-1", from, to, SHANGHAI).is_err());
+        assert!(cut.ours(&address(Mode::OldPassword), from, to, SHANGHAI).is_err());
+    }
+
+    #[test]
+    fn a_changed_account_says_whether_the_task_was_about_it() {
+        let began = local_time("2025-01-01 12:05:00");
+        let failed = || TaskStatus::Failed { message: String::new() };
+        let rows = [
+            (None, TaskStatus::Succeeded, 1, "", true),
+            (began, TaskStatus::Running, 1, "2025-01-01 10:00:00", true),
+            (began, TaskStatus::Running, 2, "2025-01-01 10:00:00", false),
+            (began, TaskStatus::Succeeded, 2, "2025-01-01 12:05:03", true),
+            (began, TaskStatus::Succeeded, 2, "2025-01-01 12:04:56", true),
+            (began, TaskStatus::Succeeded, 2, "2025-01-01 12:04:54", false),
+            (began, TaskStatus::Succeeded, 1, "2025-01-01 12:05:03", false),
+            (began, TaskStatus::Succeeded, 2, "", false),
+            (began, failed(), 2, "2025-01-01 12:05:03", false),
+        ];
+        for (account_since, status, account_status, set, ours) in rows {
+            let json =
+                format!(r#"{{"AccountName":"app","Status":{account_status},"PasswordLastModifiedTime":"{set}"}}"#);
+            let account: AccountRow = serde_json::from_str(&json).unwrap();
+            let task = OurTask { id: TaskId(1), status: status.clone(), account_since };
+            assert_eq!(task.if_about(&account).is_ok(), ours, "{status:?} {json}");
+        }
     }
 }

@@ -44,15 +44,6 @@ pub(super) struct OfInstance<'a> {
     pub(super) instance_id: &'a str,
 }
 
-/// DescribeInstanceAccount.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct OfAccounts<'a> {
-    pub(super) instance_id: &'a str,
-    pub(super) limit: usize,
-    pub(super) offset: usize,
-}
-
 /// The answer of the calls that start a task.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -108,6 +99,11 @@ impl InstanceRow {
         }
     }
 
+    /// Whether the engine knows accounts beside the default one: Redis 2.8 does not (vendor document "Managing Account").
+    pub(super) fn has_accounts(&self) -> bool {
+        !matches!(self.kind, Some(2 | 5))
+    }
+
     /// The engine's family: `redis`, `ckv`, `valkey` or `memcached`.
     pub(super) fn engine(&self) -> &'static str {
         match self.kind {
@@ -119,35 +115,6 @@ impl InstanceRow {
                 Some(_) | None => "redis",
             },
         }
-    }
-}
-
-/// The answer of DescribeInstanceAccount.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Accounts {
-    pub(super) accounts: Vec<AccountRow>,
-    pub(super) total_count: usize,
-}
-
-/// One account of an instance.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct AccountRow {
-    pub(super) account_name: String,
-    status: Option<i64>,
-    password_last_modified_time: Option<String>,
-}
-
-impl AccountRow {
-    /// The time of the last change, as opaque text; none for accounts older than the field.
-    pub(super) fn change_mark(&self) -> Option<String> {
-        self.password_last_modified_time.clone().filter(|text| !text.trim().is_empty())
-    }
-
-    /// Whether a change of this account is under way.
-    pub(super) fn changing(&self) -> bool {
-        self.status == Some(1)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The writing actions: what refuses them, and what they ask for.
 
+use super::super::accounts::Edit;
 use super::super::answer::Refusal;
 use super::super::cloud::{Order, State};
 use super::super::instance::Instance;
@@ -67,6 +68,7 @@ pub(super) fn order(state: &State, settings: &Settings, call: &Call, uptime: Dur
         account: account.to_owned(),
         kind: TaskKind::SetPassword,
         wish: Some(Secret::new(new.to_owned())),
+        edit: Edit::default(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The actions of TencentDB for Redis, version 2018-04-12, that a rotator calls: their names and their parameters.
 
 use super::super::answer::{Fields, Refusal};
+use super::super::tags::Wanted;
 use serde_json::Value;
 
 /// `X-TC-Version`.
@@ -12,6 +13,7 @@ pub(super) enum Action {
     /// The same under its old, misspelt name, which is still online.
     ModfiyInstancePassword,
     ResetPassword,
+    ModifyInstanceAccount,
     DescribeTaskInfo,
     DescribeTaskList,
     DescribeInstances,
@@ -27,6 +29,8 @@ enum Shape {
     Flag,
     Texts,
     Numbers,
+    /// Objects with a `TagKey` and a `TagValue`.
+    Tags,
 }
 
 /// A parameter: name, shape, whether it must be there.
@@ -41,10 +45,11 @@ const OFFSET: Parameter = ("Offset", Shape::Number, false);
 const ANY_ID: Parameter = ("InstanceId", Shape::Text, false);
 
 impl Action {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::ModifyInstancePassword,
         Self::ModfiyInstancePassword,
         Self::ResetPassword,
+        Self::ModifyInstanceAccount,
         Self::DescribeTaskInfo,
         Self::DescribeTaskList,
         Self::DescribeInstances,
@@ -61,6 +66,7 @@ impl Action {
             Self::ModifyInstancePassword => "ModifyInstancePassword",
             Self::ModfiyInstancePassword => "ModfiyInstancePassword",
             Self::ResetPassword => "ResetPassword",
+            Self::ModifyInstanceAccount => "ModifyInstanceAccount",
             Self::DescribeTaskInfo => "DescribeTaskInfo",
             Self::DescribeTaskList => "DescribeTaskList",
             Self::DescribeInstances => "DescribeInstances",
@@ -74,6 +80,16 @@ impl Action {
             Self::ModifyInstancePassword => &[ID, OLD, NEW],
             Self::ModfiyInstancePassword => &[ID, OLD, NEW, ENCRYPTED],
             Self::ResetPassword => &[ID, ("Password", Shape::Text, false), ("NoAuth", Shape::Flag, false), ENCRYPTED],
+            Self::ModifyInstanceAccount => &[
+                ID,
+                ("AccountName", Shape::Text, true),
+                ("AccountPassword", Shape::Text, false),
+                ("Remark", Shape::Text, false),
+                ("ReadonlyPolicy", Shape::Texts, false),
+                ("Privilege", Shape::Text, false),
+                ("NoAuth", Shape::Flag, false),
+                ENCRYPTED,
+            ],
             Self::DescribeTaskInfo => &[("TaskId", Shape::Number, true)],
             Self::DescribeTaskList => &[
                 ANY_ID,
@@ -92,6 +108,8 @@ impl Action {
                 OFFSET,
                 ("Status", Shape::Numbers, false),
                 ("Type", Shape::Number, false),
+                ("InstanceTags", Shape::Tags, false),
+                ("TagKeys", Shape::Texts, false),
             ],
             Self::DescribeInstanceAccount => &[ID, LIMIT, OFFSET],
             Self::DescribeInstancePasswordPolicy => &[ID],
@@ -149,6 +167,13 @@ impl Call {
         (!list.is_empty()).then(|| list.iter().filter_map(Value::as_str).collect())
     }
 
+    /// The tags of a list, likewise.
+    pub(super) fn tags(&self, name: &str) -> Option<Vec<Wanted<'_>>> {
+        let list = self.parameters.get(name)?.as_array()?;
+        (!list.is_empty())
+            .then(|| list.iter().filter_map(|tag| Some((tag["TagKey"].as_str()?, tag["TagValue"].as_str()))).collect())
+    }
+
     /// The numbers of a list, likewise.
     pub(super) fn numbers(&self, name: &str) -> Option<Vec<i64>> {
         let list = self.parameters.get(name)?.as_array()?;
@@ -179,6 +204,10 @@ impl Shape {
             Self::Flag => value.is_boolean(),
             Self::Texts => all(Value::is_string),
             Self::Numbers => all(Value::is_i64),
+            Self::Tags => all(|tag| {
+                let texts = tag.as_object().is_some_and(|tag| tag.values().all(Value::is_string));
+                texts && tag["TagKey"].is_string()
+            }),
         }
     }
 }
@@ -213,6 +242,14 @@ mod tests {
             (DescribeTaskList, r#"{"TaskTypes":["007"],"Result":[2]}"#, None),
             (DescribeTaskList, r#"{"TaskTypes":[7]}"#, Some("InvalidParameter")),
             (DescribeInstances, "{}", None),
+            (
+                DescribeInstances,
+                r#"{"InstanceTags":[{"TagKey":"k","TagValue":"v"},{"TagKey":"k"}],"TagKeys":["k"]}"#,
+                None,
+            ),
+            (DescribeInstances, r#"{"InstanceTags":[{"TagValue":"v"}]}"#, Some("InvalidParameter")),
+            (DescribeInstances, r#"{"InstanceTags":{"TagKey":"k"}}"#, Some("InvalidParameter")),
+            (DescribeInstances, r#"{"InstanceTags":[{"TagKey":"k","TagValue":7}]}"#, Some("InvalidParameter")),
             (DescribeInstances, "[]", Some("InvalidParameter")),
             (DescribeInstances, "", Some("InvalidParameter")),
         ] {

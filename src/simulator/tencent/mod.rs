@@ -99,7 +99,10 @@ impl Dialect for JsonCall {
 
     fn perform(&self, cloud: &Arc<Cloud>, how: How) -> Result<Fields, Refusal> {
         match self.action {
-            Action::ModifyInstancePassword | Action::ModfiyInstancePassword | Action::ResetPassword => {
+            Action::ModifyInstancePassword
+            | Action::ModfiyInstancePassword
+            | Action::ResetPassword
+            | Action::ModifyInstanceAccount => {
                 let task = cloud.accept(how.course, |state, uptime| write::order(state, self, uptime))?;
                 Ok(fields([("TaskId", json!(task))]))
             }
@@ -113,6 +116,7 @@ impl Dialect for JsonCall {
                     uptime: cloud.clock.uptime().saturating_sub(how.age),
                     region: &cloud.settings.region,
                     zone_hours: cloud.settings.zone_hours,
+                    account_lag: cloud.settings.account_lag,
                 };
                 read::answer(&cloud.state(), world, self)
             }

@@ -4,6 +4,7 @@ use super::super::answer::{Fields, Refusal, fields};
 use super::super::cloud::State;
 use super::super::instance::Instance;
 use super::super::settings::{PasswordPolicy, Vendor};
+use super::super::tags;
 use super::super::task::Task;
 use super::actions::{Action, Call};
 use super::unknown_instance;
@@ -30,6 +31,8 @@ pub(super) struct World<'a> {
     pub(super) uptime: Duration,
     pub(super) region: &'a str,
     pub(super) zone_hours: i32,
+    /// How long an account reads as changing after its task has ended.
+    pub(super) account_lag: Duration,
 }
 
 /// The answer to a reading action. A write has none here.
@@ -40,9 +43,10 @@ pub(super) fn answer(state: &State, world: World<'_>, call: &Call) -> Result<Fie
         Action::DescribeInstances => instances(state, world, call),
         Action::DescribeInstanceAccount => accounts(state, world, call),
         Action::DescribeInstancePasswordPolicy => password_policy(state, call),
-        Action::ModifyInstancePassword | Action::ModfiyInstancePassword | Action::ResetPassword => {
-            Err(Refusal::new("InvalidAction", "This action writes."))
-        }
+        Action::ModifyInstancePassword
+        | Action::ModfiyInstancePassword
+        | Action::ResetPassword
+        | Action::ModifyInstanceAccount => Err(Refusal::new("InvalidAction", "This action writes.")),
     }
 }
 
@@ -115,10 +119,14 @@ fn list_entry(task: &Task, world: World<'_>) -> Value {
     })
 }
 
+/// The document does not say whether an instance must carry all the tags that are named or one of them. One is enough here, so that a caller
+/// who needs all of them learns to look for himself.
 fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Refusal> {
     let (offset, limit) = call.page(INSTANCE_PAGE)?;
     let ids = call.texts("InstanceIds");
     let statuses = call.numbers("Status");
+    let wanted_tags = call.tags("InstanceTags");
+    let wanted_keys = call.texts("TagKeys");
     let found: Vec<(&Instance, i64)> = state
         .instances
         .values()
@@ -130,6 +138,12 @@ fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Ref
                 && ids.as_ref().is_none_or(|ids| ids.contains(&id))
                 && statuses.as_ref().is_none_or(|wanted| wanted.contains(status))
                 && call.number("Type").is_none_or(|wanted| wanted == instance.settings.engine)
+                && wanted_tags
+                    .as_ref()
+                    .is_none_or(|any| any.iter().any(|tag| tags::hold(&instance.settings.tags, *tag)))
+                && wanted_keys
+                    .as_ref()
+                    .is_none_or(|any| any.iter().any(|key| tags::hold(&instance.settings.tags, (key, None))))
         })
         .collect();
     let page = found.iter().skip(offset).take(limit).map(|(instance, status)| {
@@ -147,6 +161,7 @@ fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Ref
             "WanIp": instance.login_address.map_or(String::new(), |address| address.ip().to_string()),
             "Port": instance.login_address.map_or(6379, |address| address.port()),
             "NoAuth": settings.no_auth,
+            "InstanceTags": settings.tags.iter().map(|(key, value)| json!({"TagKey": key, "TagValue": value})).collect::<Value>(),
         })
     });
     Ok(fields([("TotalCount", json!(found.len())), ("InstanceSet", page.collect::<Value>())]))
@@ -176,19 +191,29 @@ fn accounts(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Refu
     let (offset, limit) = call.page(PAGE)?;
     let id = call.text("InstanceId").unwrap_or_default();
     let instance = known(state, id)?;
-    let changed = instance.changed_before(world.when);
-    let account = json!({
-        "InstanceId": id,
-        "AccountName": instance.settings.account,
-        "Remark": "default",
-        "Privilege": "rw",
-        "ReadonlyPolicy": ["master"],
-        "Status": if instance.is_changing(state, world.when) { 1 } else { 2 },
-        "CreateTime": "",
-        "PasswordLastModifiedTime": changed.map_or(String::new(), |changed| world.text(changed)),
-    });
-    let page: Vec<Value> = [account].into_iter().skip(offset).take(limit).collect();
-    Ok(fields([("TotalCount", json!(1)), ("Accounts", json!(page))]))
+    let names = [instance.settings.account.as_str()];
+    let custom = instance.settings.accounts.iter().map(|account| account.name.as_str());
+    let found: Vec<Value> = names
+        .into_iter()
+        .chain(custom)
+        .map(|name| {
+            let changing = instance.is_account_changing(state, name, world.when, world.account_lag);
+            let changed = instance.changed_before(name, world.when);
+            let rights = instance.rights.get(name);
+            json!({
+                "InstanceId": id,
+                "AccountName": name,
+                "Remark": if name == instance.settings.account { "default" } else { "" },
+                "Privilege": rights.map(|rights| &rights.privilege),
+                "ReadonlyPolicy": rights.map(|rights| &rights.readonly_policy),
+                "Status": if changing { 1 } else { 2 },
+                "CreateTime": "",
+                "PasswordLastModifiedTime": changed.map_or(String::new(), |changed| world.text(changed)),
+            })
+        })
+        .collect();
+    let page: Vec<&Value> = found.iter().skip(offset).take(limit).collect();
+    Ok(fields([("TotalCount", json!(found.len())), ("Accounts", json!(page))]))
 }
 
 fn password_policy(state: &State, call: &Call) -> Result<Fields, Refusal> {

@@ -20,7 +20,9 @@ pub(super) fn broken_rule(
         _ if CKV.contains(&engine) => 30,
         Action::ModfiyInstancePassword => 64,
         Action::ResetPassword => 32,
-        Action::ModifyInstancePassword
+        // The page of ModifyInstanceAccount prints none; this is the limit that the vendor's Terraform provider names for accounts.
+        Action::ModifyInstanceAccount
+        | Action::ModifyInstancePassword
         | Action::DescribeTaskInfo
         | Action::DescribeTaskList
         | Action::DescribeInstances

@@ -1,0 +1,54 @@
+"""Lets the vendors' official SDKs for Python call a stand-in cloud.
+
+Each line on standard input asks for one call: {"vendor", "endpoint", "id", "key", "action", "parameters"}. Each line on standard output is its answer:
+{"answer": …} as the SDK's own models read it, or {"code": …} as its exception names it.
+"""
+
+import json
+import re
+import sys
+
+from alibabacloud_r_kvstore20150101 import models as alibaba_models
+from alibabacloud_r_kvstore20150101.client import Client as AlibabaClient
+from alibabacloud_tea_openapi.models import Config
+from alibabacloud_tea_util.models import RuntimeOptions
+from tencentcloud.common.credential import Credential
+from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
+from tencentcloud.common.profile.client_profile import ClientProfile
+from tencentcloud.common.profile.http_profile import HttpProfile
+from tencentcloud.redis.v20180412 import models as tencent_models
+from tencentcloud.redis.v20180412.redis_client import RedisClient
+
+
+def tencent(asked):
+    http = HttpProfile(protocol="http", endpoint=asked["endpoint"], reqTimeout=30)
+    client = RedisClient(Credential(asked["id"], asked["key"]), "ap-guangzhou", ClientProfile(httpProfile=http))
+    request = getattr(tencent_models, asked["action"] + "Request")()
+    request._deserialize(asked["parameters"])
+    try:
+        return {"answer": json.loads(getattr(client, asked["action"])(request).to_json_string())}
+    except TencentCloudSDKException as refused:
+        return {"code": refused.get_code()}
+
+
+def alibaba(asked):
+    config = Config(
+        access_key_id=asked["id"],
+        access_key_secret=asked["key"],
+        endpoint=asked["endpoint"],
+        protocol="HTTP",
+        region_id="cn-hangzhou",
+    )
+    request = getattr(alibaba_models, asked["action"] + "Request")().from_map(asked["parameters"])
+    method = re.sub(r"(?<!^)(?=[A-Z])", "_", asked["action"]).lower() + "_with_options"
+    try:
+        return {"answer": getattr(AlibabaClient(config), method)(request, RuntimeOptions()).body.to_map()}
+    except Exception as refused:  # the SDK raises several unrelated classes, all with a code
+        if not getattr(refused, "code", None):
+            raise
+        return {"code": refused.code}
+
+
+for line in sys.stdin:
+    question = json.loads(line)
+    print(json.dumps({"tencent": tencent, "alibaba": alibaba}[question["vendor"]](question)), flush=True)
