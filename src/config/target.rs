@@ -26,7 +26,7 @@ use std::time::Duration;
 const ID_LIMIT: usize = 128;
 
 /// Verifying more often than this is a finding.
-const VERIFY_SHORTEST: Duration = Duration::from_secs(60);
+const VERIFY_SHORTEST: Duration = Duration::from_secs(1);
 
 /// The most sinks or hooks of one target.
 const OUTLETS_LIMIT: usize = 64;

@@ -8,8 +8,10 @@ use super::target::Target;
 use crate::fault::{Fault, Kind, scrub};
 use crate::moment::{Moment, show_span};
 use crate::name::Generation;
-use crate::rotation::event::{By, What};
+use crate::rotation::event::{By, Event, What};
 use crate::rotation::state::State;
+use crate::rotation::why::Why;
+use crate::rotation::{Action, apply, next};
 use crate::secret::Secret;
 use std::time::Duration;
 
@@ -70,7 +72,7 @@ fn refuse(what: impl Into<String>, next_step: &str) -> Result<Obeyed, Fault> {
 
 async fn decide(tools: &Tools, target: &Target, state: &State, wish: Wish, now: Moment) -> Result<Obeyed, Fault> {
     match wish {
-        Wish::Rotate { by, reason } => rotate(state, by, reason),
+        Wish::Rotate { by, reason } => rotate(target, state, by, reason, now),
         Wish::Pause { by, span } => pause(state, by, span, now),
         Wish::Unpause { by } => match &state.standing.paused {
             Some(_) => Ok(Obeyed::just(What::Unpaused { by }, "it goes on")),
@@ -87,7 +89,7 @@ async fn decide(tools: &Tools, target: &Target, state: &State, wish: Wish, now: 
     }
 }
 
-fn rotate(state: &State, by: By, reason: Option<String>) -> Result<Obeyed, Fault> {
+fn rotate(target: &Target, state: &State, by: By, reason: Option<String>, now: Moment) -> Result<Obeyed, Fault> {
     match (&state.halt, &state.open, &state.standing.paused) {
         (Some(halt), _, _) => refuse(format!("the target is halted: {}", halt.fault.what), &halt.fault.next_step),
         (None, Some(open), _) => {
@@ -97,9 +99,22 @@ fn rotate(state: &State, by: By, reason: Option<String>) -> Result<Obeyed, Fault
         (None, None, None) => {
             // It is shown on terminals for years: on one line and without escapes.
             let reason = reason.map(|reason| scrub(&reason, &[]));
-            Ok(Obeyed::just(What::Asked { by, reason }, "it rotates now"))
+            let what = What::Asked { by, reason };
+            let said = match held(target, state, &what, now) {
+                Some(why) => format!("it rotates as soon as it may: {why}"),
+                None => "it rotates now".to_owned(),
+            };
+            Ok(Obeyed::just(what, said))
         }
     }
+}
+
+/// Why a rotation that is asked for now would have to wait.
+fn held(target: &Target, state: &State, asked: &What, now: Moment) -> Option<Why> {
+    let plan = target.settings.plan(&state.standing, now);
+    let asked = apply(state.clone(), &Event { at: now, what: asked.clone() }).ok()?;
+    let Action::Wait { until: _, why } = next(&asked, &plan, now) else { return None };
+    Some(why)
 }
 
 fn pause(state: &State, by: By, span: Option<Duration>, now: Moment) -> Result<Obeyed, Fault> {

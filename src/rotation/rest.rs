@@ -104,17 +104,19 @@ fn begin(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
         return held(Action::Begin { slot: open_slot, by: By::Schedule, reason });
     }
     match plan.slot {
-        None => Some(Action::Wait { until: Moment::NEVER, why: Why::OnlyWhenAsked }),
-        Some(slot) if now < slot.due => Some(Action::Wait { until: slot.due, why: at_rest(state) }),
+        None => Some(Action::Wait { until: Moment::NEVER, why: at_rest(state).unwrap_or(Why::OnlyWhenAsked) }),
+        Some(slot) if now < slot.due => {
+            Some(Action::Wait { until: slot.due, why: at_rest(state).unwrap_or(Why::NotDue) })
+        }
         Some(slot) if open_slot.is_some() => held(Action::Begin { slot: Some(slot), by: By::Schedule, reason: None }),
         Some(slot) => Some(Action::Record(What::SlotPassed { slot })),
     }
 }
 
-/// Why nothing happens although nothing is wrong with the schedule: a sink that somebody changed is worth saying first.
-fn at_rest(state: &State) -> Why {
+/// What is worth saying before the schedule is: a sink that somebody changed.
+fn at_rest(state: &State) -> Option<Why> {
     let differs = |(sink, outlet): (&SinkName, &super::state::Outlet)| outlet.differs.then(|| sink.clone());
-    state.standing.sinks.iter().find_map(differs).map_or(Why::NotDue, |sink| Why::SinkDiffers { sink })
+    state.standing.sinks.iter().find_map(differs).map(|sink| Why::SinkDiffers { sink })
 }
 
 /// Until when two passwords are left valid: from the moment on at which the last sink held current.
@@ -194,7 +196,7 @@ fn verify(state: &State, plan: &Plan, current: Generation, now: Moment) -> Optio
         times => last + backoff::wait(plan.limits.look_backoff, times, seed),
     };
     Some(match now < until {
-        true => Action::Wait { until, why: at_rest(state) },
+        true => Action::Wait { until, why: at_rest(state).unwrap_or(Why::NotDue) },
         false => Action::Verify { generation: current },
     })
 }

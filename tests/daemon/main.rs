@@ -7,6 +7,8 @@
 mod common;
 
 mod adopt;
+mod alternate;
+mod between;
 mod check;
 mod keys;
 mod lifecycle;

@@ -42,16 +42,16 @@ fn login(stage: &Stage, form: &str) -> String {
 }
 
 /// What a target's sink holds.
-fn document(stage: &Stage, name: &str) -> Value {
+pub fn document(stage: &Stage, name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(stage.path(&format!("{name}-json"))).unwrap()).unwrap()
 }
 
 /// Whether a new connection is let in with what the sink says, user and password together.
-fn opens(server: &RedisServer, document: &Value) -> bool {
+pub fn opens(server: &RedisServer, document: &Value) -> bool {
     lets_in(server, document["user"].as_str().unwrap_or_default(), document["password"].as_str().unwrap())
 }
 
-fn lets_in(server: &RedisServer, user: &str, password: &str) -> bool {
+pub fn lets_in(server: &RedisServer, user: &str, password: &str) -> bool {
     let mut url = url::Url::parse(&format!("redis://{}", server.address())).unwrap();
     url.set_username(user).unwrap();
     url.set_password(Some(password)).unwrap();
