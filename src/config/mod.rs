@@ -3,6 +3,7 @@
 //! The way in: [`layers`] reads and merges, [`shape`] holds the tree against the [`schema`], each section is parsed into its type, and
 //! [`target`] looks at what only shows between sections. No secret is read and no value that could be one is ever shown.
 
+mod credentials;
 mod daemon;
 mod document;
 mod finding;
@@ -18,12 +19,13 @@ mod shape;
 mod target;
 mod variables;
 
+pub use credentials::{Credentials, CredentialsFrom};
 pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use finding::{Finding, Findings, Origin};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
 pub use outlet::{CommandHook, CommandSink, FileSink, Hook, Sink};
-pub use provider::{Alibaba, AlibabaCredentials, Provider, Tencent, TencentCredentials};
+pub use provider::{Alibaba, Provider, Tencent};
 pub use schema::known_keys;
 pub use secret_ref::{SECRET_LIMIT, SecretRef};
 pub use target::Target;

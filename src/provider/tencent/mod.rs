@@ -315,6 +315,10 @@ impl Provider for Tencent {
     async fn check(&self, address: &Address) -> Vec<Fault> {
         self.findings(address).await
     }
+
+    async fn worries(&self) -> Vec<Fault> {
+        self.cautions().await
+    }
 }
 
 fn unserved(address: &Address) -> String {
