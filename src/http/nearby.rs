@@ -111,6 +111,9 @@ impl Nearby {
             cause = inner;
         }
         let why = if error.is_timeout() { "it timed out".to_owned() } else { cause.to_string() };
+        if !error.is_connect() {
+            return self.no_answer(&format!("gave no answer: {why}"));
+        }
         let what = format!("The metadata service at {} cannot be reached: {why}", self.base.authority());
         Fault::new(Kind::Unreachable, what)
             .advise("run keywheel on a machine of this cloud that has a role, or choose another credentials source")

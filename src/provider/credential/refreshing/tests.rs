@@ -1,3 +1,5 @@
+//! A service with moods, a clock moved by hand, and what a hundred users get to see.
+
 use super::*;
 use crate::clock::Clock;
 use crate::provider::credential::{Life, Terms};

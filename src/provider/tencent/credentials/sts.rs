@@ -148,10 +148,10 @@ fn refusal(code: &str, what: String) -> Refused {
         _ if code.starts_with("UnauthorizedOperation") || code == "AuthFailure.UnauthorizedOperation" => {
             role_denied(what)
         }
-        _ => match verdict(code).kind() {
-            Kind::Unanswered => asked_again(what),
-            kind => Fault::new(kind, what),
-        },
+        _ => {
+            let kind = verdict(code).kind();
+            if kind == Kind::Unanswered { asked_again(what) } else { Fault::new(kind, what) }
+        }
     };
     Refused { credential: fault.kind == Kind::CredentialRefused, fault }
 }
