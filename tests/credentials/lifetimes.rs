@@ -114,7 +114,7 @@ async fn a_refused_base_is_renewed_before_the_role_is_given_up() {
     }
 }
 
-/// Everything that a test logs on its own thread.
+/// Everything that is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -130,8 +130,11 @@ impl io::Write for Log {
 }
 
 impl Log {
+    /// The lines of this thread with these words.
     fn lines(&self, words: &str) -> usize {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().filter(|line| line.contains(words)).count()
+        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        log.lines().filter(|line| line.contains(words) && line.contains(&thread)).count()
     }
 }
 
@@ -139,8 +142,10 @@ impl Log {
 async fn while_the_service_fails_the_old_credential_is_used_until_it_ends() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    // For the whole process: a subscriber of one thread alone may miss what others met first. The thread's name tells the lines apart.
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).with_thread_names(true).finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
     for (vendor, make, action, _) in WINDOWS {
         let (warned, recovered) = (log.lines("could not be renewed"), log.lines("is renewed again"));
         let stage = Stage::set().await;

@@ -55,7 +55,7 @@ fn admit_unsigned(cloud: &Cloud, query: &BTreeMap<String, String>) -> Result<Str
     if gap > SKEW_LIMIT_SECONDS {
         return Err(Refusal::new("InvalidTimeStamp.Expired", "The request's time is more than 15 minutes off."));
     }
-    if query.get("Format").map(String::as_str) != Some("JSON") {
+    if !query.get("Format").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
         return Err(Refusal::new("InvalidParameter.Format", "This stand-in answers in JSON only."));
     }
     Ok(query.get("Action").cloned().unwrap_or_default())
