@@ -1,5 +1,7 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
+mod credentials;
+
 use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::driver::{Account, Fleet, Hands, PlanSettings, Target};
 use crate::fault::{Fault, Kind};
@@ -12,9 +14,10 @@ use crate::probe::Probe;
 use crate::probe::redis::{
     LoginForm, LoginSettings, RedisProbe, alibaba_forms, login_password, login_user, tencent_forms,
 };
-use crate::provider::alibaba::{self, Alibaba, AlibabaSettings};
-use crate::provider::credential::{CredentialSource, Static, Terms};
-use crate::provider::tencent::{self, Tencent, TencentSettings};
+use crate::provider::alibaba::credentials::AlibabaSources;
+use crate::provider::alibaba::{Alibaba, AlibabaSettings};
+use crate::provider::tencent::credentials::TencentSources;
+use crate::provider::tencent::{Tencent, TencentSettings};
 use crate::provider::{Address, Now, Provider};
 use crate::seal::aead::SealingKey;
 use crate::sink::Sink;
@@ -226,7 +229,10 @@ fn provider(provider: &config::Provider) -> Result<Arc<dyn Provider>, Fault> {
                 timeout: tencent.timeout,
                 ca_file: tencent.ca_file.clone(),
             };
-            Ok(Arc::new(Tencent::new(settings, tencent_credentials(&tencent.credentials)?, now())?))
+            let reach = credentials::reach(&tencent.credentials, tencent.timeout, tencent.ca_file.clone());
+            let sources = TencentSources::new(credentials::surroundings(), reach, tencent.region.clone(), tencent.site);
+            let source = credentials::source(&sources, &tencent.credentials.source)?;
+            Ok(Arc::new(Tencent::new(settings, source, now())?))
         }
         config::Provider::Alibaba(alibaba) => {
             let settings = AlibabaSettings {
@@ -239,43 +245,17 @@ fn provider(provider: &config::Provider) -> Result<Arc<dyn Provider>, Fault> {
                 ca_file: alibaba.ca_file.clone(),
             };
             let nonces = Arc::new(|| crate::chance::Chance::bits(&crate::chance::SystemChance));
-            Ok(Arc::new(Alibaba::new(settings, alibaba_credentials(&alibaba.credentials)?, now(), nonces)?))
+            let reach = credentials::reach(&alibaba.credentials, alibaba.timeout, alibaba.ca_file.clone());
+            let sources =
+                AlibabaSources::new(credentials::surroundings(), reach, alibaba.region.clone(), alibaba.network);
+            let source = credentials::source(&sources, &alibaba.credentials.source)?;
+            Ok(Arc::new(Alibaba::new(settings, source, now(), nonces)?))
         }
     }
 }
 
 fn now() -> Now {
     Arc::new(|| crate::clock::Clock::now(&crate::clock::SystemClock))
-}
-
-fn tencent_credentials(source: &config::TencentCredentials) -> Result<Arc<dyn CredentialSource>, Fault> {
-    match source {
-        config::TencentCredentials::Environment => Ok(Arc::new(tencent::credentials::environment(Arc::new(variable)))),
-        config::TencentCredentials::Static { secret_id, secret_key, token } => {
-            fixed(&tencent::credentials::TERMS, secret_id, secret_key, token.as_ref())
-        }
-    }
-}
-
-fn alibaba_credentials(source: &config::AlibabaCredentials) -> Result<Arc<dyn CredentialSource>, Fault> {
-    match source {
-        config::AlibabaCredentials::Environment => Ok(Arc::new(alibaba::credentials::environment(Arc::new(variable)))),
-        config::AlibabaCredentials::Static { access_key_id, access_key_secret, security_token } => {
-            fixed(&alibaba::credentials::TERMS, access_key_id, access_key_secret, security_token.as_ref())
-        }
-    }
-}
-
-/// A credential whose parts are each read from their own place, once.
-fn fixed(
-    terms: &Terms,
-    id: &SecretRef,
-    key: &SecretRef,
-    token: Option<&SecretRef>,
-) -> Result<Arc<dyn CredentialSource>, Fault> {
-    let id = id.read(&variable)?.expose().to_owned();
-    let token = token.map(|token| token.read(&variable)).transpose()?;
-    Ok(Arc::new(Static::new(terms, id, key.read(&variable)?, token)?))
 }
 
 fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {

@@ -1,6 +1,8 @@
 //! A vendor-free HTTPS client for one endpoint, built so that the outcome of a send is never guessed: a request either certainly did not
 //! leave, or may have been received, or has a whole answer.
 
+pub mod nearby;
+
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use bytes::Bytes;

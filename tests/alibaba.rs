@@ -351,7 +351,7 @@ impl CredentialSource for Renewing {
         Credential::new(&TERMS, "a test", "STS.two".to_owned(), secret("key-two"), Some(secret(&token)))
     }
 
-    async fn renewed(&self) -> Result<Credential, Fault> {
+    async fn renewed(&self, _refused: &Credential) -> Result<Credential, Fault> {
         self.0.fetch_add(1, Ordering::Relaxed);
         self.credential().await
     }

@@ -29,7 +29,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const ROTATIONS: u64 = 20;
@@ -48,14 +48,13 @@ const SECOND: (&str, &str) = ("orders_b", "Second-One-2020");
 
 /// A clock that runs [`PACE`] times as fast as the machine's.
 struct FastClock {
-    began: Instant,
     from: Moment,
 }
 
 #[async_trait]
 impl Clock for FastClock {
     fn now(&self) -> Moment {
-        self.from + self.began.elapsed() * PACE
+        self.from + SystemClock.now().since(self.from) * PACE
     }
 
     async fn sleep(&self, span: Duration) {
@@ -150,7 +149,7 @@ async fn live_through(case: &Case, strategy: &str) -> Felt {
     .unwrap();
     let address = cloud.login_address(&case.instance.id).unwrap();
     let config = configuration(folder.path(), &cloud, case, address, strategy);
-    let clock: Arc<dyn Clock> = Arc::new(FastClock { began: Instant::now(), from: SystemClock.now() });
+    let clock: Arc<dyn Clock> = Arc::new(FastClock { from: SystemClock.now() });
     let ledger = Arc::new(assemble::ledger(&config, "the consumers' test").unwrap());
     let fleet = assemble::fleet(&config, clock.now()).unwrap();
     let stop = CancellationToken::new();
@@ -171,7 +170,7 @@ async fn live_through(case: &Case, strategy: &str) -> Felt {
     let sink = folder.path().join("sink.json");
     // A pair takes in two passwords, so that the first of a rotation is the third; what was taken in is delivered before anything rotates.
     let first = until(&*ledger, |_| sink.exists()).await;
-    let consumer = Consumer::start(sink, address);
+    let consumer = Consumer::start(sink, address, clock);
     for turn in 1..=ROTATIONS {
         let wish = Wish::Rotate { by: By::Operator { uid: 0 }, reason: None };
         driver.command(&target, wish).await.unwrap();
@@ -262,16 +261,16 @@ struct Consumer {
 }
 
 impl Consumer {
-    fn start(sink: PathBuf, server: SocketAddr) -> Self {
+    fn start(sink: PathBuf, server: SocketAddr, clock: Arc<dyn Clock>) -> Self {
         let (stop, connections, refused) =
             (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (stopped, connected, turned_away) = (stop.clone(), connections.clone(), refused.clone());
         let working = std::thread::spawn(move || {
             let mut dice = StdRng::seed_from_u64(SEED);
-            let (mut read_at, mut client) = (Instant::now(), client(&sink, server));
+            let (mut read_at, mut client) = (clock.now(), client(&sink, server));
             while !stopped.load(Ordering::Relaxed) {
-                if read_at.elapsed() * PACE >= READS_EVERY {
-                    (read_at, client) = (Instant::now(), self::client(&sink, server));
+                if clock.now().since(read_at) >= READS_EVERY {
+                    (read_at, client) = (clock.now(), self::client(&sink, server));
                 }
                 connected.fetch_add(1, Ordering::Relaxed);
                 let answer = client.get_connection().and_then(|mut it| redis::cmd("PING").query::<String>(&mut it));

@@ -6,7 +6,7 @@ use super::output::{addressed, counted, print_line, print_table, table, wrapped}
 use super::scene::Scene;
 use crate::assemble;
 use crate::config::Finding;
-use crate::driver::{Account, Target};
+use crate::driver::{Account, Fleet, Target};
 use crate::fault::{Fault, Kind};
 use crate::ledger::sqlite::Reader;
 use crate::name::TargetName;
@@ -14,6 +14,7 @@ use crate::probe::Probe;
 use crate::rotation::answer::Login;
 use crate::secret::Secret;
 use futures_util::stream::{self, StreamExt};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// How many targets are tried at the same time.
@@ -88,6 +89,7 @@ async fn find(scene: &Scene, targets: &[TargetName]) -> Vec<Found> {
             return found;
         }
     };
+    worry(scene, targets, &fleet).await;
     let reader = reader.as_ref();
     let tried = stream::iter(targets.iter().filter_map(|name| fleet.get(name)))
         .map(|target| async move {
@@ -97,6 +99,19 @@ async fn find(scene: &Scene, targets: &[TargetName]) -> Vec<Found> {
         .buffered(AT_ONCE);
     found.extend(tried.collect::<Vec<_>>().await.into_iter().flatten());
     found
+}
+
+/// Says what works now and will fail some day, once for each provider.
+async fn worry(scene: &Scene, targets: &[TargetName], fleet: &Fleet) {
+    let of_provider = |name| Some((scene.provider(name).ok()?, fleet.get(name)?));
+    let providers: BTreeMap<_, _> = targets.iter().filter_map(of_provider).collect();
+    for (name, target) in providers {
+        for fault in target.hands.provider.worries().await {
+            wrapped(&format!("warning: providers.{name}: {fault}"), 0)
+                .iter()
+                .for_each(|line| anstream::eprintln!("{line}"));
+        }
+    }
 }
 
 /// A ledger that does not exist yet needs a folder in which it can be made.

@@ -6,7 +6,7 @@ use super::output::print_line;
 use super::run::Signals;
 use crate::fault::{Fault, Kind};
 use crate::secret::Secret;
-use crate::simulator::{self, Credential, InstanceSettings, Server, Settings, Simulator};
+use crate::simulator::{self, Credential, InstanceSettings, MetadataSettings, Server, Settings, Simulator};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// What the made-up instance is called, and the password it begins with.
@@ -14,6 +14,9 @@ const INSTANCE: (&str, &str) = ("crs-demo0001", "Rehearsal-Passw0rd");
 
 /// The made-up API key. It opens nothing but this stand-in.
 const CREDENTIAL: (&str, &str) = ("AKID-rehearsal", "rehearsal-secret-key");
+
+/// The role that is bound to the made-up machine.
+const ROLE: &str = "rehearsal";
 
 /// Where the API and the made-up instance's logins are by default; `config/demo.toml` expects them there.
 const PORTS: (u16, u16) = (9470, 9471);
@@ -53,7 +56,14 @@ fn made_up() -> Settings {
         secret_key: Secret::new(CREDENTIAL.1.to_owned()),
         token: None,
     };
-    Settings { listen: local(api), credentials: vec![credential], instances: vec![instance], ..Settings::default() }
+    let metadata = MetadataSettings { role: Some(ROLE.to_owned()), ..MetadataSettings::default() };
+    Settings {
+        listen: local(api),
+        credentials: vec![credential],
+        instances: vec![instance],
+        metadata,
+        ..Settings::default()
+    }
 }
 
 fn introduce(simulator: &Simulator, made_up: bool) {
@@ -64,6 +74,11 @@ fn introduce(simulator: &Simulator, made_up: bool) {
         print_line(&format!(
             "  export TENCENTCLOUD_SECRET_ID={} TENCENTCLOUD_SECRET_KEY={}",
             CREDENTIAL.0, CREDENTIAL.1
+        ));
+        print_line("or, for one without a key, as on a machine of the cloud that has a role:");
+        print_line(&format!(
+            "  credentials = {{ source = \"instance-role\", metadata-endpoint = \"{}\" }}",
+            simulator.endpoint()
         ));
     }
     print_line("POST /_simulator/script takes faults, GET /_simulator/state shows what happened. Ctrl-C stops it.");

@@ -4,6 +4,7 @@
 //! [`target`] looks at what only shows between sections. No secret is read and no value that could be one is ever shown.
 
 mod adopt;
+mod credentials;
 mod daemon;
 mod document;
 mod finding;
@@ -22,12 +23,13 @@ mod target;
 mod variables;
 
 pub use adopt::PasswordRef;
+pub use credentials::{Credentials, CredentialsFrom};
 pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use finding::{Finding, Findings, Origin};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
 pub use outlet::{CommandHook, CommandSink, FileSink, Hook, Sink};
-pub use provider::{Alibaba, AlibabaCredentials, Provider, Tencent, TencentCredentials};
+pub use provider::{Alibaba, Provider, Tencent};
 pub use schema::known_keys;
 pub use secret_ref::{SECRET_LIMIT, SecretRef};
 pub use target::Target;

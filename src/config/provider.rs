@@ -1,8 +1,8 @@
 //! `[providers.NAME]`: one cloud account and region.
 
+use super::credentials::{self, Credentials};
 use super::daemon::zone;
 use super::reading::{Refusal, Section, refusal};
-use super::secret_ref::SecretRef;
 use crate::password::Profile;
 use crate::provider::alibaba::{self, Network, ParametersIn};
 use crate::provider::tencent::{self, ActionSpelling, Site};
@@ -130,7 +130,7 @@ pub struct Tencent {
     /// A host that wins over region and site: https, or plain http to a loopback address.
     pub endpoint: Option<Url>,
     /// Whose requests these are.
-    pub credentials: TencentCredentials,
+    pub credentials: Credentials,
     /// Requests per second and action.
     pub quota: u32,
     /// Under which name the change is called.
@@ -143,22 +143,6 @@ pub struct Tencent {
     pub ca_file: Option<PathBuf>,
 }
 
-/// Where SecretId, SecretKey and session token are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TencentCredentials {
-    /// In the variables that the vendor's own tools read.
-    Environment,
-    /// Each at its own place.
-    Static {
-        /// The SecretId.
-        secret_id: SecretRef,
-        /// The SecretKey.
-        secret_key: SecretRef,
-        /// The session token of temporary credentials.
-        token: Option<SecretRef>,
-    },
-}
-
 /// `kind = "alibaba"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alibaba {
@@ -169,7 +153,7 @@ pub struct Alibaba {
     /// A host that wins over region and network: https, or plain http to a loopback address.
     pub endpoint: Option<Url>,
     /// Whose requests these are.
-    pub credentials: AlibabaCredentials,
+    pub credentials: Credentials,
     /// Requests per second and action.
     pub quota: u32,
     /// Where the parameters of a call stand.
@@ -178,22 +162,6 @@ pub struct Alibaba {
     pub timeout: Duration,
     /// Certificates (PEM) to trust instead of the machine's.
     pub ca_file: Option<PathBuf>,
-}
-
-/// Where AccessKeyId, AccessKeySecret and security token are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AlibabaCredentials {
-    /// In the variables that the vendor's own tools read.
-    Environment,
-    /// Each at its own place.
-    Static {
-        /// The AccessKeyId.
-        access_key_id: SecretRef,
-        /// The AccessKeySecret.
-        access_key_secret: SecretRef,
-        /// The security token of temporary credentials.
-        security_token: Option<SecretRef>,
-    },
 }
 
 pub(super) fn parse(section: &Section<'_>) -> Option<Provider> {
@@ -214,7 +182,8 @@ fn tencent(section: &Section<'_>) -> Option<Tencent> {
         let next_step = "remove regional, or name the host with endpoint";
         section.refuse("regional", refusal("The international site publishes no regional hosts", next_step));
     }
-    let credentials = section.section("credentials").and_then(|table| tencent_credentials(&table));
+    let credentials =
+        section.section("credentials").and_then(|table| credentials::parse(&table, &credentials::TENCENT));
     let quota = section.number("quota", 1..=QUOTA_LIMIT).unwrap_or(TENCENT_QUOTA);
     let spellings = [
         ("auto", ActionSpelling::Auto),
@@ -243,7 +212,8 @@ fn alibaba(section: &Section<'_>) -> Option<Alibaba> {
     let region = section.parsed("region", |text| region(text, "cn-hangzhou"));
     let network = section.choice("network", &[("public", Network::Public), ("vpc", Network::Vpc)]);
     let endpoint = section.parsed("endpoint", endpoint);
-    let credentials = section.section("credentials").and_then(|table| alibaba_credentials(&table));
+    let credentials =
+        section.section("credentials").and_then(|table| credentials::parse(&table, &credentials::ALIBABA));
     let quota = section.number("quota", 1..=QUOTA_LIMIT).unwrap_or(ALIBABA_QUOTA);
     let places = [("auto", ParametersIn::Auto), ("body", ParametersIn::Body), ("query", ParametersIn::Query)];
     let parameters_in = section.choice("parameters-in", &places).unwrap_or_default();
@@ -275,7 +245,7 @@ fn region(text: &str, example: &str) -> Result<String, Refusal> {
     }
 }
 
-fn endpoint(text: &str) -> Result<Url, Refusal> {
+pub(super) fn endpoint(text: &str) -> Result<Url, Refusal> {
     let bare = "write https://HOST or https://HOST:PORT";
     let url = Url::parse(text).map_err(|_| refusal("This is not a URL", bare))?;
     let alone = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -299,35 +269,5 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
-    }
-}
-
-fn tencent_credentials(section: &Section<'_>) -> Option<TencentCredentials> {
-    match section.text("source")? {
-        "environment" => Some(TencentCredentials::Environment),
-        "static" => {
-            let secret_id = SecretRef::parse(section, "secret-id");
-            let secret_key = SecretRef::parse(section, "secret-key");
-            let token = SecretRef::parse(section, "token");
-            Some(TencentCredentials::Static { secret_id: secret_id?, secret_key: secret_key?, token })
-        }
-        _ => None,
-    }
-}
-
-fn alibaba_credentials(section: &Section<'_>) -> Option<AlibabaCredentials> {
-    match section.text("source")? {
-        "environment" => Some(AlibabaCredentials::Environment),
-        "static" => {
-            let access_key_id = SecretRef::parse(section, "access-key-id");
-            let access_key_secret = SecretRef::parse(section, "access-key-secret");
-            let security_token = SecretRef::parse(section, "security-token");
-            Some(AlibabaCredentials::Static {
-                access_key_id: access_key_id?,
-                access_key_secret: access_key_secret?,
-                security_token,
-            })
-        }
-        _ => None,
     }
 }

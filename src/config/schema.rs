@@ -1,5 +1,7 @@
 //! Every key there is: its section, its shape, whether it must be there, and an example for whoever has to write it.
 
+mod sources;
+
 /// What a key holds.
 pub enum Shape {
     /// A text in quotes.
@@ -107,7 +109,7 @@ const TENCENT: &[Key] = &[
     may("site", Shape::Text, "\"china\""),
     may("regional", Shape::Flag, "false"),
     may("endpoint", Shape::Text, "\"https://redis.tencentcloudapi.com\""),
-    must("credentials", Shape::Kinds(&TENCENT_CREDENTIALS), "{ source = \"environment\" }"),
+    must("credentials", Shape::Kinds(&sources::TENCENT), "{ source = \"environment\" }"),
     may("quota", Shape::Number, "20"),
     may("action-spelling", Shape::Text, "\"auto\""),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
@@ -119,42 +121,12 @@ const ALIBABA: &[Key] = &[
     must("region", Shape::Text, "\"cn-hangzhou\""),
     may("network", Shape::Text, "\"public\""),
     may("endpoint", Shape::Text, "\"https://r-kvstore.aliyuncs.com\""),
-    must("credentials", Shape::Kinds(&ALIBABA_CREDENTIALS), "{ source = \"environment\" }"),
+    must("credentials", Shape::Kinds(&sources::ALIBABA), "{ source = \"environment\" }"),
     may("quota", Shape::Number, "20"),
     may("parameters-in", Shape::Text, "\"auto\""),
     may("timeout", Shape::Text, "\"60s\""),
     may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
 ];
-
-const TENCENT_CREDENTIALS: Kinds = Kinds {
-    tag: "source",
-    of: &[
-        ("environment", &[]),
-        (
-            "static",
-            &[
-                must("secret-id", Shape::Reference, "{ file = \"/etc/keywheel/tencent-secret-id\" }"),
-                must("secret-key", Shape::Reference, "{ file = \"/etc/keywheel/tencent-secret-key\" }"),
-                may("token", Shape::Reference, "{ file = \"/run/keywheel/tencent-token\" }"),
-            ],
-        ),
-    ],
-};
-
-const ALIBABA_CREDENTIALS: Kinds = Kinds {
-    tag: "source",
-    of: &[
-        ("environment", &[]),
-        (
-            "static",
-            &[
-                must("access-key-id", Shape::Reference, "{ file = \"/etc/keywheel/alibaba-access-key-id\" }"),
-                must("access-key-secret", Shape::Reference, "{ file = \"/etc/keywheel/alibaba-access-key-secret\" }"),
-                may("security-token", Shape::Reference, "{ file = \"/run/keywheel/alibaba-security-token\" }"),
-            ],
-        ),
-    ],
-};
 
 const POLICY: &[Key] = &[
     may("length", Shape::Number, "24"),
@@ -289,8 +261,11 @@ pub fn known_keys() -> Vec<(&'static str, String)> {
         into.extend(shape.tag().map(|tag| format!("{prefix}{tag}")));
         for key in shape.keys() {
             into.push(format!("{prefix}{}", key.name));
-            // The kinds of reference are the same everywhere.
-            if !matches!(key.shape, Shape::Reference | Shape::PasswordReference) {
+            if let Some(tag) = key.shape.tag().filter(|tag| shape.tag() == Some(tag)) {
+                // A source inside another: but for the deciding key, its keys are those around it.
+                into.push(format!("{prefix}{}.{tag}", key.name));
+            } else if !matches!(key.shape, Shape::Reference | Shape::PasswordReference) {
+                // The kinds of reference are the same everywhere.
                 below(&key.shape, &format!("{prefix}{}.", key.name), into);
             }
         }

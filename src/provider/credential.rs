@@ -1,8 +1,36 @@
 //! A cloud credential as one snapshot, and where it comes from; the same for every cloud.
+//!
+//! Each vendor's `credentials` module says how its own tools find one and what its services answer; here is what is done with that: keeping a
+//! temporary credential fresh ([`Refreshing`]), asking several sources in turn ([`Chain`]), reading a profile's file again when it changed.
 
+mod chain;
+pub mod endpoint;
+mod file;
+mod identity;
+mod ini;
+mod profile;
+mod refreshing;
+mod service;
+pub mod settings;
+
+pub use chain::Chain;
+pub(super) use chain::{Link, Presence, home, variable_set};
+pub(super) use file::identity_token;
+pub(super) use identity::{IdentityNames, identity};
+pub(super) use ini::Ini;
+pub(super) use profile::{Places, Profile};
+pub use refreshing::{Issuer, Refreshing, Window};
+pub(super) use service::{
+    Refused, asked_again, identity_refused, no_role, not_there, odd_status, role_denied, role_name, seconds,
+    unreadable, unsent,
+};
+
+use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
+use crate::moment::Moment;
 use crate::secret::Secret;
 use async_trait::async_trait;
+use settings::{IdentitySettings, MetadataSettings, ProfileSettings, RoleSettings};
 use std::sync::Arc;
 
 /// What a vendor calls the parts of a credential.
@@ -29,6 +57,17 @@ pub struct VariableNames {
     pub tokens: &'static [&'static str],
 }
 
+/// How long a credential can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// Until somebody takes it back.
+    Lasting,
+    /// Until this moment; its source gives another one before.
+    Until(Moment),
+    /// Until a moment that nobody told: it has a session token, and its source cannot get another one.
+    Borrowed,
+}
+
 /// Id, key and token of one moment. They are read together, since a refresh between two reads would pair an old id with a new key.
 #[derive(Clone)]
 pub struct Credential {
@@ -38,6 +77,8 @@ pub struct Credential {
     pub key: Secret,
     /// The session token of temporary credentials.
     pub token: Option<Secret>,
+    /// How long all of this can be used.
+    pub life: Life,
 }
 
 impl Credential {
@@ -52,7 +93,15 @@ impl Credential {
         if let Some(token) = &token {
             usable(terms.token, token.expose())?;
         }
-        Ok(Self { id, key, token })
+        let life = if token.is_some() { Life::Borrowed } else { Life::Lasting };
+        Ok(Self { id, key, token, life })
+    }
+
+    /// The same, from a source that knows when it ends and gives another one before.
+    #[must_use]
+    pub fn until(mut self, ends: Moment) -> Self {
+        self.life = Life::Until(ends);
+        self
     }
 
     /// Whether both are the same, so that asking again with the other is pointless.
@@ -86,11 +135,81 @@ pub trait CredentialSource: Send + Sync {
     /// A fault that says what is missing; `retry` says whether it may pass by itself.
     async fn credential(&self) -> Result<Credential, Fault>;
 
-    /// A credential read anew, past any cache, because the cloud refused the last one.
+    /// Another credential than this one, which the cloud refused: read anew, past any cache. Where several users were refused the same one, it is
+    /// renewed once for all of them. The same one again means that there is no other.
     ///
     /// # Errors
     /// As [`CredentialSource::credential`].
-    async fn renewed(&self) -> Result<Credential, Fault>;
+    async fn renewed(&self, refused: &Credential) -> Result<Credential, Fault>;
+}
+
+/// What the sources of one provider share.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Reads one environment variable.
+    pub variables: Variables,
+    /// Says when a credential ends, and waits until shortly before.
+    pub clock: Arc<dyn Clock>,
+    /// Random bits, for nonces and for spreading repeated requests.
+    pub bits: Arc<dyn Fn() -> u128 + Send + Sync>,
+}
+
+/// A source as it is shared.
+pub type Source = Arc<dyn CredentialSource>;
+
+/// The sources of one vendor.
+pub trait Sources {
+    /// What the vendor calls the parts.
+    fn terms(&self) -> &'static Terms;
+
+    /// The variables that the vendor's own tools read.
+    fn environment(&self) -> Source;
+
+    /// A profile in the files that the vendor's own tools read.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` where no source can be made of the settings, here and below.
+    fn profile(&self, settings: ProfileSettings) -> Result<Source, Fault>;
+
+    /// The role of the machine this runs on.
+    ///
+    /// # Errors
+    /// As above.
+    fn instance_role(&self, settings: MetadataSettings) -> Result<Source, Fault>;
+
+    /// A role for a pod's own identity.
+    ///
+    /// # Errors
+    /// As above.
+    fn oidc(&self, settings: IdentitySettings) -> Result<Source, Fault>;
+
+    /// A role that another credential may take on.
+    ///
+    /// # Errors
+    /// As above.
+    fn assume_role(&self, base: Source, settings: RoleSettings) -> Result<Source, Fault>;
+
+    /// All that the vendor's own tools try, in their order.
+    ///
+    /// # Errors
+    /// As above.
+    fn chain(&self) -> Result<Source, Fault>;
+}
+
+/// What will fail some day although it works now: a credential whose end nobody knows, and that nobody renews.
+pub(super) fn worry(terms: &Terms, credential: &Credential) -> Option<Fault> {
+    match credential.life {
+        Life::Lasting | Life::Until(_) => None,
+        Life::Borrowed => {
+            let what = format!(
+                "The {} credential has a {}: it ends some day, and its source cannot renew it",
+                terms.vendor, terms.token
+            );
+            Some(Fault::new(Kind::CredentialRefused, what).advise(
+                "choose a source that renews itself (instance-role, oidc, assume-role), or give the daemon another credential before it ends",
+            ))
+        }
+    }
 }
 
 /// Credentials that were given once, `source = "static"`.
@@ -104,6 +223,11 @@ impl Static {
     pub fn new(terms: &Terms, id: String, key: Secret, token: Option<Secret>) -> Result<Self, Fault> {
         Credential::new(terms, "the configuration", id, key, token).map(Self)
     }
+
+    /// Keeps this credential.
+    pub(super) fn of(credential: Credential) -> Self {
+        Self(credential)
+    }
 }
 
 #[async_trait]
@@ -112,7 +236,7 @@ impl CredentialSource for Static {
         Ok(self.0.clone())
     }
 
-    async fn renewed(&self) -> Result<Credential, Fault> {
+    async fn renewed(&self, _refused: &Credential) -> Result<Credential, Fault> {
         Ok(self.0.clone())
     }
 }
@@ -165,7 +289,7 @@ impl CredentialSource for Environment {
         self.read()
     }
 
-    async fn renewed(&self) -> Result<Credential, Fault> {
+    async fn renewed(&self, _refused: &Credential) -> Result<Credential, Fault> {
         self.read()
     }
 }

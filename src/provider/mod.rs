@@ -169,6 +169,11 @@ pub trait Provider: Send + Sync {
     /// Everything that could fail, tried without changing anything: credentials, clock, each permission that can be tried by reading.
     /// Every finding at once; empty when all is well.
     async fn check(&self, address: &Address) -> Vec<Fault>;
+
+    /// What works now and will fail some day unless somebody acts, such as a credential that ends and that nothing renews.
+    async fn worries(&self) -> Vec<Fault> {
+        Vec::new()
+    }
 }
 
 /// The answer where a change that compares the old password was asked for without one.

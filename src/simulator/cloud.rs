@@ -3,6 +3,7 @@
 use super::accounts::Edit;
 use super::alibaba::Nonces;
 use super::answer::Refusal;
+use super::identity::{Issued, MetadataSettings, RoleSettings};
 use super::instance::{Instance, Password};
 use super::quota::Buckets;
 use super::real_server;
@@ -43,6 +44,13 @@ pub(super) struct State {
     pub(super) refusals: BTreeMap<String, u64>,
     /// What must not come again.
     pub(super) nonces: Nonces,
+    /// The roles there are now, the machine's among them.
+    pub(super) roles: Vec<RoleSettings>,
+    pub(super) metadata: MetadataSettings,
+    /// Tokens of the metadata service, and the uptime at which each ends.
+    pub(super) metadata_tokens: BTreeMap<String, Duration>,
+    /// Temporary credentials, oldest first.
+    pub(super) issued: Vec<Issued>,
     /// Counts the times that stuck tasks were released.
     pub(super) releases: watch::Sender<u64>,
 }
@@ -94,6 +102,10 @@ impl Cloud {
             denied: settings.denied_actions.iter().cloned().collect(),
             refusals: BTreeMap::new(),
             nonces: Nonces::default(),
+            roles: settings.roles.clone(),
+            metadata: settings.metadata.clone(),
+            metadata_tokens: BTreeMap::new(),
+            issued: Vec::new(),
             releases: watch::Sender::new(0),
         };
         Self { settings, clock, stop: CancellationToken::new(), requests: AtomicU64::new(0), state: Mutex::new(state) }

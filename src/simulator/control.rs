@@ -5,6 +5,7 @@
 
 use super::accounts::AccountSettings;
 use super::cloud::Cloud;
+use super::identity::{self, MetadataSettings, RoleSettings};
 use super::instance::{History, Instance, Reach};
 use super::script::Step;
 use super::settings::{PasswordPolicy, Quota, StaleNodes, Vendor, optional_secret};
@@ -30,6 +31,12 @@ pub struct Change {
     pub quota: Option<Quota>,
     /// Lets every stuck task go on.
     pub release_stuck: bool,
+    /// The roles that the token services give credentials for, all of them.
+    pub roles: Option<Vec<RoleSettings>>,
+    /// The metadata services of the machine.
+    pub metadata: Option<MetadataSettings>,
+    /// Ends every temporary credential at once.
+    pub revoke_temporary: bool,
     /// By instance id.
     pub instances: BTreeMap<String, InstanceChange>,
 }
@@ -101,7 +108,17 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, String> {
 
 /// Makes a change; where it names an unknown instance, or a real server does not take a password, says so.
 pub(super) async fn apply(cloud: &Cloud, change: Change) -> Result<(), String> {
-    let Change { clock_offset_millis, absent_actions, denied_actions, quota, release_stuck, instances } = change;
+    let Change {
+        clock_offset_millis,
+        absent_actions,
+        denied_actions,
+        quota,
+        release_stuck,
+        roles,
+        metadata,
+        revoke_temporary,
+        instances,
+    } = change;
     if let Some(offset) = clock_offset_millis {
         cloud.clock.set_offset(offset);
     }
@@ -121,6 +138,15 @@ pub(super) async fn apply(cloud: &Cloud, change: Change) -> Result<(), String> {
         }
         if release_stuck {
             state.releases.send_modify(|count| *count += 1);
+        }
+        if let Some(roles) = roles {
+            state.roles = roles;
+        }
+        if let Some(metadata) = metadata {
+            state.metadata = metadata;
+        }
+        if revoke_temporary {
+            identity::revoke(&mut state);
         }
     }
     for (id, wanted) in instances {

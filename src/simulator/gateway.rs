@@ -7,7 +7,9 @@ use super::cloud::{Cloud, How};
 use super::control;
 use super::dialect::{Dialect, Wording};
 use super::head::Head;
+use super::metadata::{self, MetadataCall};
 use super::script::Fault;
+use super::sts::{self, OidcOrRoleCall, RoleCall};
 use super::task::Course;
 use super::tencent::JsonCall;
 use http_body_util::{BodyExt, Limited};
@@ -60,7 +62,13 @@ async fn answer(cloud: Arc<Cloud>, request: Request<Incoming>) -> Result<Respons
         return Ok(reply(&cloud, status, Body::whole(text)));
     }
     let signed = Head::of(&head);
-    if alibaba::is_meant(&signed) {
+    if metadata::is_meant(&signed) {
+        converse::<MetadataCall>(&cloud, &signed, body.as_deref()).await
+    } else if sts::is_tencents(&signed) {
+        converse::<RoleCall>(&cloud, &signed, body.as_deref()).await
+    } else if sts::is_alibabas(&signed) {
+        converse::<OidcOrRoleCall>(&cloud, &signed, body.as_deref()).await
+    } else if alibaba::is_meant(&signed) {
         converse::<RpcCall>(&cloud, &signed, body.as_deref()).await
     } else {
         converse::<JsonCall>(&cloud, &signed, body.as_deref()).await

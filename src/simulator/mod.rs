@@ -2,6 +2,7 @@
 //! `keywheel demo` and `keywheel simulate`, tests and benches.
 //!
 //! Both clouds answer on the same port; a request with an `x-acs-` header is meant for Alibaba's. Each knows only its own instances.
+//! The clouds' token services and the metadata services of a machine answer there too.
 //! Buckets, scripts and denials go by the action's name, and the few names that both clouds have count as one. It verifies signatures with its own code, keeps the published rules, quotas, locks and task lives, and does to a call whatever its
 //! [`Step`]s say. Behind an instance stands a login listener of its own or a real Redis server.
 
@@ -14,14 +15,17 @@ mod control;
 mod dialect;
 mod gateway;
 mod head;
+mod identity;
 mod instance;
 mod login;
+mod metadata;
 mod quota;
 mod real_server;
 mod resp;
 mod script;
 mod settings;
 mod span;
+mod sts;
 mod tags;
 mod task;
 mod tencent;
@@ -29,6 +33,7 @@ mod time;
 
 pub use accounts::{AccountSettings, Rights};
 pub use control::{Change, InstanceChange};
+pub use identity::{Handshake, MetadataSettings, RoleSettings};
 pub use instance::{Applied, Reach};
 pub use quota::Calls;
 pub use script::{Fault, Garbage, Step};
@@ -254,6 +259,14 @@ fn check(settings: &Settings) -> Result<(), fault::Fault> {
                 "leave its accounts out, or choose another engine",
             );
         }
+    }
+    if let Some(role) =
+        settings.roles.iter().find(|role| !["qcs::", "acs:"].iter().any(|begin| role.arn.starts_with(begin)))
+    {
+        return wrong(
+            format!("{:?} is not the ARN of a role", role.arn),
+            "begin it with qcs::cam::uin/ for Tencent Cloud or acs:ram:: for Alibaba Cloud",
+        );
     }
     let servers = settings.instances.iter().filter_map(|instance| match &instance.server {
         Server::Listener { address } | Server::Redis { address, .. } => Some(*address),

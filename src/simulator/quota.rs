@@ -57,6 +57,15 @@ impl Buckets {
         admitted
     }
 
+    /// Writes down a call of something that has no quota.
+    pub(super) fn count(&mut self, action: &'static str, now: Moment) {
+        let new = || Bucket { tokens: 0.0, filled: Duration::ZERO, calls: Calls::default() };
+        let moments = &mut self.buckets.entry(action).or_insert_with(new).calls.accepted;
+        if moments.len() < MOMENTS_KEPT {
+            moments.push(now);
+        }
+    }
+
     pub(super) fn change(&mut self, quota: Quota) {
         self.quota = quota;
     }

@@ -1,6 +1,7 @@
 //! What a stand-in cloud is told when it starts: readable from TOML or JSON, kebab-case, durations as people write them.
 
 use super::accounts::AccountSettings;
+use super::identity::{MetadataSettings, RoleSettings};
 use super::script::Step;
 use super::tags::Tags;
 use crate::secret::Secret;
@@ -39,6 +40,10 @@ pub struct Settings {
     pub absent_actions: Vec<String>,
     /// Actions that access management denies.
     pub denied_actions: Vec<String>,
+    /// The roles that the token services give credentials for.
+    pub roles: Vec<RoleSettings>,
+    /// The metadata services of the machine.
+    pub metadata: MetadataSettings,
     /// What only Alibaba Cloud has.
     pub alibaba: AlibabaSettings,
     /// What goes wrong, call by call.
@@ -335,6 +340,8 @@ impl Default for Settings {
             zone_hours: 8,
             absent_actions: Vec::new(),
             denied_actions: Vec::new(),
+            roles: Vec::new(),
+            metadata: MetadataSettings::default(),
             alibaba: AlibabaSettings::default(),
             script: Vec::new(),
         }

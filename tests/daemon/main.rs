@@ -10,6 +10,7 @@ mod adopt;
 mod alternate;
 mod between;
 mod check;
+mod credentials;
 mod keys;
 mod lifecycle;
 mod rotation;

@@ -3,12 +3,20 @@
 //! The permission for the change itself cannot be tried without changing something, and a deliberately wrong old password could lock the
 //! account, so nothing is said about it.
 
+use super::credentials::TERMS;
 use super::{Alibaba, CLOCK_TOLERANCE};
 use crate::fault::Fault;
 use crate::provider::Address;
+use crate::provider::credential::worry;
 use crate::provider::finding::{Found, gather, judged, of_clock, of_condition, tried};
 
 impl Alibaba {
+    /// What will fail some day.
+    pub(super) async fn cautions(&self) -> Vec<Fault> {
+        let credential = self.credentials.credential().await.ok();
+        credential.and_then(|credential| worry(&TERMS, &credential)).into_iter().collect()
+    }
+
     /// Every finding at once; empty when all is well.
     pub(super) async fn findings(&self, address: &Address) -> Vec<Fault> {
         if let Err(fault) = self.credentials.credential().await {

@@ -267,4 +267,8 @@ impl Provider for Alibaba {
     async fn check(&self, address: &Address) -> Vec<Fault> {
         self.findings(address).await
     }
+
+    async fn worries(&self) -> Vec<Fault> {
+        self.cautions().await
+    }
 }

@@ -69,7 +69,7 @@ impl Tencent {
                 }
                 Verdict::RenewCredential if !renewed => {
                     renewed = true;
-                    let fresh = self.credentials.renewed().await.map_err(Failed::NotSent)?;
+                    let fresh = self.credentials.renewed(&credential).await.map_err(Failed::NotSent)?;
                     if !fresh.is(&credential) {
                         credential = fresh;
                         continue;

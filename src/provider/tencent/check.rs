@@ -3,9 +3,11 @@
 //! The permission for the change itself cannot be tried without changing something, and a deliberately wrong old password could lock the
 //! account, so nothing is said about it.
 
+use super::credentials::TERMS;
 use super::{CLOCK_TOLERANCE, Tencent, unsupported};
 use crate::fault::{Fault, Kind};
 use crate::name::TaskId;
+use crate::provider::credential::worry;
 use crate::provider::finding::{Found, gather, judged, of_clock, of_condition, tried};
 use crate::provider::{Address, Condition, Mode};
 use std::time::Duration;
@@ -16,6 +18,12 @@ const NO_TASK: TaskId = TaskId(0);
 const LOOK_BACK: Duration = Duration::from_secs(3_600);
 
 impl Tencent {
+    /// What will fail some day.
+    pub(super) async fn cautions(&self) -> Vec<Fault> {
+        let credential = self.credentials.credential().await.ok();
+        credential.and_then(|credential| worry(&TERMS, &credential)).into_iter().collect()
+    }
+
     /// Every finding at once; empty when all is well.
     pub(super) async fn findings(&self, address: &Address) -> Vec<Fault> {
         let mut findings = Vec::new();

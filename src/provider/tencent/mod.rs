@@ -305,6 +305,10 @@ impl Provider for Tencent {
     async fn check(&self, address: &Address) -> Vec<Fault> {
         self.findings(address).await
     }
+
+    async fn worries(&self) -> Vec<Fault> {
+        self.cautions().await
+    }
 }
 
 /// Whether the mode's call serves this account.

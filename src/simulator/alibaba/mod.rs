@@ -17,12 +17,13 @@ use super::answer::{Fields, Refusal};
 use super::cloud::{Cloud, How, State};
 use super::dialect::{Dialect, Wording};
 use super::head::{Head, only};
+use super::identity::{Issuer, callers, has_ended};
 use super::script::Garbage;
 use super::settings::Settings;
 use actions::{Action, VERSION};
 use hyper::StatusCode;
 use serde_json::json;
-use signature::verify;
+pub(super) use signature::verify;
 use std::sync::Arc;
 
 /// How long a throttled caller should wait, in milliseconds.
@@ -39,7 +40,11 @@ impl Dialect for RpcCall {
             return Err(Refusal::new("UnsupportedHTTPMethod", "Requests are GET or POST to the path /."));
         }
         let settings = &cloud.settings;
-        let proof = verify(head, body, &settings.credentials, cloud.clock.published())?;
+        let callers = callers(cloud, Issuer::Alibaba);
+        let proof = verify(head, body, &callers, cloud.clock.published())?;
+        if has_ended(cloud, head) {
+            return Err(Refusal::new("InvalidSecurityToken.Expired", "The security token has expired."));
+        }
         let mut state = cloud.state();
         if !state.nonces.take(proof.key_id, proof.nonce, cloud.clock.uptime()) {
             return Err(Refusal::new("SignatureNonceUsed", "The request signature nonce has been used."));

@@ -14,7 +14,7 @@ pub(in super::super) struct Nonces {
 
 impl Nonces {
     /// Uses a nonce of a key up, or says that it was used before.
-    pub(super) fn take(&mut self, key_id: &str, nonce: &str, uptime: Duration) -> bool {
+    pub(in super::super) fn take(&mut self, key_id: &str, nonce: &str, uptime: Duration) -> bool {
         while let Some((_, old)) = self.in_order.pop_front_if(|(at, _)| *at + MEMORY < uptime) {
             self.used.remove(&old);
         }

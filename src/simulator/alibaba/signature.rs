@@ -30,13 +30,13 @@ struct Claim<'a> {
 
 /// Who signed, and the number that makes the request the only one of its kind.
 #[derive(Debug)]
-pub(super) struct Proof<'a> {
-    pub(super) key_id: &'a str,
-    pub(super) nonce: &'a str,
+pub(in super::super) struct Proof<'a> {
+    pub(in super::super) key_id: &'a str,
+    pub(in super::super) nonce: &'a str,
 }
 
 /// Accepts a request signed by one of `credentials` within fifteen minutes of `now`. The nonce is the caller's to judge.
-pub(super) fn verify<'a>(
+pub(in super::super) fn verify<'a>(
     head: &Head<'a>,
     body: &[u8],
     credentials: &[Credential],

@@ -12,12 +12,13 @@ use super::answer::{Fields, Refusal, fields};
 use super::cloud::{Cloud, How, State};
 use super::dialect::{Dialect, Wording};
 use super::head::{Head, only};
+use super::identity::{Issuer, callers, has_ended};
 use super::script::Garbage;
 use super::settings::Settings;
 use actions::{Action, VERSION};
 use hyper::StatusCode;
 use serde_json::json;
-use signature::verify;
+pub(super) use signature::verify;
 use std::sync::Arc;
 
 /// Regions of the vendor's SDK; a region that is none of them does not exist.
@@ -52,7 +53,10 @@ impl Dialect for JsonCall {
             return Err(Refusal::new("InvalidRequest", "Requests are POST to the path /."));
         }
         let settings = &cloud.settings;
-        verify(head, body, &settings.credentials, &settings.service, cloud.clock.published())?;
+        verify(head, body, &callers(cloud, Issuer::Tencent), &settings.service, cloud.clock.published())?;
+        if has_ended(cloud, head) {
+            return Err(Refusal::new("AuthFailure.TokenFailure", "The session token has expired."));
+        }
         let header = |name: &str| {
             only(head.headers, name)
                 .ok_or_else(|| Refusal::new("MissingParameter", format!("The header {name} is missing.")))

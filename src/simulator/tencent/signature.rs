@@ -21,7 +21,7 @@ struct Claim<'a> {
 }
 
 /// Accepts a request signed by one of `credentials` for `service` within five minutes of `now`.
-pub(super) fn verify(
+pub(in super::super) fn verify(
     head: &Head<'_>,
     body: &[u8],
     credentials: &[Credential],
