@@ -1,5 +1,7 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
+mod redis;
+
 use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::driver::{AdoptFrom, Fleet, Hands, PlanSettings, Target};
 use crate::fault::{Fault, Kind};
@@ -8,12 +10,12 @@ use crate::hook::command::{CommandHook, CommandHookSettings};
 use crate::ledger::sqlite::{Reader, SqliteLedger};
 use crate::moment::Moment;
 use crate::name::{HookName, ProviderName, SinkName, TargetName};
-use crate::probe::Probe;
 use crate::probe::redis::{
-    LoginForm, LoginSettings, RedisProbe, alibaba_forms, login_password, login_user, tencent_forms,
+    LoginForm, LoginSettings, RedisProbe, acl_forms, alibaba_forms, login_password, login_user, tencent_forms,
 };
 use crate::provider::alibaba::{self, Alibaba, AlibabaSettings};
 use crate::provider::credential::{CredentialSource, Static, Terms};
+use crate::provider::redis_acl::RedisAcl;
 use crate::provider::tencent::{self, Tencent, TencentSettings};
 use crate::provider::{Now, Provider};
 use crate::seal::aead::SealingKey;
@@ -77,12 +79,15 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
     let abilities = match &config.providers[&target.provider] {
         config::Provider::Tencent(_) => Tencent::abilities_of(&target.address),
         config::Provider::Alibaba(_) => Alibaba::abilities_of(&target.address),
+        config::Provider::Redis(redis) => {
+            RedisAcl::abilities_of(&target.address, redis.admin == config::RedisAdmin::Itself)
+        }
     };
     PlanSettings {
         place: format!("{}/{}", target.address.instance, target.address.account),
         timetable: target.timetable.clone(),
         up_since,
-        login: target.login.is_some(),
+        login: target.login.is_some() || config.providers[&target.provider].own_nodes().is_some(),
         abilities,
         recovery: target.recovery,
         sinks: target.sinks.clone(),
@@ -138,7 +143,9 @@ fn hands(
     hooks: &BTreeMap<HookName, Arc<dyn Hook>>,
 ) -> Result<Hands, Fault> {
     let probe = probe(config, target)?;
-    let endpoint = target.login.as_ref().map(|login| login.endpoint.clone());
+    let nodes = config.providers[&target.provider].own_nodes();
+    let named = target.login.as_ref().map(|login| login.endpoint.clone());
+    let endpoint = named.or_else(|| nodes.and_then(|redis| redis.nodes.first().cloned()));
     let form = {
         let probe = probe.clone();
         let fallback = forms(config, target).into_iter().next().unwrap_or(LoginForm::Password);
@@ -146,7 +153,15 @@ fn hands(
     };
     Ok(Hands {
         provider: Arc::clone(&providers[&target.provider]),
-        probe: probe.map(|probe| probe as Arc<dyn Probe>),
+        probe: match (probe, nodes) {
+            (Some(probe), _) => Some(probe),
+            (None, Some(redis)) => {
+                let form = forms(config, target).into_iter().next().unwrap_or(LoginForm::Password);
+                let provider = Arc::clone(&providers[&target.provider]);
+                Some(Arc::new(redis::probe(redis, provider, &target.address, form)))
+            }
+            (None, None) => None,
+        },
         sinks: target.sinks.iter().map(|name| (name.clone(), Arc::clone(&sinks[name]))).collect(),
         hooks: target.hooks.iter().map(|name| (name.clone(), Arc::clone(&hooks[name]))).collect(),
         policy: target.policy.clone(),
@@ -193,6 +208,7 @@ fn forms(config: &Config, target: &config::Target) -> Vec<LoginForm> {
         (_, Some(form)) => vec![form],
         (config::Provider::Tencent(_), None) => tencent_forms(instance, account, is_default),
         (config::Provider::Alibaba(_), None) => alibaba_forms(account, is_default),
+        (config::Provider::Redis(_), None) => acl_forms(account, is_default),
     }
 }
 
@@ -225,6 +241,7 @@ fn provider(provider: &config::Provider) -> Result<Arc<dyn Provider>, Fault> {
             let nonces = Arc::new(|| crate::chance::Chance::bits(&crate::chance::SystemChance));
             Ok(Arc::new(Alibaba::new(settings, alibaba_credentials(&alibaba.credentials)?, now(), nonces)?))
         }
+        config::Provider::Redis(redis) => Ok(Arc::new(redis::provider(redis)?)),
     }
 }
 

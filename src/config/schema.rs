@@ -98,7 +98,7 @@ const LIMITS: &[Key] = &[
 
 const BACKOFF: &[Key] = &[may("first", Shape::Text, "\"2s\""), may("longest", Shape::Text, "\"2m\"")];
 
-const PROVIDER: Kinds = Kinds { tag: "kind", of: &[("tencent", TENCENT), ("alibaba", ALIBABA)] };
+const PROVIDER: Kinds = Kinds { tag: "kind", of: &[("tencent", TENCENT), ("alibaba", ALIBABA), ("redis", REDIS)] };
 
 const TENCENT: &[Key] = &[
     must("region", Shape::Text, "\"ap-guangzhou\""),
@@ -122,6 +122,21 @@ const ALIBABA: &[Key] = &[
     may("parameters-in", Shape::Text, "\"auto\""),
     may("timeout", Shape::Text, "\"60s\""),
     may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
+];
+
+const REDIS: &[Key] = &[
+    must("nodes", Shape::List, "[\"redis://10.0.0.21:6379\"]"),
+    may("discover", Shape::Text, "\"none\""),
+    must("admin", Shape::TextOrTable(REDIS_ADMIN), "\"self\""),
+    may("persist", Shape::Text, "\"auto\""),
+    may("timeout", Shape::Text, "\"10s\""),
+    may("ca-file", Shape::Text, "\"/etc/keywheel/redis-ca.pem\""),
+    may("tls-name", Shape::Text, "\"redis.example.com\""),
+];
+
+const REDIS_ADMIN: &[Key] = &[
+    must("user", Shape::Text, "\"keywheel\""),
+    must("password", Shape::Reference, "{ credential = \"redis-admin\" }"),
 ];
 
 const TENCENT_CREDENTIALS: Kinds = Kinds {
@@ -198,7 +213,7 @@ const COMMAND_HOOK: &[Key] = &[
 
 const TARGET: &[Key] = &[
     must("provider", Shape::Text, "\"shop\""),
-    must("instance", Shape::Text, "\"crs-5a4py64p\""),
+    may("instance", Shape::Text, "\"crs-5a4py64p\""),
     may("account", Shape::Text, "\"root\""),
     may("adopt", Shape::Reference, "{ file = \"/etc/keywheel/orders.initial\" }"),
     may("login", Shape::TextOrTable(LOGIN), "\"redis://10.0.0.12:6379\""),

@@ -67,8 +67,8 @@ pub(super) struct Surroundings<'a> {
 
 pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundings<'_>) -> Option<Target> {
     let provider = named(section, "provider", section.text("provider"), around.providers);
-    let instance = section.parsed("instance", id);
     let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
+    let instance = instance(section, provider.as_ref(), cloud);
     let account = match section.has("account") {
         true => section.parsed("account", id),
         false => cloud.zip(instance.as_deref()).map(|(cloud, instance)| cloud.default_account(instance).to_owned()),
@@ -109,6 +109,18 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         hooks,
         recovery,
     })
+}
+
+/// The instance. A provider that is one instance is its name, where no other is given.
+fn instance(section: &Section<'_>, provider: Option<&ProviderName>, cloud: Option<&Provider>) -> Option<String> {
+    if section.has("instance") {
+        return section.parsed("instance", id);
+    }
+    if let (Some(name), Some(_)) = (provider, cloud.and_then(Provider::own_nodes)) {
+        return Some(name.as_str().to_owned());
+    }
+    section.refuse("instance", refusal("This key is missing", "add it, such as instance = \"crs-5a4py64p\""));
+    None
 }
 
 fn id(text: &str) -> Result<String, Refusal> {
@@ -220,7 +232,7 @@ fn password(
         },
         false => around.policies.contains_key(&usual).then_some(usual),
     };
-    let profiles = [("tencent", Profile::Tencent), ("tencent-ckv", Profile::TencentCkv), ("alibaba", Profile::Alibaba)];
+    let profiles = Profile::ALL.map(|profile| (profile.name(), profile));
     let profile = match section.has("profile") {
         true => section.choice("profile", &profiles),
         false => provider.and_then(|provider| around.providers.get(provider)?.as_ref()).map(Provider::profile),
@@ -260,7 +272,13 @@ pub(super) fn refuse_conflicts(
     let mut holders: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, entry) in section.entries_as_written() {
         // By what is written, so that a target with another problem is compared too.
-        if let (Some(provider), Some(instance)) = (entry.text("provider"), entry.text("instance")) {
+        let of_nodes = |provider: &str| cloud(provider).and_then(Provider::own_nodes).is_some();
+        let instance = match entry.text("provider") {
+            // A label of the owner's: there is one instance, whatever it is called.
+            Some(provider) if of_nodes(provider) => Some(""),
+            Some(_) | None => entry.text("instance"),
+        };
+        if let (Some(provider), Some(instance)) = (entry.text("provider"), instance) {
             let cloud = cloud(provider);
             let place = cloud.map_or_else(|| provider.to_owned(), Provider::place);
             let is_default = |account: &&str| cloud.is_some_and(|cloud| cloud.is_default_account(instance, account));
@@ -268,7 +286,8 @@ pub(super) fn refuse_conflicts(
             let account = (place, instance, entry.text("account").filter(|account| !is_default(account)));
             if let Some(other) = accounts.insert(account, name) {
                 let what = format!("The target {} rotates the same account already", super::reading::shown(other));
-                entry.refuse("instance", refusal(what, "keep one of the two"));
+                let key = if instance.is_empty() { "account" } else { "instance" };
+                entry.refuse(key, refusal(what, "keep one of the two"));
             }
         }
         let target = name.parse().ok().and_then(|name: TargetName| targets.get(&name)?.as_ref());
@@ -289,7 +308,8 @@ pub(super) fn refuse_conflicts(
                 }
                 Some(_) | None => {}
             }
-            if file.format == crate::sink::file::Format::Url && target.is_some_and(|target| target.login.is_none()) {
+            let has_address = |target: &Target| target.login.is_some() || of_nodes(target.provider.as_str());
+            if file.format == crate::sink::file::Format::Url && target.is_some_and(|target| !has_address(target)) {
                 let what = format!("The sink {text} writes a URL, and this target has no login address");
                 entry.refuse("sinks", refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"));
             }
