@@ -7,6 +7,7 @@ use super::outlet::{Hook, Sink};
 use super::policy;
 use super::provider::Provider;
 use super::reading::{Refusal, Section, refusal};
+use super::redis::RedisAdmin;
 use super::secret_ref::SecretRef;
 use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
@@ -68,11 +69,18 @@ pub(super) struct Surroundings<'a> {
 pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundings<'_>) -> Option<Target> {
     let provider = named(section, "provider", section.text("provider"), around.providers);
     let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
-    let instance = instance(section, provider.as_ref(), cloud);
+    let instance = instance(section, provider.as_ref(), cloud, around);
     let account = match section.has("account") {
         true => section.parsed("account", id),
         false => cloud.zip(instance.as_deref()).map(|(cloud, instance)| cloud.default_account(instance).to_owned()),
     };
+    if let Some(RedisAdmin::User { user, .. }) = cloud.and_then(Provider::own_nodes).map(|redis| &redis.admin)
+        && account.as_ref() == Some(user)
+    {
+        let what = "This account is the provider's administrator too, whose password is read from its own place";
+        let next_step = "let a sink of this target write that place, or set admin = \"self\" in the provider";
+        section.warn("account", refusal(what, next_step));
+    }
     let adopt = SecretRef::parse(section, "adopt");
     if !section.has("adopt") {
         let what = "No place is named for the password that works today";
@@ -112,12 +120,21 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
 }
 
 /// The instance. A provider that is one instance is its name, where no other is given.
-fn instance(section: &Section<'_>, provider: Option<&ProviderName>, cloud: Option<&Provider>) -> Option<String> {
+fn instance(
+    section: &Section<'_>,
+    provider: Option<&ProviderName>,
+    cloud: Option<&Provider>,
+    around: &Surroundings<'_>,
+) -> Option<String> {
     if section.has("instance") {
         return section.parsed("instance", id);
     }
     if let (Some(name), Some(_)) = (provider, cloud.and_then(Provider::own_nodes)) {
         return Some(name.as_str().to_owned());
+    }
+    // Of a provider that could not be parsed nobody knows whether it is one instance.
+    if cloud.is_none() && provider.is_some_and(|name| around.providers.contains_key(name)) {
+        return None;
     }
     section.refuse("instance", refusal("This key is missing", "add it, such as instance = \"crs-5a4py64p\""));
     None

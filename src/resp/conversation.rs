@@ -39,6 +39,23 @@ impl Reply {
         }
     }
 
+    /// The server's own words where this is an error.
+    ///
+    /// # Errors
+    /// Those words.
+    pub fn judged(self) -> Result<Self, String> {
+        match self {
+            Self::Error(said) => Err(said),
+            Self::Word(_) | Self::Number(_) | Self::Text(_) | Self::List(_) | Self::Nothing => Ok(self),
+        }
+    }
+
+    /// Whether this is a simple string, such as `OK`.
+    #[must_use]
+    pub fn is_word(&self) -> bool {
+        matches!(self, Self::Word(_))
+    }
+
     /// The parts of a list; none of anything else.
     #[must_use]
     pub fn parts(&self) -> &[Reply] {

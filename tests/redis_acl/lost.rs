@@ -5,7 +5,10 @@ use crate::redis_nodes::{RedisNode, users};
 use keywheel::provider::redis_acl::RedisSettings;
 use keywheel::provider::{Mode, Provider};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What a bad line does with the command that changes a user.
@@ -19,7 +22,7 @@ enum Loss {
     Silence,
 }
 
-/// A line to a server, good but for that one command; and good from the second connection with that command on.
+/// A line to a server, good but for the first time that command comes by.
 fn line(server: u16, loss: Loss) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("redis://{}", listener.local_addr().unwrap());
@@ -28,34 +31,47 @@ fn line(server: u16, loss: Loss) -> String {
         for near in listener.incoming() {
             let mut near = near.unwrap();
             let mut far = TcpStream::connect(("127.0.0.1", server)).unwrap();
+            let is_lost = Arc::new(AtomicBool::new(false));
+            let back = answers(far.try_clone().unwrap(), near.try_clone().unwrap(), Arc::clone(&is_lost), loss);
             let mut bytes = [0; 16 * 1024];
-            loop {
-                // keywheel asks one question at a time, and each of them is small.
-                let Ok(count @ 1..) = near.read(&mut bytes) else { break };
+            // keywheel asks one question at a time, and each of them comes in one piece.
+            while let Ok(count @ 1..) = near.read(&mut bytes) {
                 let command = String::from_utf8_lossy(&bytes[..count]).into_owned();
-                let is_change = command.contains("SETUSER") && !command.contains("DRYRUN");
-                if is_bad && is_change && loss == Loss::Command {
+                if is_bad && command.contains("SETUSER") && !command.contains("DRYRUN") {
                     is_bad = false;
-                    break;
-                }
-                far.write_all(&bytes[..count]).unwrap();
-                let mut answer = vec![0; 64 * 1024];
-                let count = far.read(&mut answer).unwrap();
-                if is_bad && is_change {
-                    is_bad = false;
-                    if loss == Loss::Silence {
-                        // Until keywheel gives up.
-                        let _end = near.read(&mut bytes);
+                    if loss == Loss::Command {
+                        break;
                     }
-                    break;
+                    is_lost.store(true, Ordering::SeqCst);
                 }
-                if near.write_all(&answer[..count]).is_err() {
+                if far.write_all(&bytes[..count]).is_err() {
                     break;
                 }
             }
+            let _ = (near.shutdown(Shutdown::Both), far.shutdown(Shutdown::Both));
+            back.join().unwrap();
         }
     });
     address
+}
+
+/// The way back, until an answer is to be lost.
+fn answers(mut far: TcpStream, mut near: TcpStream, is_lost: Arc<AtomicBool>, loss: Loss) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 16 * 1024];
+        while let Ok(count @ 1..) = far.read(&mut bytes) {
+            if is_lost.load(Ordering::SeqCst) {
+                if loss == Loss::Answer {
+                    let _ = near.shutdown(Shutdown::Both);
+                }
+                // With silence it is keywheel that gives up.
+                return;
+            }
+            if near.write_all(&bytes[..count]).is_err() {
+                return;
+            }
+        }
+    })
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod redis_nodes;
 mod redis_server;
 
 mod cluster;
+mod daemon;
 mod hands;
 mod lost;
 mod obstacles;

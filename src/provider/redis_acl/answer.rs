@@ -43,12 +43,12 @@ pub(super) fn kind(said: &str) -> Kind {
 /// An error reply as a fault. The server repeats hashes, which are scrubbed like passwords.
 pub(super) fn fault(kind: Kind, node: &str, command: &str, said: &str, secrets: &[&Secret]) -> Fault {
     let fault = Fault::new(kind, format!("{node} answered {command} with: {}", scrub(said, secrets)));
-    match kind {
-        Kind::Denied => fault.advise(format!(
-            "allow it to the administrator with ACL SETUSER on every node (the README names the commands it needs; this was {command})"
-        )),
-        Kind::CredentialRefused => fault.advise("correct the provider's admin: its user must exist on every node, with that password"),
-        _ => fault,
+    if kind == Kind::Denied {
+        fault.advise(format!("allow {command} to the administrator with ACL SETUSER on every node"))
+    } else if kind == Kind::CredentialRefused {
+        fault.advise("correct the provider's admin: its user must exist on every node, with that password")
+    } else {
+        fault
     }
 }
 
@@ -60,12 +60,15 @@ pub(super) fn refused(fault: Fault) -> Outcome {
 /// What nodes that cannot be asked, or must not be changed, mean for a call that has changed nothing yet. There is at least one.
 pub(super) fn not_begun(faults: Vec<Fault>) -> Answer {
     let fault = together(faults);
-    let refusal = match fault.kind {
-        Kind::Busy => Refusal::Busy,
-        Kind::Unreachable => Refusal::Unsent,
-        Kind::OldPasswordWrong => Refusal::OldPasswordWrong,
-        _ if fault.retry == Retry::Never => Refusal::Fatal,
-        _ => Refusal::NotNow,
+    let of_kind = [
+        (Kind::Busy, Refusal::Busy),
+        (Kind::Unreachable, Refusal::Unsent),
+        (Kind::OldPasswordWrong, Refusal::OldPasswordWrong),
+    ];
+    let refusal = match of_kind.into_iter().find(|(kind, _)| *kind == fault.kind) {
+        Some((_, refusal)) => refusal,
+        None if fault.retry == Retry::Never => Refusal::Fatal,
+        None => Refusal::NotNow,
     };
     Answer::Refused { refusal, fault }
 }

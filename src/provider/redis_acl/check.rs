@@ -22,7 +22,7 @@ impl RedisAcl {
             engine: engine.to_owned(),
         };
         if login.passwords.is_empty() {
-            let condition = self.from_outside(address, &login).await.map_err(answer::together)?;
+            let condition = self.seen_from_outside(address, &login).await.map_err(answer::together)?;
             return Ok(instance(condition, "redis"));
         }
         let mut ready = self.ready(address, &login).await.map_err(answer::together)?;
@@ -73,7 +73,7 @@ impl RedisAcl {
     }
 
     /// As much as can be seen where no password is known yet.
-    async fn from_outside(&self, address: &Address, login: &Login) -> Result<Condition, Vec<Fault>> {
+    async fn seen_from_outside(&self, address: &Address, login: &Login) -> Result<Condition, Vec<Fault>> {
         let knocks = self.seeds.iter().map(|route| async move {
             in_time(self.settings.timeout, &route.place().to_string(), Node::knock(route, login)).await
         });
@@ -98,7 +98,7 @@ impl RedisAcl {
             Err(fault) => return vec![fault],
         };
         let (conditions, faults) = if login.passwords.is_empty() {
-            match self.from_outside(address, &login).await {
+            match self.seen_from_outside(address, &login).await {
                 Ok(condition) => (vec![condition], Vec::new()),
                 Err(faults) => (Vec::new(), faults),
             }

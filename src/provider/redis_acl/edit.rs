@@ -49,7 +49,7 @@ impl<'a> Intent<'a> {
     }
 
     /// The password that the account has afterwards.
-    fn new(self) -> &'a Secret {
+    fn lasting(self) -> &'a Secret {
         match self {
             Self::Add { new, .. } | Self::Swap { new, .. } | Self::Set { new } => new,
             Self::Retire { current, .. } => current,
@@ -195,7 +195,7 @@ fn masterauth<'a>(look: &Look, account: &str, intent: Intent<'a>) -> Option<&'a 
             Intent::Swap { old, .. } | Intent::Retire { old, .. } => is(set, old),
             Intent::Set { new } => !is(set, new),
         };
-    goes.then(|| intent.new())
+    goes.then(|| intent.lasting())
 }
 
 /// What a rotation of this account is likely to need on this node, to ask for permissions with; no command is made of it.

@@ -235,7 +235,7 @@ impl Provider for RedisAcl {
                 let advice = "name a user as the provider's admin whose password is known, or set the password by hand and run `keywheel recover TARGET --set`";
                 Answer::Refused { refusal: Refusal::Fatal, fault: fault.advise(advice) }
             }
-            answer => answer,
+            answer @ (Answer::Accepted { .. } | Answer::Refused { .. } | Answer::Unanswered { .. }) => answer,
         }
     }
 

@@ -22,13 +22,6 @@ pub(super) struct Node {
     secrets: Vec<Secret>,
 }
 
-/// How a login at a node ended.
-enum Entry {
-    Let(Node),
-    /// Every password was refused.
-    Refused(Fault),
-}
-
 /// A fault of the given length of time, where the future takes longer.
 pub(super) async fn in_time<T>(
     limit: Duration,
@@ -47,13 +40,6 @@ impl Node {
     /// `Unreachable`; `OldPasswordWrong` where the account itself logs in and the node knows none of its passwords; `CredentialRefused` where an
     /// administrator does.
     pub(super) async fn open(route: &Route, login: &Login) -> Result<Self, Fault> {
-        match Self::enter(route, login).await? {
-            Entry::Let(node) => Ok(node),
-            Entry::Refused(fault) => Err(fault),
-        }
-    }
-
-    async fn enter(route: &Route, login: &Login) -> Result<Entry, Fault> {
         let mut node = Self::connect(route, login).await?;
         let mut said = String::new();
         for password in &login.passwords {
@@ -62,26 +48,22 @@ impl Node {
                 words.push(login.user.as_bytes());
             }
             words.push(password.expose().as_bytes());
-            match node.raw(&words).await? {
-                Reply::Word(_) => return Ok(Entry::Let(node)),
+            match node.raw(&words).await?.judged() {
+                Ok(reply) if reply.is_word() => return Ok(node),
+                Ok(_) => return Err(node.nonsense("AUTH")),
                 // The default user needs no password there, so this connection may do what it may do.
-                Reply::Error(error) if is_password_free(&error) && login.user == DEFAULT_USER => {
-                    return Ok(Entry::Let(node));
-                }
-                Reply::Error(error) if is_refusal(&error) => said = error,
-                reply => return Err(node.unexpected("AUTH", &reply)),
+                Err(error) if is_password_free(&error) && login.user == DEFAULT_USER => return Ok(node),
+                Err(error) if is_refusal(&error) => said = error,
+                Err(error) => return Err(node.fault(answer::kind(&error), "AUTH", &error)),
             }
         }
         let secrets: Vec<&Secret> = node.secrets.iter().collect();
-        let fault = if login.is_own {
-            Fault::new(
-                Kind::OldPasswordWrong,
-                format!("{} lets {} in with no password that is known", node.shown, login.user),
-            )
+        Err(if login.is_own {
+            let what = format!("{} lets {} in with no password that is known", node.shown, login.user);
+            Fault::new(Kind::OldPasswordWrong, what)
         } else {
             answer::fault(Kind::CredentialRefused, &node.shown, &format!("AUTH as {}", login.user), &said, &secrets)
-        };
-        Ok(Entry::Refused(fault))
+        })
     }
 
     async fn connect(route: &Route, login: &Login) -> Result<Self, Fault> {
@@ -102,10 +84,10 @@ impl Node {
     /// Without a password: whether the node is there, and whether it asks anybody for one.
     pub(super) async fn knock(route: &Route, login: &Login) -> Result<bool, Fault> {
         let mut node = Self::connect(route, login).await?;
-        match node.raw(&[b"PING"]).await? {
-            Reply::Error(said) if is_about_the_server(&said) => Err(node.fault(answer::kind(&said), "PING", &said)),
-            Reply::Error(_) => Ok(false),
-            Reply::Word(_) | Reply::Number(_) | Reply::Text(_) | Reply::List(_) | Reply::Nothing => Ok(true),
+        match node.raw(&[b"PING"]).await?.judged() {
+            Err(said) if is_about_the_server(&said) => Err(node.fault(answer::kind(&said), "PING", &said)),
+            Err(_) => Ok(false),
+            Ok(_) => Ok(true),
         }
     }
 
@@ -148,16 +130,16 @@ impl Node {
     /// The user of this name; `None` where the server has no users at all.
     async fn user(&mut self, account: &str) -> Result<Option<User>, Fault> {
         let command = "ACL GETUSER";
-        match self.raw(&[b"ACL", b"GETUSER", account.as_bytes()]).await? {
-            Reply::Nothing => {
+        match self.raw(&[b"ACL", b"GETUSER", account.as_bytes()]).await?.judged() {
+            Ok(Reply::Nothing) => {
                 let what = format!("{} has no user {account}", self.shown);
                 Err(Fault::new(Kind::NotFound, what).advise(
                     "create it on every node, with its rights and today's password; keywheel never creates a user",
                 ))
             }
-            Reply::Error(said) if said.to_ascii_lowercase().contains("unknown command") => Ok(None),
-            Reply::Error(said) => Err(self.fault(answer::kind(&said), command, &said)),
-            reply => User::read(&reply).map(Some).ok_or_else(|| self.nonsense(command)),
+            Err(said) if said.to_ascii_lowercase().contains("unknown command") => Ok(None),
+            Err(said) => Err(self.fault(answer::kind(&said), command, &said)),
+            Ok(reply) => User::read(&reply).map(Some).ok_or_else(|| self.nonsense(command)),
         }
     }
 
@@ -174,9 +156,12 @@ impl Node {
     /// `Denied`, or `Misconfigured` where the server cannot write its file.
     pub(super) async fn rehearse(&mut self, account: &str, edit: &Edit<'_>, saving: Saving) -> Result<(), Fault> {
         self.may(account, edit, saving).await?;
-        self.save(saving).await.map_err(|fault| match fault.kind {
-            Kind::Unanswered => Fault { kind: Kind::Misconfigured, retry: Kind::Misconfigured.retry(), ..fault },
-            _ => fault,
+        self.save(saving).await.map_err(|fault| {
+            if fault.kind == Kind::Unanswered {
+                Fault { kind: Kind::Misconfigured, retry: Kind::Misconfigured.retry(), ..fault }
+            } else {
+                fault
+            }
         })
     }
 
@@ -248,16 +233,15 @@ impl Node {
             }
         }
         for (at, (shown, words)) in commands.into_iter().enumerate() {
-            let outcome = match self.raw(&words).await {
-                Ok(Reply::Word(_)) => continue,
-                Ok(Reply::Error(said)) => answer::refused(self.fault(answer::kind(&said), shown, &said)),
-                Ok(reply) => Outcome::Unclear(self.unexpected(shown, &reply)),
-                Err(fault) => Outcome::Unclear(fault),
-            };
-            return Err(match outcome {
-                Outcome::Refused(fault) if at > 0 => Outcome::Unclear(fault),
-                outcome => outcome,
-            });
+            let reply = self.raw(&words).await.map_err(Outcome::Unclear)?;
+            match reply.judged() {
+                Ok(reply) if reply.is_word() => {}
+                Ok(_) => return Err(Outcome::Unclear(self.nonsense(shown))),
+                Err(said) => {
+                    let fault = self.fault(answer::kind(&said), shown, &said);
+                    return Err(if at > 0 { Outcome::Unclear(fault) } else { answer::refused(fault) });
+                }
+            }
         }
         Ok(())
     }
@@ -269,10 +253,13 @@ impl Node {
             .filter(|(needed, _)| *needed)
         {
             let command = words.join(" ");
-            match self.raw(&words.map(str::as_bytes)).await? {
-                Reply::Word(_) => {}
-                Reply::Error(said) => return Err(self.fault(answer::kind(&said), &command, &said).advise(advice)),
-                reply => return Err(self.unexpected(&command, &reply)),
+            match self.raw(&words.map(str::as_bytes)).await?.judged() {
+                Ok(reply) if reply.is_word() => {}
+                Ok(_) => return Err(self.nonsense(&command)),
+                Err(said) => {
+                    let fault = self.fault(answer::kind(&said), &command, &said);
+                    return Err(if fault.kind == Kind::Unanswered { fault.advise(advice) } else { fault });
+                }
             }
         }
         Ok(())
@@ -281,10 +268,8 @@ impl Node {
     /// A command that changes nothing; an error is a fault.
     pub(super) async fn read(&mut self, words: &[&str]) -> Result<Reply, Fault> {
         let bytes: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        match self.raw(&bytes).await? {
-            Reply::Error(said) => Err(self.fault(answer::kind(&said), &words.join(" "), &said)),
-            reply => Ok(reply),
-        }
+        let reply = self.raw(&bytes).await?;
+        reply.judged().map_err(|said| self.fault(answer::kind(&said), &words.join(" "), &said))
     }
 
     async fn raw(&mut self, words: &[&[u8]]) -> Result<Reply, Fault> {
@@ -302,15 +287,6 @@ impl Node {
 
     fn fault(&self, kind: Kind, command: &str, said: &str) -> Fault {
         answer::fault(kind, &self.shown, command, said, &self.secrets.iter().collect::<Vec<&Secret>>())
-    }
-
-    fn unexpected(&self, command: &str, reply: &Reply) -> Fault {
-        match reply {
-            Reply::Error(said) => self.fault(answer::kind(said), command, said),
-            Reply::Word(_) | Reply::Number(_) | Reply::Text(_) | Reply::List(_) | Reply::Nothing => {
-                self.nonsense(command)
-            }
-        }
     }
 
     fn nonsense(&self, command: &str) -> Fault {

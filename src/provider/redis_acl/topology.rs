@@ -2,9 +2,10 @@
 
 use super::credentials::Login;
 use super::node::{Node, in_time};
-use super::{Discover, RedisAcl};
+use super::{Discover, RedisAcl, answer};
 use crate::fault::{Fault, Kind};
 use crate::resp::{Place, Reply, Route};
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
@@ -35,23 +36,23 @@ impl RedisAcl {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The nodes that a cluster's gossip knows, those that are down among them. The first node that answers is believed.
+    /// The nodes that a cluster's gossip knows, those that are down among them. What each named node says counts, for one that was taken out of the
+    /// cluster knows of no other; and should none of them answer, what those say that were found before.
     async fn cluster(&self, login: &Login) -> Result<Vec<Route>, Fault> {
-        let mut asked = self.seeds.clone();
-        asked.extend(self.seen().unwrap_or_default());
-        let mut first = None;
-        for route in asked {
-            let question = async {
-                let mut node = Node::open(&route, login).await?;
-                node.read(&["CLUSTER", "NODES"]).await
-            };
-            let found = in_time(self.settings.timeout, &route.place().to_string(), question).await;
-            match found.and_then(|reply| self.listed(&route, reply.text().unwrap_or_default())) {
-                Ok(routes) => return Ok(routes),
-                Err(fault) => first = first.or(Some(fault)),
+        let mut failed = Vec::new();
+        for asked in [self.seeds.clone(), self.seen().unwrap_or_default()] {
+            let mut found: BTreeMap<Place, Route> = BTreeMap::new();
+            for (route, reply) in self.ask(&asked, login, &["CLUSTER", "NODES"]).await {
+                match reply.and_then(|reply| self.listed(route, reply.text().unwrap_or_default())) {
+                    Ok(routes) => found.extend(routes.into_iter().map(|route| (route.place().clone(), route))),
+                    Err(fault) => failed.push(fault),
+                }
+            }
+            if !found.is_empty() {
+                return Ok(found.into_values().collect());
             }
         }
-        Err(first.unwrap_or_else(|| Fault::new(Kind::Bug, "there is no node to ask")))
+        Err(answer::together(failed))
     }
 
     fn listed(&self, asked: &Route, text: &str) -> Result<Vec<Route>, Fault> {
@@ -70,22 +71,32 @@ impl RedisAcl {
     async fn replicas(&self, login: &Login) -> Result<Vec<Route>, Fault> {
         let mut open: Vec<Route> = self.seeds.clone();
         let mut found: BTreeMap<Place, Route> = BTreeMap::new();
-        while let Some(route) = open.pop() {
-            if found.len() > NODES_LIMIT || found.insert(route.place().clone(), route.clone()).is_some() {
-                continue;
-            }
-            let question = async {
-                let mut node = Node::open(&route, login).await?;
-                node.read(&["ROLE"]).await
-            };
-            // A node that does not answer is one of the nodes all the same; the change will name it.
-            if let Ok(role) = in_time(self.settings.timeout, &route.place().to_string(), question).await {
-                for (host, port) in named_by(&role) {
-                    open.push(self.route(&route, Place { host, port, tls: route.place().tls })?);
+        while !open.is_empty() && found.len() <= NODES_LIMIT {
+            open.retain(|route| found.insert(route.place().clone(), route.clone()).is_none());
+            let mut named = Vec::new();
+            for (route, role) in self.ask(&open, login, &["ROLE"]).await {
+                // A node that does not answer is one of the nodes all the same; the change will name it.
+                for (host, port) in role.as_ref().map(named_by).unwrap_or_default() {
+                    named.push(self.route(route, Place { host, port, tls: route.place().tls })?);
                 }
             }
+            open = named;
         }
         Ok(found.into_values().collect())
+    }
+
+    /// One question to several nodes at once.
+    async fn ask<'a>(
+        &self,
+        routes: &'a [Route],
+        login: &Login,
+        words: &[&str],
+    ) -> Vec<(&'a Route, Result<Reply, Fault>)> {
+        let questions = routes.iter().map(|route| async move {
+            let question = async { Node::open(route, login).await?.read(words).await };
+            (route, in_time(self.settings.timeout, &route.place().to_string(), question).await)
+        });
+        join_all(questions).await
     }
 
     fn route(&self, from: &Route, place: Place) -> Result<Route, Fault> {
@@ -127,7 +138,9 @@ fn named_by(role: &Reply) -> Vec<(String, u16)> {
     let parts = role.parts();
     let port = |reply: &Reply| match reply {
         Reply::Number(number) => u16::try_from(*number).ok(),
-        other => other.text()?.parse().ok(),
+        Reply::Word(_) | Reply::Error(_) | Reply::Text(_) | Reply::List(_) | Reply::Nothing => {
+            reply.text()?.parse().ok()
+        }
     };
     let pair = |host: Option<&Reply>, at: Option<&Reply>| Some((host?.text()?.to_owned(), port(at?)?));
     match parts.first().and_then(Reply::text) {
