@@ -1,6 +1,7 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
 mod credentials;
+mod redis;
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::driver::{Account, Fleet, Hands, PlanSettings, Target};
@@ -12,17 +13,18 @@ use crate::moment::Moment;
 use crate::name::{HookName, ProviderName, SinkName, TargetName};
 use crate::probe::Probe;
 use crate::probe::redis::{
-    LoginForm, LoginSettings, RedisProbe, alibaba_forms, login_password, login_user, tencent_forms,
+    LoginForm, LoginSettings, RedisProbe, acl_forms, alibaba_forms, login_password, login_user, tencent_forms,
 };
 use crate::provider::alibaba::credentials::AlibabaSources;
 use crate::provider::alibaba::{Alibaba, AlibabaSettings};
+use crate::provider::redis_acl::RedisAcl;
 use crate::provider::tencent::credentials::TencentSources;
 use crate::provider::tencent::{Tencent, TencentSettings};
 use crate::provider::{Address, Now, Provider};
 use crate::seal::aead::SealingKey;
-use crate::sink::Sink;
 use crate::sink::command::{CommandSettings, CommandSink};
 use crate::sink::file::{FileSettings, FileSink, Who};
+use crate::sink::{Endpoint, Sink};
 mod adopt;
 
 pub use adopt::password_from;
@@ -83,6 +85,9 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
     let abilities = match &config.providers[&target.provider] {
         config::Provider::Tencent(_) => Tencent::abilities_of(&target.address),
         config::Provider::Alibaba(_) => Alibaba::abilities_of(&target.address),
+        config::Provider::Redis(redis) => {
+            RedisAcl::abilities_of(&target.address, redis.admin == config::RedisAdmin::Itself)
+        }
     };
     // In one order whatever the configuration says: which of a pair comes first is no other place.
     let mut accounts: Vec<String> = target.addresses().into_iter().map(|address| address.account).collect();
@@ -91,7 +96,7 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
         place: format!("{}/{}", target.address.instance, accounts.join("+")),
         timetable: target.timetable.clone(),
         up_since,
-        login: target.login.is_some(),
+        login: target.login.is_some() || config.providers[&target.provider].own_nodes().is_some(),
         abilities,
         strategy: target.strategy.clone(),
         recovery: target.recovery,
@@ -109,13 +114,14 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
 /// # Errors
 /// The first thing that cannot be made, with the key it stands under.
 pub fn fleet(config: &Config, up_since: Moment) -> Result<Fleet, Fault> {
-    let providers = made(&config.providers, "providers", provider)?;
+    let providers = made(&config.providers, "providers", |one| provider(config, one))?;
     let sinks = made(&config.sinks, "sinks", sink)?;
     let hooks = made(&config.hooks, "hooks", hook)?;
     let mut fleet = Fleet::new();
     for (name, target) in &config.targets {
         let hands = hands(config, name, target, &providers, &sinks, &hooks);
-        let accounts = target.addresses().into_iter().map(|address| account(config, target, address)).collect();
+        let accounts =
+            target.addresses().into_iter().map(|address| account(config, target, address, &providers)).collect();
         let accounts: Result<Vec<Account>, Fault> = accounts;
         let target = Target {
             name: name.clone(),
@@ -146,16 +152,31 @@ fn at(section: &str, name: &impl std::fmt::Display, fault: Fault) -> Fault {
 }
 
 /// One account of a target: its login route and what a client sends there.
-fn account(config: &Config, target: &config::Target, address: Address) -> Result<Account, Fault> {
+fn account(
+    config: &Config,
+    target: &config::Target,
+    address: Address,
+    providers: &BTreeMap<ProviderName, Arc<dyn Provider>>,
+) -> Result<Account, Fault> {
     let probe = probe(config, target, &address)?;
+    let nodes = config.providers[&target.provider].own_nodes();
     let form = {
         let probe = probe.clone();
         let fallback = forms(config, target, &address).into_iter().next().unwrap_or(LoginForm::Password);
         move || probe.as_ref().map_or_else(|| fallback.clone(), |probe| probe.form().clone())
     };
+    let probe: Option<Arc<dyn Probe>> = match (probe, nodes) {
+        (Some(probe), _) => Some(probe),
+        (None, Some(redis)) => {
+            let form = forms(config, target, &address).into_iter().next().unwrap_or(LoginForm::Password);
+            let provider = Arc::clone(&providers[&target.provider]);
+            Some(Arc::new(redis::probe(redis, provider, &address, form)))
+        }
+        (None, None) => None,
+    };
     Ok(Account {
         address,
-        probe: probe.map(|probe| probe as Arc<dyn Probe>),
+        probe,
         login: Arc::new(move |password| {
             let form = form();
             (login_user(&form).map(str::to_owned), login_password(&form, password))
@@ -179,8 +200,15 @@ fn hands(
         profile: target.profile,
         adopt: adopt::adopt_from(name, target, forms(config, target, &target.address), sinks),
         adopt_resting: adopt::secret(target.adopt_resting.clone()),
-        endpoint: target.login.as_ref().map(|login| login.endpoint.clone()),
+        endpoint: endpoint(config, target),
     }
+}
+
+/// Where clients connect: the login route, else the first of the nodes of one's own.
+fn endpoint(config: &Config, target: &config::Target) -> Option<Endpoint> {
+    let named = target.login.as_ref().map(|login| login.endpoint.clone());
+    let nodes = config.providers[&target.provider].own_nodes();
+    named.or_else(|| nodes.and_then(|redis| redis.nodes.first().cloned()))
 }
 
 fn probe(config: &Config, target: &config::Target, address: &Address) -> Result<Option<Arc<RedisProbe>>, Fault> {
@@ -212,10 +240,11 @@ fn forms(config: &Config, target: &config::Target, address: &Address) -> Vec<Log
         (_, Some(form)) => vec![form],
         (config::Provider::Tencent(_), None) => tencent_forms(instance, account, is_default),
         (config::Provider::Alibaba(_), None) => alibaba_forms(account, is_default),
+        (config::Provider::Redis(_), None) => acl_forms(account, is_default),
     }
 }
 
-fn provider(provider: &config::Provider) -> Result<Arc<dyn Provider>, Fault> {
+fn provider(config: &Config, provider: &config::Provider) -> Result<Arc<dyn Provider>, Fault> {
     match provider {
         config::Provider::Tencent(tencent) => {
             let settings = TencentSettings {
@@ -251,6 +280,7 @@ fn provider(provider: &config::Provider) -> Result<Arc<dyn Provider>, Fault> {
             let source = credentials::source(&sources, &alibaba.credentials.source)?;
             Ok(Arc::new(Alibaba::new(settings, source, now(), nonces)?))
         }
+        config::Provider::Redis(redis) => Ok(Arc::new(redis::provider(config, redis)?)),
     }
 }
 

@@ -242,6 +242,10 @@ fn the_shipped_files_can_be_used() {
     let minimal = shipped("minimal.toml");
     assert_eq!(minimal.targets.len(), 1);
     assert_eq!(load(Path::new("config/minimal.toml"), &[]).warnings, []);
+    let own = shipped("self-managed.toml");
+    let target = &own.targets[&"orders".parse().unwrap()];
+    assert_eq!((target.address.instance.as_str(), target.profile.name()), ("orders-cluster", "redis"));
+    assert_eq!(target.login, None, "its nodes are where it logs in");
     let demo = shipped("demo.toml");
     let Provider::Tencent(stand_in) = &demo.providers[&"stand-in".parse().unwrap()] else {
         panic!("the stand-in speaks Tencent's API");
@@ -293,6 +297,16 @@ fn the_reference_shows_the_true_defaults() {
     let target = &small.targets[&"orders-two".parse().unwrap()];
     assert_eq!(target.address.account, "crs-2", "Alibaba's default account");
     assert_eq!(target.profile.name(), "alibaba");
+    let own = &reference.providers[&"own".parse().unwrap()];
+    let text = text
+        .replace("\"crs-1\"", "\"crs-1\"\naccount = \"app\"")
+        .replace("tencent", "redis")
+        .replace("region = \"ap-guangzhou\"", "nodes = [\"redis://10.0.0.21\", \"redis://10.0.0.22\"]");
+    let admin = "admin = { user = \"keywheel\", password = { credential = \"redis-admin\" } }";
+    let (_folder, path) = folder(text.replace("credentials = { source = \"environment\" }", admin).as_bytes());
+    let small = load(&path, &[]).config;
+    assert_eq!(*own, small.providers[&shop]);
+    assert_eq!(small.targets[&"orders-two".parse().unwrap()].address.account, "default");
     let login = |target: &str| reference.targets[&target.parse().unwrap()].login.clone().unwrap();
     let (full, short) = (login("sessions-cache"), login("orders-cache"));
     assert_eq!((full.connections, full.form, full.timeout), (short.connections, LoginForm::Auto, short.timeout));

@@ -118,12 +118,11 @@ fn loads(scene: &Scene, planned: &[Planned]) -> BTreeMap<ProviderName, Load> {
     for item in planned {
         dues.entry(item.provider.clone()).or_default().push(item.slot.due);
     }
-    let load = |provider: &ProviderName, dues: &[Moment]| Load {
-        rotations: dues.len(),
-        busiest: busiest(dues),
-        quota: scene.quota(provider),
+    let load = |(provider, dues): (ProviderName, Vec<Moment>)| {
+        let quota = scene.quota(&provider)?;
+        Some((provider, Load { rotations: dues.len(), busiest: busiest(&dues), quota }))
     };
-    dues.iter().map(|(provider, dues)| (provider.clone(), load(provider, dues))).collect()
+    dues.into_iter().filter_map(load).collect()
 }
 
 /// The most dues in any stretch. They are sorted.

@@ -142,8 +142,8 @@ impl Scene {
         Ok(&self.config.targets[target].provider)
     }
 
-    /// The provider's quota, in requests per second and action.
-    pub fn quota(&self, provider: &ProviderName) -> f64 {
+    /// The provider's quota, in requests per second and action; `None` where there is none.
+    pub fn quota(&self, provider: &ProviderName) -> Option<f64> {
         self.config.providers[provider].quota()
     }
 

@@ -62,12 +62,7 @@ pub(super) fn parse(section: &Section<'_>) -> Option<Login> {
         login.connections = table.number("connections", 1..=CONNECTIONS_LIMIT).unwrap_or(1);
         login.form = table.choice("form", &forms).unwrap_or_default();
         login.ca_file = table.path("ca-file");
-        login.tls_name = table.parsed("tls-name", |text| match url::Host::parse(text) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(_) => {
-                Err(refusal("This is not the name of a host", "write the name that the server's certificate has"))
-            }
-        });
+        login.tls_name = table.parsed("tls-name", tls_name);
         login.timeout = table.span_up_to("timeout", LOGIN_TIMEOUT_LIMIT).unwrap_or(LOGIN_TIMEOUT);
         for key in ["ca-file", "tls-name"].into_iter().filter(|key| table.has(key) && !login.endpoint.tls) {
             let what = "This key means nothing without TLS";
@@ -77,7 +72,14 @@ pub(super) fn parse(section: &Section<'_>) -> Option<Login> {
     Some(login)
 }
 
-fn login_url(text: &str) -> Result<Endpoint, Refusal> {
+pub(super) fn tls_name(text: &str) -> Result<String, Refusal> {
+    match url::Host::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(refusal("This is not the name of a host", "write the name that the server's certificate has")),
+    }
+}
+
+pub(super) fn login_url(text: &str) -> Result<Endpoint, Refusal> {
     let plain = "write redis://HOST:PORT, or rediss://HOST:PORT for TLS";
     let url = Url::parse(text).map_err(|_| refusal("This is not an address to log in to", plain))?;
     let tls = match url.scheme() {

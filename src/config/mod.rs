@@ -15,6 +15,7 @@ mod outlet;
 mod policy;
 mod provider;
 mod reading;
+mod redis;
 mod schema;
 mod secret_ref;
 mod shape;
@@ -30,6 +31,7 @@ pub use layers::FILE_LIMIT;
 pub use login::Login;
 pub use outlet::{CommandHook, CommandSink, FileSink, Hook, Sink};
 pub use provider::{Alibaba, Provider, Tencent};
+pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;
 pub use secret_ref::{SECRET_LIMIT, SecretRef};
 pub use target::Target;
@@ -159,6 +161,7 @@ impl Sections<'_> {
         let targets = self.named("targets", |section, name| target::parse(section, name, &surroundings));
         outlet::refuse_shared_files(&self.section("sinks"), &sinks);
         adopt::refuse_strangers(&self.section("targets"), &sinks);
+        target::refuse_lost_administrators(&self.section("targets"), &targets, &surroundings);
         target::refuse_conflicts(&self.section("targets"), &targets, &surroundings);
         self.warn_of_unused();
         if self.section("targets").entries().next().is_none() {

@@ -3,8 +3,10 @@
 use super::credentials::{self, Credentials};
 use super::daemon::zone;
 use super::reading::{Refusal, Section, refusal};
+use super::redis::{self, Redis};
 use crate::password::Profile;
 use crate::provider::alibaba::{self, Network, ParametersIn};
+use crate::provider::redis_acl;
 use crate::provider::tencent::{self, ActionSpelling, Site};
 use chrono_tz::Tz;
 use std::path::PathBuf;
@@ -39,6 +41,8 @@ pub enum Provider {
     Tencent(Tencent),
     /// Tair and ApsaraDB for Redis.
     Alibaba(Alibaba),
+    /// Redis or Valkey of one's own.
+    Redis(Redis),
 }
 
 impl Provider {
@@ -47,6 +51,7 @@ impl Provider {
         match self {
             Self::Tencent(_) => Profile::Tencent,
             Self::Alibaba(_) => Profile::Alibaba,
+            Self::Redis(_) => Profile::Redis,
         }
     }
 
@@ -55,6 +60,7 @@ impl Provider {
         match self {
             Self::Tencent(_) => tencent::DEFAULT_ACCOUNT,
             Self::Alibaba(_) => instance,
+            Self::Redis(_) => redis_acl::DEFAULT_ACCOUNT,
         }
     }
 
@@ -64,14 +70,16 @@ impl Provider {
         match self {
             Self::Tencent(_) => account == tencent::DEFAULT_ACCOUNT,
             Self::Alibaba(_) => alibaba::is_default(instance, account),
+            Self::Redis(_) => account == redis_acl::DEFAULT_ACCOUNT,
         }
     }
 
-    /// Requests per second and action.
-    pub fn quota(&self) -> f64 {
+    /// Requests per second and action; `None` where nobody counts them.
+    pub fn quota(&self) -> Option<f64> {
         match self {
-            Self::Tencent(tencent) => f64::from(tencent.quota),
-            Self::Alibaba(alibaba) => f64::from(alibaba.quota),
+            Self::Tencent(tencent) => Some(f64::from(tencent.quota)),
+            Self::Alibaba(alibaba) => Some(f64::from(alibaba.quota)),
+            Self::Redis(_) => None,
         }
     }
 
@@ -79,6 +87,7 @@ impl Provider {
     pub fn overlaps(&self) -> bool {
         match self {
             Self::Tencent(_) | Self::Alibaba(_) => false,
+            Self::Redis(_) => true,
         }
     }
 
@@ -86,14 +95,24 @@ impl Provider {
     pub fn logs_in_by_itself(&self) -> bool {
         match self {
             Self::Tencent(_) | Self::Alibaba(_) => false,
+            Self::Redis(_) => true,
         }
     }
 
     /// Whether nothing but a login proves a password here, so that every target needs a login route.
     pub fn needs_login(&self) -> bool {
         match self {
-            Self::Tencent(_) => false,
+            Self::Tencent(_) | Self::Redis(_) => false,
             Self::Alibaba(_) => true,
+        }
+    }
+
+    /// The nodes of the one instance that this provider is; `None` where it is an account with many. Such a provider is logged in to at its nodes, so its
+    /// targets need no login route, and no instance.
+    pub fn own_nodes(&self) -> Option<&Redis> {
+        match self {
+            Self::Tencent(_) | Self::Alibaba(_) => None,
+            Self::Redis(redis) => Some(redis),
         }
     }
 
@@ -114,6 +133,7 @@ impl Provider {
                 let site = alibaba.endpoint.as_ref().filter(foreign).map_or("aliyuncs", Url::authority);
                 format!("alibaba/{site}/{}", alibaba.region)
             }
+            Self::Redis(redis) => redis.place(),
         }
     }
 }
@@ -168,6 +188,7 @@ pub(super) fn parse(section: &Section<'_>) -> Option<Provider> {
     match section.text("kind")? {
         "tencent" => tencent(section).map(Provider::Tencent),
         "alibaba" => alibaba(section).map(Provider::Alibaba),
+        "redis" => redis::parse(section).map(Provider::Redis),
         _ => None,
     }
 }

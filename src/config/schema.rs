@@ -102,7 +102,7 @@ const LIMITS: &[Key] = &[
 
 const BACKOFF: &[Key] = &[may("first", Shape::Text, "\"2s\""), may("longest", Shape::Text, "\"2m\"")];
 
-const PROVIDER: Kinds = Kinds { tag: "kind", of: &[("tencent", TENCENT), ("alibaba", ALIBABA)] };
+const PROVIDER: Kinds = Kinds { tag: "kind", of: &[("tencent", TENCENT), ("alibaba", ALIBABA), ("redis", REDIS)] };
 
 const TENCENT: &[Key] = &[
     must("region", Shape::Text, "\"ap-guangzhou\""),
@@ -126,6 +126,22 @@ const ALIBABA: &[Key] = &[
     may("parameters-in", Shape::Text, "\"auto\""),
     may("timeout", Shape::Text, "\"60s\""),
     may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
+];
+
+const REDIS: &[Key] = &[
+    must("nodes", Shape::List, "[\"redis://10.0.0.21:6379\"]"),
+    may("discover", Shape::Text, "\"none\""),
+    must("admin", Shape::TextOrTable(REDIS_ADMIN), "\"self\""),
+    may("persist", Shape::Text, "\"auto\""),
+    may("timeout", Shape::Text, "\"10s\""),
+    may("ca-file", Shape::Text, "\"/etc/keywheel/redis-ca.pem\""),
+    may("tls-name", Shape::Text, "\"redis.example.com\""),
+];
+
+const REDIS_ADMIN: &[Key] = &[
+    may("user", Shape::Text, "\"keywheel\""),
+    may("password", Shape::Reference, "{ credential = \"redis-admin\" }"),
+    may("target", Shape::Text, "\"redis-admin\""),
 ];
 
 const POLICY: &[Key] = &[
@@ -173,7 +189,7 @@ const COMMAND_HOOK: &[Key] = &[
 
 const TARGET: &[Key] = &[
     must("provider", Shape::Text, "\"shop\""),
-    must("instance", Shape::Text, "\"crs-5a4py64p\""),
+    may("instance", Shape::Text, "\"crs-5a4py64p\""),
     may("account", Shape::Text, "\"root\""),
     may("accounts", Shape::List, "[\"orders_a\", \"orders_b\"]"),
     may("mode", Shape::Text, "\"old-password\""),

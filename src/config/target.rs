@@ -9,6 +9,7 @@ use super::outlet::{Hook, Sink};
 use super::policy;
 use super::provider::Provider;
 use super::reading::{Refusal, Section, refusal};
+use super::redis::RedisAdmin;
 use super::secret_ref::SecretRef;
 use super::strategy;
 use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
@@ -92,8 +93,8 @@ pub(super) struct Surroundings<'a> {
 
 pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundings<'_>) -> Option<Target> {
     let provider = named(section, "provider", section.text("provider"), around.providers);
-    let instance = section.parsed("instance", id);
     let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
+    let instance = instance(section, provider.as_ref(), cloud, around);
     let strategy = strategy::parse(section, cloud, id);
     let account = match section.has("account") {
         _ if section.has("accounts") => strategy.as_ref().and_then(|strategy| match strategy {
@@ -103,7 +104,17 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         true => section.parsed("account", id),
         false => cloud.zip(instance.as_deref()).map(|(cloud, instance)| cloud.default_account(instance).to_owned()),
     };
-    let mode = mode::parse(section, cloud, instance.as_deref(), pair_names(strategy.as_ref()).or(account.as_deref()));
+    let mode = match strategy {
+        Some(Strategy::Overlap { .. }) => mode::added(section),
+        _ => mode::parse(section, cloud, instance.as_deref(), pair_names(strategy.as_ref()).or(account.as_deref())),
+    };
+    if let Some(RedisAdmin::User { user, .. }) = cloud.and_then(Provider::own_nodes).map(|redis| &redis.admin)
+        && account.as_ref() == Some(user)
+    {
+        let what = "This account is the provider's administrator too, whose password is read from its own place";
+        let next_step = "let a sink of this target write that place, or set admin = \"self\" in the provider";
+        section.warn("account", refusal(what, next_step));
+    }
     let adopt = PasswordRef::parse(section, around.sinks);
     if !section.has("adopt") {
         let what = "No place is named for the password that works today";
@@ -186,6 +197,27 @@ fn adopt_resting(section: &Section<'_>, name: &TargetName, strategy: Option<&Str
         Some(_) | None => {}
     }
     reference
+}
+
+/// The instance. A provider that is one instance is its name, where no other is given.
+fn instance(
+    section: &Section<'_>,
+    provider: Option<&ProviderName>,
+    cloud: Option<&Provider>,
+    around: &Surroundings<'_>,
+) -> Option<String> {
+    if section.has("instance") {
+        return section.parsed("instance", id);
+    }
+    if let (Some(name), Some(_)) = (provider, cloud.and_then(Provider::own_nodes)) {
+        return Some(name.as_str().to_owned());
+    }
+    // Of a provider that could not be parsed nobody knows whether it is one instance.
+    if cloud.is_none() && provider.is_some_and(|name| around.providers.contains_key(name)) {
+        return None;
+    }
+    section.refuse("instance", refusal("This key is missing", "add it, such as instance = \"crs-5a4py64p\""));
+    None
 }
 
 fn id(text: &str) -> Result<String, Refusal> {
@@ -297,7 +329,7 @@ fn password(
         },
         false => around.policies.contains_key(&usual).then_some(usual),
     };
-    let profiles = [("tencent", Profile::Tencent), ("tencent-ckv", Profile::TencentCkv), ("alibaba", Profile::Alibaba)];
+    let profiles = Profile::ALL.map(|profile| (profile.name(), profile));
     let profile = match section.has("profile") {
         true => section.choice("profile", &profiles),
         false => provider.and_then(|provider| around.providers.get(provider)?.as_ref()).map(Provider::profile),
@@ -323,6 +355,31 @@ fn password(
     (name, Some(profile), policy)
 }
 
+/// An administrator that is a target has to be one of the same nodes, and not one that takes turns with another account.
+pub(super) fn refuse_lost_administrators(
+    section: &Section<'_>,
+    targets: &BTreeMap<TargetName, Option<Target>>,
+    around: &Surroundings<'_>,
+) {
+    for (name, entry) in section.entries_as_written() {
+        let provider: Option<ProviderName> = entry.text("provider").and_then(|text| text.parse().ok());
+        let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
+        let Some(RedisAdmin::Target(admin)) = cloud.and_then(Provider::own_nodes).map(|redis| &redis.admin) else {
+            continue;
+        };
+        let found = targets.get(admin).and_then(Option::as_ref);
+        let place = |target: &Target| around.providers.get(&target.provider)?.as_ref().map(Provider::place);
+        let here = found.is_some_and(|found| place(found) == cloud.map(Provider::place));
+        if !here || found.is_some_and(|found| found.strategy.is_alternate()) {
+            let what = format!(
+                "The administrator of {} is the target {admin}, which is none of one account on these nodes",
+                super::reading::shown(name)
+            );
+            entry.refuse("provider", refusal(what, "name a target of these nodes in the provider's admin"));
+        }
+    }
+}
+
 /// Two targets of one account, and one file for two passwords.
 pub(super) fn refuse_conflicts(
     section: &Section<'_>,
@@ -337,7 +394,13 @@ pub(super) fn refuse_conflicts(
     let mut holders: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, entry) in section.entries_as_written() {
         // By what is written, so that a target with another problem is compared too.
-        if let (Some(provider), Some(instance)) = (entry.text("provider"), entry.text("instance")) {
+        let of_nodes = |provider: &str| cloud(provider).and_then(Provider::own_nodes).is_some();
+        let instance = match entry.text("provider") {
+            // A label of the owner's: there is one instance, whatever it is called.
+            Some(provider) if of_nodes(provider) => Some(""),
+            Some(_) | None => entry.text("instance"),
+        };
+        if let (Some(provider), Some(instance)) = (entry.text("provider"), instance) {
             let cloud = cloud(provider);
             let place = cloud.map_or_else(|| provider.to_owned(), Provider::place);
             let is_default = |account: &&str| cloud.is_some_and(|cloud| cloud.is_default_account(instance, account));
@@ -345,7 +408,8 @@ pub(super) fn refuse_conflicts(
             let account = (place, instance, entry.text("account").filter(|account| !is_default(account)));
             if let Some(other) = accounts.insert(account, name) {
                 let what = format!("The target {} rotates the same account already", super::reading::shown(other));
-                entry.refuse("instance", refusal(what, "keep one of the two"));
+                let key = if instance.is_empty() { "account" } else { "instance" };
+                entry.refuse(key, refusal(what, "keep one of the two"));
             }
         }
         let target = name.parse().ok().and_then(|name: TargetName| targets.get(&name)?.as_ref());
@@ -366,7 +430,8 @@ pub(super) fn refuse_conflicts(
                 }
                 Some(_) | None => {}
             }
-            if file.format == crate::sink::file::Format::Url && target.is_some_and(|target| target.login.is_none()) {
+            let has_address = |target: &Target| target.login.is_some() || of_nodes(target.provider.as_str());
+            if file.format == crate::sink::file::Format::Url && target.is_some_and(|target| !has_address(target)) {
                 let what = format!("The sink {text} writes a URL, and this target has no login address");
                 entry.refuse("sinks", refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"));
             }

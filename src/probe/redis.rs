@@ -5,39 +5,31 @@
 
 mod settings;
 mod talk;
-mod trust;
 
 pub use settings::{
-    CONNECTION_LIMIT, DEFAULT_TIMEOUT, FormChoice, LoginForm, LoginSettings, alibaba_forms, bare_password,
+    CONNECTION_LIMIT, DEFAULT_TIMEOUT, FormChoice, LoginForm, LoginSettings, acl_forms, alibaba_forms, bare_password,
     login_password, login_user, tencent_forms,
 };
 
-use super::Probe;
+use super::{Probe, together};
 use crate::fault::{Fault, Kind, scrub};
 use crate::moment::show_span;
+use crate::resp::{Place, Route, Stage};
 use crate::rotation::answer::Login;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use settings::Address;
 use std::io::{Error, ErrorKind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use talk::log_in;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use trust::{system_trust, trust_in};
 
 /// A login route to one Redis.
 #[derive(Debug)]
 pub struct RedisProbe {
-    route: String,
-    host: String,
-    port: u16,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    route: Route,
+    /// The same in words.
+    shown: String,
     forms: Vec<LoginForm>,
     /// The index of the form that was let in: it is tried first, so that a route that needs the second form does not collect refusals.
     accepted: AtomicUsize,
@@ -64,28 +56,15 @@ impl RedisProbe {
         if forms.is_empty() {
             keep("there is no login form to try".to_owned());
         }
-        let address = Address::parse(&settings.address).map_err(&mut keep).ok();
-        let with_tls = address.as_ref().is_some_and(|address| address.tls);
-        if address.is_some() && !with_tls && (settings.ca.is_some() || settings.tls_name.is_some()) {
-            keep("ca and tls-name have a meaning only with a rediss:// address".to_owned());
-        }
-        let mut tls = None;
-        if let Some(address) = address.as_ref().filter(|_| with_tls) {
-            let name = settings.tls_name.unwrap_or_else(|| address.host.clone());
-            let name = ServerName::try_from(name.clone())
-                .map_err(|_| keep(format!("{name:?} cannot stand in a certificate: set tls-name")));
-            let trust = match &settings.ca {
-                Some(path) => trust_in(path),
-                None => system_trust(),
-            };
-            tls = trust.map_err(&mut keep).ok().zip(name.ok());
-        }
-        match address {
-            Some(address) if wrong.is_empty() => Ok(Self {
-                route: address.route(),
-                host: address.host,
-                port: address.port,
-                tls,
+        let place = Place::parse(&settings.address).map_err(&mut keep).ok();
+        let route = place.and_then(|place| {
+            let route = Route::new(place, settings.ca.as_deref(), settings.tls_name.as_deref());
+            route.map_err(|findings| findings.into_iter().for_each(&mut keep)).ok()
+        });
+        match route {
+            Some(route) if wrong.is_empty() => Ok(Self {
+                shown: route.place().to_string(),
+                route,
                 forms,
                 accepted: AtomicUsize::new(0),
                 known: AtomicBool::new(false),
@@ -98,17 +77,17 @@ impl RedisProbe {
 
     /// The host, without brackets.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.route.place().host
     }
 
     /// The port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.route.place().port
     }
 
     /// Whether it logs in over TLS.
     pub fn is_tls(&self) -> bool {
-        self.tls.is_some()
+        self.route.place().tls
     }
 
     /// The form that was let in, or the first one while none was: what clients should send.
@@ -164,7 +143,7 @@ impl RedisProbe {
             Ok(login) => login,
             Err(error) => {
                 let said = scrub(&error.to_string(), &[&sent, password]);
-                let what = format!("{} to {} failed: {said}", stage.deed(), self.route);
+                let what = format!("{} to {} failed: {said}", stage.deed("Logging in"), self.shown);
                 let fault = Fault::new(Kind::LoginUnreachable, what);
                 Login::Unreachable {
                     fault: match stage.advice(&error) {
@@ -177,20 +156,8 @@ impl RedisProbe {
     }
 
     async fn converse(&self, form: &LoginForm, sent: &Secret, stage: &mut Stage) -> std::io::Result<Login> {
-        let plain = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        plain.set_nodelay(true)?;
-        match &self.tls {
-            None => {
-                *stage = Stage::Login;
-                log_in(plain, form, sent).await
-            }
-            Some((config, name)) => {
-                *stage = Stage::Tls;
-                let stream = TlsConnector::from(config.clone()).connect(name.clone(), plain).await?;
-                *stage = Stage::Login;
-                log_in(stream, form, sent).await
-            }
-        }
+        let stream = self.route.connect(stage).await?;
+        log_in(stream, form, sent).await
     }
 }
 
@@ -198,74 +165,10 @@ impl RedisProbe {
 impl Probe for RedisProbe {
     async fn login(&self, password: &Secret) -> Login {
         let attempts = (0..self.connections).map(|_| self.attempt(password));
-        together(join_all(attempts).await)
+        together(join_all(attempts).await, "connections")
     }
 
     fn route(&self) -> &str {
-        &self.route
-    }
-}
-
-/// How far a login got.
-#[derive(Debug, Clone, Copy)]
-enum Stage {
-    Connect,
-    Tls,
-    Login,
-}
-
-impl Stage {
-    fn deed(self) -> &'static str {
-        match self {
-            Self::Connect => "Connecting",
-            Self::Tls => "The TLS handshake with the server on the way",
-            Self::Login => "Logging in",
-        }
-    }
-
-    fn advice(self, error: &Error) -> Option<&'static str> {
-        match self {
-            Self::Connect => None,
-            Self::Tls if error.kind() == ErrorKind::InvalidData => Some(
-                "give the certificate authority of the instance in ca, and in tls-name the name its certificate carries; for an instance without TLS write redis://",
-            ),
-            Self::Tls => Some("check that the instance speaks TLS on this port; without TLS write redis://"),
-            Self::Login if error.kind() == ErrorKind::UnexpectedEof => {
-                Some("check the instance's allowed addresses, and whether it wants TLS (rediss://) on this port")
-            }
-            Self::Login => None,
-        }
-    }
-}
-
-/// What several connections show together. Those that gave no answer make a partial yes or no worth nothing.
-fn together(logins: Vec<Login>) -> Login {
-    let all = logins.len();
-    let (mut accepted, mut refused, mut free, mut mixed, mut silent) = (0, 0, 0, 0, None);
-    for login in logins {
-        match login {
-            Login::Accepted => accepted += 1,
-            Login::Refused => refused += 1,
-            Login::PasswordFree => free += 1,
-            Login::Mixed => mixed += 1,
-            Login::Unreachable { fault } => silent = silent.or(Some(fault)),
-        }
-    }
-    if free > 0 {
-        Login::PasswordFree
-    } else if mixed > 0 || (accepted > 0 && refused > 0) {
-        Login::Mixed
-    } else if let Some(mut fault) = silent {
-        if accepted + refused > 0 {
-            let answered = if accepted > 0 { "let in" } else { "turned away" };
-            let next_step = std::mem::take(&mut fault.next_step);
-            let what = format!("{} of {all} connections were {answered}, but: {}", accepted + refused, fault.what);
-            fault = Fault::new(fault.kind, what).advise(next_step);
-        }
-        Login::Unreachable { fault }
-    } else if accepted > 0 {
-        Login::Accepted
-    } else {
-        Login::Refused
+        &self.shown
     }
 }

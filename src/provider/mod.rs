@@ -5,6 +5,7 @@ pub mod credential;
 mod endpoint;
 mod finding;
 mod outcome;
+pub mod redis_acl;
 pub mod tencent;
 
 use crate::fault::{Fault, Kind};
@@ -39,6 +40,8 @@ pub enum Mode {
     OldPassword,
     /// By an administrator's reset, which asks for no old password.
     Reset,
+    /// By adding it beside the passwords that are there (an ACL user of Redis); the one before it is taken away later ([`Provider::retire`]).
+    Add,
     /// By the call that edits an account (Tencent `ModifyInstanceAccount`), which asks for no old password either.
     Account,
 }
@@ -131,6 +134,17 @@ pub trait Provider: Send + Sync {
     /// Any fault means "not everywhere, or not known": it is asked again.
     async fn retire(&self, address: &Address, _old: &Secret, _current: &Secret) -> Result<(), Fault> {
         Err(Fault::new(Kind::Unsupported, format!("{} has one password at a time", address.account)))
+    }
+
+    /// Each place where the account logs in on its own, such as `redis://10.0.0.12:6379`, by the newest knowledge: the nodes of a cluster or
+    /// replica set, which do not tell one another of a changed password. `tried` is the password about to be tried there; where an account
+    /// administers itself, it may open the list.
+    ///
+    /// # Errors
+    /// Any fault means "no evidence this time"; `Unsupported` where one login speaks for the whole instance.
+    async fn nodes(&self, address: &Address, _tried: &Secret) -> Result<Vec<String>, Fault> {
+        let what = format!("{} is one place, and its nodes are not asked one by one", address.instance);
+        Err(Fault::new(Kind::Unsupported, what))
     }
 
     /// Every instance of this account and region that carries all of these tags, page by page.

@@ -1,4 +1,5 @@
 //! What several test files share.
 
+pub mod redis_nodes;
 pub mod redis_server;
 pub mod stage;

@@ -14,8 +14,6 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many connections one login may open at once.
 pub const CONNECTION_LIMIT: usize = 16;
 
-const DEFAULT_PORT: u16 = 6379;
-
 /// Where one target is logged in to: a bare address, or a table with these keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginSettings {
@@ -142,6 +140,12 @@ pub fn alibaba_forms(account: &str, is_default: bool) -> Vec<LoginForm> {
     if is_default { vec![LoginForm::Password] } else { vec![LoginForm::AccountColonPassword(account.to_owned())] }
 }
 
+/// The forms that a Redis or Valkey of one's own takes (Redis document "AUTH"). The password alone is the default user's, and the only form
+/// of a server that has no other user.
+pub fn acl_forms(account: &str, is_default: bool) -> Vec<LoginForm> {
+    if is_default { vec![LoginForm::Password] } else { vec![LoginForm::UserAndPassword(account.to_owned())] }
+}
+
 /// What a client sends as the password.
 pub fn login_password(form: &LoginForm, password: &Secret) -> Secret {
     let password = password.expose();
@@ -173,56 +177,6 @@ pub fn login_user(form: &LoginForm) -> Option<&str> {
         | LoginForm::AccountAtPassword(_)
         | LoginForm::AccountColonPassword(_) => None,
         LoginForm::UserAndPassword(user) => Some(user),
-    }
-}
-
-/// A parsed login address.
-pub struct Address {
-    /// Host name or IP address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Whether the connection is TLS.
-    pub tls: bool,
-}
-
-impl Address {
-    /// Reads `redis://HOST:PORT` or `rediss://HOST:PORT`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        // A password in the address must not come back in the error, so the text is not repeated.
-        let wrong = |why: &str| Err(format!("The login address {why}: write redis://HOST:PORT, or rediss:// for TLS"));
-        let Ok(url) = url::Url::parse(text) else {
-            return wrong("cannot be read");
-        };
-        let tls = match url.scheme() {
-            "redis" => false,
-            "rediss" => true,
-            _ => return wrong("has another scheme"),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return wrong("holds a user or password, which belong elsewhere");
-        }
-        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return wrong("holds more than host and port");
-        }
-        match url.host_str() {
-            None | Some("") => wrong("has no host"),
-            Some(host) => Ok(Self {
-                host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-                port: url.port().unwrap_or(DEFAULT_PORT),
-                tls,
-            }),
-        }
-    }
-
-    /// The address again, in its canonical form.
-    pub fn route(&self) -> String {
-        let scheme = if self.tls { "rediss" } else { "redis" };
-        if self.host.contains(':') {
-            format!("{scheme}://[{}]:{}", self.host, self.port)
-        } else {
-            format!("{scheme}://{}:{}", self.host, self.port)
-        }
     }
 }
 

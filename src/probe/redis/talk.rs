@@ -1,6 +1,7 @@
 //! The conversation with a Redis: a few short commands, each answered by one line, and what the answers prove.
 
 use super::settings::{LoginForm, login_user};
+use crate::resp::words::{is_about_the_server, is_password_free, is_refusal};
 use crate::rotation::answer::Login;
 use crate::secret::Secret;
 use redis::Value;
@@ -60,13 +61,9 @@ enum Reply {
 impl Reply {
     /// An error that has nothing to do with who asks: the login was not judged.
     fn is_about_the_server(&self) -> bool {
-        const CODES: [&str; 6] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "DENIED"];
         match self {
             Self::Fine(_) => false,
-            Self::Error(said) => {
-                let code = said.split(' ').next().unwrap_or_default();
-                CODES.contains(&code) || said.to_ascii_lowercase().contains("max number of clients")
-            }
+            Self::Error(said) => is_about_the_server(said),
         }
     }
 
@@ -75,21 +72,6 @@ impl Reply {
             Self::Fine(said) | Self::Error(said) => Error::other(format!("the answer to {command} was {said:?}")),
         }
     }
-}
-
-/// A clear word that this password is wrong. Texts: `auth` of Redis 7 ("WRONGPASS"), Redis before 6 ("ERR invalid password"), and the proxies' variants
-/// of them. Whatever else a server says is no evidence, since a candidate may be dropped on a refusal.
-fn is_refusal(said: &str) -> bool {
-    const PHRASES: [&str; 4] =
-        ["invalid password", "wrong password", "incorrect password", "invalid username-password pair"];
-    let lower = said.to_ascii_lowercase();
-    said.split(' ').next() == Some("WRONGPASS") || PHRASES.iter().any(|phrase| lower.contains(phrase))
-}
-
-/// Redis 6 and newer: "AUTH `<password>` called without any password configured for the default user"; before: "Client sent AUTH, but no password is set".
-fn is_password_free(said: &str) -> bool {
-    let lower = said.to_ascii_lowercase();
-    lower.contains("without any password configured") || lower.contains("no password is set")
 }
 
 /// Sends one command, wipes it, and reads one line.
@@ -124,35 +106,5 @@ fn hung_up(error: Error) -> Error {
         Error::new(ErrorKind::UnexpectedEof, "the server hung up before it answered")
     } else {
         error
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_clear_word_is_a_refusal() {
-        for (said, refused, free) in [
-            ("WRONGPASS invalid username-password pair or user is disabled.", true, false),
-            ("ERR invalid password", true, false),
-            ("ERR Invalid Password!", true, false),
-            (
-                "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
-                false,
-                true,
-            ),
-            ("ERR Client sent AUTH, but no password is set", false, true),
-            ("LOADING Redis is loading the dataset in memory", false, false),
-            ("MASTERDOWN Link with MASTER is down", false, false),
-            ("ERR max number of clients reached", false, false),
-            ("ERR wrong number of arguments for 'auth' command", false, false),
-            ("ERR syntax error", false, false),
-            ("NOAUTH Authentication required.", false, false),
-            ("ERR unknown", false, false),
-            ("", false, false),
-        ] {
-            assert_eq!((is_refusal(said), is_password_free(said)), (refused, free), "{said}");
-        }
     }
 }

@@ -157,7 +157,7 @@ impl Alibaba {
     pub const fn abilities_of(address: &Address) -> Abilities {
         let asks_old = match address.mode {
             Mode::OldPassword => true,
-            Mode::Reset | Mode::Account => false,
+            Mode::Reset | Mode::Account | Mode::Add => false,
         };
         Abilities { task_status: false, task_list: false, change_mark: false, reset: true, asks_old }
     }
@@ -212,8 +212,8 @@ impl Provider for Alibaba {
         match mode {
             Mode::OldPassword => {}
             Mode::Reset => return self.reset(address, rotation, new).await,
-            Mode::Account => {
-                let what = "Alibaba Cloud has no call that edits a whole account";
+            Mode::Account | Mode::Add => {
+                let what = "Alibaba Cloud has no call that edits a whole account or adds a password to it";
                 return Answer::Refused { refusal: Refusal::Fatal, fault: Fault::new(Kind::Unsupported, what) };
             }
         }

@@ -146,7 +146,7 @@ impl Tencent {
     pub(super) async fn known_account(&self, address: &Address) -> Result<Option<AccountRow>, Fault> {
         match address.mode {
             Mode::Account => self.account(address).await.map(Some).map_err(Failed::fault),
-            Mode::OldPassword | Mode::Reset => permitted(self.account_row(address).await),
+            Mode::OldPassword | Mode::Reset | Mode::Add => permitted(self.account_row(address).await),
         }
     }
 

@@ -74,7 +74,7 @@ impl Tencent {
     /// Whether the account can be read; and where its change sends parts of it back, whether it is there, settled and tells them.
     async fn account_finding(&self, address: &Address) -> Found {
         match address.mode {
-            Mode::OldPassword | Mode::Reset => tried(self.account_row(address).await.map(drop)),
+            Mode::OldPassword | Mode::Reset | Mode::Add => tried(self.account_row(address).await.map(drop)),
             Mode::Account => match self.account(address).await {
                 Ok(row) if row.condition() == Condition::Ready => {
                     row.rights().map_or_else(Found::Finding, |_| Found::Fine)

@@ -160,7 +160,7 @@ impl Tencent {
             reset: served,
             asks_old: match address.mode {
                 Mode::OldPassword => true,
-                Mode::Reset | Mode::Account => false,
+                Mode::Reset | Mode::Account | Mode::Add => false,
             },
         }
     }
@@ -237,10 +237,10 @@ impl Provider for Tencent {
             instance.change_mark = account.change_mark();
             instance.condition = match address.mode {
                 Mode::Account => account.condition(),
-                Mode::OldPassword | Mode::Reset if account.changing() => {
+                Mode::OldPassword | Mode::Reset | Mode::Add if account.changing() => {
                     Condition::Busy("a change of this account is under way".to_owned())
                 }
-                Mode::OldPassword | Mode::Reset => Condition::Ready,
+                Mode::OldPassword | Mode::Reset | Mode::Add => Condition::Ready,
             };
         }
         // It helps and is not needed: a missing permission costs a finding of `check`, not the rotation.
@@ -251,6 +251,7 @@ impl Provider for Tencent {
     async fn change(&self, address: &Address, rotation: RotationId, old: Option<&Secret>, new: &Secret) -> Answer {
         match address.mode {
             _ if !serves(address) => refuse_account(address),
+            Mode::Add => refuse_account(address),
             Mode::OldPassword => self.modify(address, rotation, old, new).await,
             Mode::Reset => self.reset_password(address, rotation, new).await,
             Mode::Account => self.modify_account(address, rotation, new).await,
@@ -260,6 +261,7 @@ impl Provider for Tencent {
     async fn reset(&self, address: &Address, rotation: RotationId, new: &Secret) -> Answer {
         match address.mode {
             _ if !serves(address) => refuse_account(address),
+            Mode::Add => refuse_account(address),
             Mode::OldPassword | Mode::Reset => self.reset_password(address, rotation, new).await,
             Mode::Account => self.modify_account(address, rotation, new).await,
         }
@@ -275,7 +277,7 @@ impl Provider for Tencent {
         })?;
         match (address.mode, &status) {
             (Mode::Account, TaskStatus::Succeeded) => self.once_settled(address, task).await,
-            (Mode::OldPassword | Mode::Reset, TaskStatus::Succeeded)
+            (Mode::OldPassword | Mode::Reset | Mode::Add, TaskStatus::Succeeded)
             | (_, TaskStatus::Running | TaskStatus::Failed { .. }) => Ok(status),
         }
     }
@@ -315,6 +317,7 @@ impl Provider for Tencent {
 fn serves(address: &Address) -> bool {
     match address.mode {
         Mode::OldPassword | Mode::Reset => address.account == DEFAULT_ACCOUNT,
+        Mode::Add => false,
         Mode::Account => true,
     }
 }
@@ -330,7 +333,7 @@ fn unsupported(address: &Address, row: &wire::InstanceRow) -> Option<String> {
         Mode::Account if !row.has_accounts() => Some(format!(
             "Redis 2.8 knows no accounts: its password is changed as {DEFAULT_ACCOUNT}, with mode = \"old-password\" or \"reset\""
         )),
-        Mode::OldPassword | Mode::Reset | Mode::Account => None,
+        Mode::OldPassword | Mode::Reset | Mode::Add | Mode::Account => None,
     }
 }
 

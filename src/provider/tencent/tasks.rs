@@ -61,7 +61,7 @@ impl<'a> OfTasks<'a> {
 /// The types of task that this mode's call begins.
 const fn types(mode: Mode) -> &'static [&'static str] {
     match mode {
-        Mode::OldPassword | Mode::Reset => OF_DEFAULT_ACCOUNT,
+        Mode::OldPassword | Mode::Reset | Mode::Add => OF_DEFAULT_ACCOUNT,
         Mode::Account => OF_ACCOUNT,
     }
 }

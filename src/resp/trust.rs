@@ -1,4 +1,4 @@
-//! Which certificate authorities a login over TLS trusts.
+//! Which certificate authorities a connection over TLS trusts.
 
 use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
