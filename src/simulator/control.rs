@@ -47,6 +47,8 @@ pub struct InstanceChange {
     pub hide_change_time: Option<bool>,
     /// The instance's own password policy.
     pub password_policy: Option<PasswordPolicy>,
+    /// Its tags, all of them.
+    pub tags: Option<BTreeMap<String, String>>,
     /// How the login listener treats new connections.
     pub reach: Option<Reach>,
     /// Proxy nodes that learn of a change late.
@@ -145,6 +147,9 @@ fn change_instance(instance: &mut Instance, wanted: InstanceChange, uptime: Dura
     settings.hide_change_time = wanted.hide_change_time.unwrap_or(settings.hide_change_time);
     settings.password_policy = wanted.password_policy.or(settings.password_policy);
     settings.stale_nodes = wanted.stale_nodes.or(settings.stale_nodes);
+    if let Some(tags) = wanted.tags {
+        settings.tags = tags;
+    }
     if let Some(reach) = wanted.reach {
         instance.reach.send_replace(reach);
     }
@@ -171,6 +176,7 @@ pub(super) fn state(cloud: &Cloud) -> Value {
             "status": instance.settings.status,
             "no-auth": instance.settings.no_auth,
             "locked": instance.is_locked(uptime),
+            "tags": instance.settings.tags,
             "login": instance.login_address.map(|address| address.to_string()),
             "history": history(instance.default_history()),
             "accounts": instance

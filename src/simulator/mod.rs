@@ -21,6 +21,7 @@ mod resp;
 mod script;
 mod settings;
 mod span;
+mod tags;
 mod task;
 mod tencent;
 mod time;

@@ -1,6 +1,7 @@
 //! What a stand-in cloud is told when it starts: readable from TOML or JSON, kebab-case, durations as people write them.
 
 use super::script::Step;
+use super::tags::Tags;
 use crate::secret::Secret;
 use serde::{Deserialize, Deserializer};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -87,6 +88,9 @@ pub struct InstanceSettings {
     /// The instance's own password policy.
     #[serde(default)]
     pub password_policy: Option<PasswordPolicy>,
+    /// What its owner tagged it with.
+    #[serde(default)]
+    pub tags: Tags,
     /// What the password opens.
     #[serde(default)]
     pub server: Server,
@@ -109,6 +113,7 @@ impl InstanceSettings {
             no_auth: false,
             hide_change_time: false,
             password_policy: None,
+            tags: Tags::new(),
             server: Server::default(),
             stale_nodes: None,
         }
@@ -123,6 +128,13 @@ impl InstanceSettings {
     #[must_use]
     pub fn with_account(mut self, name: &str, password: &str) -> Self {
         self.accounts.push(AccountSettings { name: name.to_owned(), password: Secret::new(password.to_owned()) });
+        self
+    }
+
+    /// The same with one more tag.
+    #[must_use]
+    pub fn with_tag(mut self, key: &str, value: &str) -> Self {
+        self.tags.insert(key.to_owned(), value.to_owned());
         self
     }
 

@@ -272,6 +272,38 @@ async fn instances_are_paged_and_each_cloud_knows_its_own() {
 }
 
 #[tokio::test]
+async fn instances_are_found_by_all_their_tags() {
+    let tagged = |number: usize| {
+        let instance = InstanceSettings::alibaba(&format!("r-{number:02}"), OLD).with_tag("team", "shop");
+        if number < 33 { instance.with_tag("rotate", "weekly") } else { instance }
+    };
+    let simulator = Simulator::start(settings((0..40).map(tagged).collect())).await.unwrap();
+    let region = ("RegionId", "cn-hangzhou");
+    let (team, shop) = (("Tag.1.Key", "team"), ("Tag.1.Value", "shop"));
+    let (rotate, weekly) = (("Tag.2.Key", "rotate"), ("Tag.2.Value", "weekly"));
+    for (parameters, total, shown) in [
+        (vec![region, team, shop], 40, 30),
+        (vec![region, team], 40, 30),
+        (vec![region, team, shop, rotate, weekly], 33, 30),
+        (vec![region, team, shop, rotate, weekly, ("PageNumber", "2")], 33, 3),
+        (vec![region, team, shop, rotate, ("Tag.2.Value", "daily")], 0, 0),
+    ] {
+        let (_, answer) = call(&simulator, "DescribeInstances", &parameters).await;
+        let instances = answer["Instances"]["KVStoreInstance"].as_array().unwrap();
+        assert_eq!((&answer["TotalCount"], instances.len()), (&json!(total), shown), "{parameters:?}");
+    }
+    for (parameters, code) in
+        [(vec![team, shop], "MissingRegionId"), (vec![region, rotate, weekly], "InvalidParameter")]
+    {
+        let (status, answer) = call(&simulator, "DescribeInstances", &parameters).await;
+        assert_eq!((status, answer["Code"].as_str()), (400, Some(code)), "{parameters:?}");
+    }
+    let (_, answer) = call(&simulator, "DescribeInstances", &[("InstanceIds", "r-35")]).await;
+    let tags = &answer["Instances"]["KVStoreInstance"][0]["Tags"];
+    assert_eq!(*tags, json!({"Tag": [{"Key": "team", "Value": "shop"}]}));
+}
+
+#[tokio::test]
 async fn quotas_denials_and_absence_have_their_codes() {
     let mut limited = settings(vec![instance()]);
     limited.quota = Quota { per_second: 0.001, burst: 2.0 };

@@ -101,3 +101,39 @@ async fn the_bucket_lets_through_what_it_holds_and_counts_both() {
     assert!(calls.accepted.is_sorted());
     assert_eq!(simulator.state()["calls"]["DescribeInstances"], json!({"accepted": 20, "throttled": 5}));
 }
+
+#[tokio::test]
+async fn instances_are_found_by_their_tags_page_by_page() {
+    let tagged = |number: usize| {
+        let instance = InstanceSettings::new(&format!("crs-{number:02}"), OLD).with_tag("team", "shop");
+        if number % 2 == 0 { instance.with_tag("rotate", "weekly") } else { instance.with_tag("rotate", "daily") }
+    };
+    let simulator = Simulator::start(settings((0..25).map(tagged).collect())).await.unwrap();
+    let weekly = json!([{"TagKey": "rotate", "TagValue": "weekly"}]);
+    for (request, total, shown) in [
+        (json!({}), 25, 20),
+        (json!({"Offset": 20}), 25, 5),
+        (json!({"InstanceTags": weekly, "Limit": 10}), 13, 10),
+        (json!({"InstanceTags": weekly, "Limit": 10, "Offset": 10}), 13, 3),
+        (json!({"InstanceTags": [{"TagKey": "rotate", "TagValue": "yearly"}]}), 0, 0),
+        (
+            json!({"InstanceTags": [{"TagKey": "rotate", "TagValue": "weekly"}, {"TagKey": "team", "TagValue": "shop"}]}),
+            25,
+            20,
+        ),
+        (json!({"TagKeys": ["rotate"], "Limit": 1000}), 25, 25),
+        (json!({"TagKeys": ["colour"]}), 0, 0),
+        (json!({"InstanceTags": []}), 25, 20),
+    ] {
+        let answer = call(&simulator, "DescribeInstances", request.clone()).await;
+        let instances = answer["InstanceSet"].as_array().unwrap();
+        assert_eq!((&answer["TotalCount"], instances.len()), (&json!(total), shown), "{request}");
+    }
+    let answer = call(&simulator, "DescribeInstances", json!({"InstanceIds": ["crs-07"]})).await;
+    let tags = json!([{"TagKey": "rotate", "TagValue": "daily"}, {"TagKey": "team", "TagValue": "shop"}]);
+    assert_eq!(answer["InstanceSet"][0]["InstanceTags"], tags);
+    let gone = keywheel::simulator::InstanceChange { tags: Some(Default::default()), ..Default::default() };
+    simulator.change(Change::of("crs-00", gone)).await.unwrap();
+    let answer = call(&simulator, "DescribeInstances", json!({"InstanceTags": weekly})).await;
+    assert_eq!(answer["TotalCount"], 12, "a tag can be taken away");
+}

@@ -2,11 +2,15 @@
 
 use super::super::answer::Refusal;
 use super::super::head::Head;
+use super::super::tags::Wanted;
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 
 /// `x-acs-version`.
 pub(super) const VERSION: &str = "2015-01-01";
+
+/// The most tags in one request.
+const MOST_TAGS: usize = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
@@ -78,6 +82,24 @@ impl Call {
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(Secret::expose)
+    }
+
+    /// `Tag.1.Key`, `Tag.1.Value` and so on, where there are any (Alibaba API document "DescribeInstances").
+    ///
+    /// # Errors
+    /// A gap in the numbers, or more tags than the document takes.
+    pub(super) fn tags(&self) -> Result<Vec<Wanted<'_>>, Refusal> {
+        let tag = |number: usize| {
+            let key = self.text(&format!("Tag.{number}.Key"))?;
+            Some((key, self.text(&format!("Tag.{number}.Value"))))
+        };
+        let tags: Vec<Wanted<'_>> = (1..=MOST_TAGS).map_while(tag).collect();
+        let named = self.parameters.keys().filter(|name| name.starts_with("Tag.") && name.ends_with(".Key")).count();
+        if named == tags.len() {
+            Ok(tags)
+        } else {
+            Err(Refusal::new("InvalidParameter", format!("Tags are numbered from 1 to {MOST_TAGS} without a gap.")))
+        }
     }
 
     /// `PageNumber` from 1 and `PageSize`, at most `most` and 30 by default (Alibaba API document "DescribeInstances").

@@ -4,6 +4,7 @@ use super::super::answer::{Fields, Refusal, fields};
 use super::super::cloud::State;
 use super::super::instance::Instance;
 use super::super::settings::{Settings, Tair, Vendor};
+use super::super::tags;
 use super::actions::{Action, Call};
 use super::write::{NORMAL, known};
 use crate::moment::Moment;
@@ -88,9 +89,14 @@ fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Ref
     if ids.as_ref().is_some_and(|ids| ids.len() > INSTANCE_IDS) {
         return Err(Refusal::new("InvalidParameter", format!("InstanceIds takes {INSTANCE_IDS} ids.")));
     }
+    let wanted_tags = call.tags()?;
+    if !wanted_tags.is_empty() && call.text("RegionId").is_none() {
+        return Err(Refusal::new("MissingRegionId", "RegionId is mandatory where a tag is named."));
+    }
     let found: Vec<Value> = state
         .instances
         .values()
+        .filter(|instance| wanted_tags.iter().all(|tag| tags::hold(&instance.settings.tags, *tag)))
         .filter(|instance| ids.as_ref().is_none_or(|ids| ids.contains(&instance.settings.id.as_str())))
         .filter(|_| call.text("RegionId").is_none_or(|region| region == world.settings.alibaba.region))
         .filter_map(|instance| match &instance.settings.vendor {
@@ -104,6 +110,7 @@ fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Ref
                 ("InstanceName", json!(instance.settings.id)),
                 ("UserName", json!(instance.settings.id)),
                 ("PrivateIp", json!(address)),
+                ("Tags", json!({"Tag": instance.settings.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect::<Value>()})),
             ]));
             Value::Object(shown)
         })

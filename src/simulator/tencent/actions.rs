@@ -1,6 +1,7 @@
 //! The actions of TencentDB for Redis, version 2018-04-12, that a rotator calls: their names and their parameters.
 
 use super::super::answer::{Fields, Refusal};
+use super::super::tags::Wanted;
 use serde_json::Value;
 
 /// `X-TC-Version`.
@@ -27,6 +28,8 @@ enum Shape {
     Flag,
     Texts,
     Numbers,
+    /// Objects with a `TagKey` and a `TagValue`.
+    Tags,
 }
 
 /// A parameter: name, shape, whether it must be there.
@@ -92,6 +95,8 @@ impl Action {
                 OFFSET,
                 ("Status", Shape::Numbers, false),
                 ("Type", Shape::Number, false),
+                ("InstanceTags", Shape::Tags, false),
+                ("TagKeys", Shape::Texts, false),
             ],
             Self::DescribeInstanceAccount => &[ID, LIMIT, OFFSET],
             Self::DescribeInstancePasswordPolicy => &[ID],
@@ -149,6 +154,13 @@ impl Call {
         (!list.is_empty()).then(|| list.iter().filter_map(Value::as_str).collect())
     }
 
+    /// The tags of a list, likewise.
+    pub(super) fn tags(&self, name: &str) -> Option<Vec<Wanted<'_>>> {
+        let list = self.parameters.get(name)?.as_array()?;
+        (!list.is_empty())
+            .then(|| list.iter().filter_map(|tag| Some((tag["TagKey"].as_str()?, tag["TagValue"].as_str()))).collect())
+    }
+
     /// The numbers of a list, likewise.
     pub(super) fn numbers(&self, name: &str) -> Option<Vec<i64>> {
         let list = self.parameters.get(name)?.as_array()?;
@@ -179,6 +191,10 @@ impl Shape {
             Self::Flag => value.is_boolean(),
             Self::Texts => all(Value::is_string),
             Self::Numbers => all(Value::is_i64),
+            Self::Tags => all(|tag| {
+                let texts = tag.as_object().is_some_and(|tag| tag.values().all(Value::is_string));
+                texts && tag["TagKey"].is_string()
+            }),
         }
     }
 }
@@ -213,6 +229,14 @@ mod tests {
             (DescribeTaskList, r#"{"TaskTypes":["007"],"Result":[2]}"#, None),
             (DescribeTaskList, r#"{"TaskTypes":[7]}"#, Some("InvalidParameter")),
             (DescribeInstances, "{}", None),
+            (
+                DescribeInstances,
+                r#"{"InstanceTags":[{"TagKey":"k","TagValue":"v"},{"TagKey":"k"}],"TagKeys":["k"]}"#,
+                None,
+            ),
+            (DescribeInstances, r#"{"InstanceTags":[{"TagValue":"v"}]}"#, Some("InvalidParameter")),
+            (DescribeInstances, r#"{"InstanceTags":{"TagKey":"k"}}"#, Some("InvalidParameter")),
+            (DescribeInstances, r#"{"InstanceTags":[{"TagKey":"k","TagValue":7}]}"#, Some("InvalidParameter")),
             (DescribeInstances, "[]", Some("InvalidParameter")),
             (DescribeInstances, "", Some("InvalidParameter")),
         ] {

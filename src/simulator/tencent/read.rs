@@ -4,6 +4,7 @@ use super::super::answer::{Fields, Refusal, fields};
 use super::super::cloud::State;
 use super::super::instance::Instance;
 use super::super::settings::{PasswordPolicy, Vendor};
+use super::super::tags;
 use super::super::task::Task;
 use super::actions::{Action, Call};
 use super::unknown_instance;
@@ -115,10 +116,14 @@ fn list_entry(task: &Task, world: World<'_>) -> Value {
     })
 }
 
+/// The document does not say whether an instance must carry all the tags that are named or one of them. One is enough here, so that a caller
+/// who needs all of them learns to look for himself.
 fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Refusal> {
     let (offset, limit) = call.page(INSTANCE_PAGE)?;
     let ids = call.texts("InstanceIds");
     let statuses = call.numbers("Status");
+    let wanted_tags = call.tags("InstanceTags");
+    let wanted_keys = call.texts("TagKeys");
     let found: Vec<(&Instance, i64)> = state
         .instances
         .values()
@@ -130,6 +135,12 @@ fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Ref
                 && ids.as_ref().is_none_or(|ids| ids.contains(&id))
                 && statuses.as_ref().is_none_or(|wanted| wanted.contains(status))
                 && call.number("Type").is_none_or(|wanted| wanted == instance.settings.engine)
+                && wanted_tags
+                    .as_ref()
+                    .is_none_or(|any| any.iter().any(|tag| tags::hold(&instance.settings.tags, *tag)))
+                && wanted_keys
+                    .as_ref()
+                    .is_none_or(|any| any.iter().any(|key| tags::hold(&instance.settings.tags, (key, None))))
         })
         .collect();
     let page = found.iter().skip(offset).take(limit).map(|(instance, status)| {
@@ -147,6 +158,7 @@ fn instances(state: &State, world: World<'_>, call: &Call) -> Result<Fields, Ref
             "WanIp": instance.login_address.map_or(String::new(), |address| address.ip().to_string()),
             "Port": instance.login_address.map_or(6379, |address| address.port()),
             "NoAuth": settings.no_auth,
+            "InstanceTags": settings.tags.iter().map(|(key, value)| json!({"TagKey": key, "TagValue": value})).collect::<Value>(),
         })
     });
     Ok(fields([("TotalCount", json!(found.len())), ("InstanceSet", page.collect::<Value>())]))
