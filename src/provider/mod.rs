@@ -4,6 +4,7 @@ pub mod alibaba;
 pub mod credential;
 mod endpoint;
 mod finding;
+mod listing;
 mod outcome;
 pub mod tencent;
 
@@ -54,6 +55,8 @@ pub struct Found {
     pub endpoint: Option<(String, u16)>,
     /// All its tags.
     pub tags: BTreeMap<String, String>,
+    /// Why its password cannot be changed at all (isolated, not Redis, too old), whatever one waits for.
+    pub unfit: Option<String>,
 }
 
 /// What the cloud says about an instance before a rotation.

@@ -18,6 +18,7 @@ mod check;
 mod codes;
 pub mod credentials;
 mod endpoint;
+mod find;
 mod wire;
 
 pub use endpoint::Network;
@@ -25,7 +26,7 @@ pub use endpoint::Network;
 use self::wire::Request;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, permitted};
-use super::{Abilities, Address, Condition, Instance, Now, Provider, without_old};
+use super::{Abilities, Address, Condition, Found, Instance, Now, Provider, without_old};
 use crate::fault::{Fault, Kind};
 use crate::http::Client;
 use crate::moment::Moment;
@@ -35,6 +36,7 @@ use crate::rotation::answer::{Answer, Call, Refusal, TaskStatus};
 use crate::secret::Secret;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -229,6 +231,10 @@ impl Provider for Alibaba {
             Ok(wire::Accepted {}) => Answer::Accepted { task: None },
             Err(failed) => failed.answer(Call::Reset),
         }
+    }
+
+    async fn find(&self, tags: &BTreeMap<String, String>) -> Result<Vec<Found>, Fault> {
+        self.tagged(tags).await
     }
 
     async fn task(&self, task: TaskId) -> Result<TaskStatus, Fault> {

@@ -6,6 +6,7 @@ mod check;
 mod codes;
 pub mod credentials;
 mod endpoint;
+mod find;
 mod tasks;
 mod wire;
 
@@ -14,7 +15,7 @@ pub use endpoint::Site;
 pub use self::wire::DEFAULT_ACCOUNT;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, permitted};
-use super::{Abilities, Address, Condition, Instance, InstancePolicy, Now, Provider, without_old};
+use super::{Abilities, Address, Condition, Found, Instance, InstancePolicy, Now, Provider, without_old};
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::Client;
 use crate::moment::Moment;
@@ -25,6 +26,7 @@ use crate::secret::Secret;
 use async_trait::async_trait;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -284,6 +286,10 @@ impl Provider for Tencent {
             Ok(started) => Answer::Accepted { task: started.task() },
             Err(failed) => failed.answer(Call::Reset),
         }
+    }
+
+    async fn find(&self, tags: &BTreeMap<String, String>) -> Result<Vec<Found>, Fault> {
+        self.tagged(tags).await
     }
 
     async fn task(&self, task: TaskId) -> Result<TaskStatus, Fault> {
