@@ -18,6 +18,8 @@ pub enum Shape {
     Table(&'static [Key]),
     /// A text that stands for the first key of the table, or the table.
     TextOrTable(&'static [Key]),
+    /// A table of texts under keys of the owner's choice.
+    Texts,
     /// A table whose other keys depend on one of them.
     Kinds(&'static Kinds),
 }
@@ -77,6 +79,7 @@ const DAEMON: &[Key] = &[
     may("control-socket", Shape::Text, "\"/run/keywheel/control.sock\""),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
     may("max-in-flight", Shape::Number, "256"),
+    may("discover-every", Shape::Text, "\"15m\""),
     may("log", Shape::Text, "\"human\""),
 ];
 
@@ -197,8 +200,10 @@ const COMMAND_HOOK: &[Key] = &[
 ];
 
 const TARGET: &[Key] = &[
-    must("provider", Shape::Text, "\"shop\""),
-    must("instance", Shape::Text, "\"crs-5a4py64p\""),
+    may("provider", Shape::Text, "\"shop\""),
+    may("instance", Shape::Text, "\"crs-5a4py64p\""),
+    may("select", Shape::Table(SELECT), "{ provider = \"shop\", tags = { rotate = \"weekly\" } }"),
+    may("name", Shape::Text, "\"cache-{{ instance }}\""),
     may("account", Shape::Text, "\"root\""),
     may("adopt", Shape::Reference, "{ file = \"/etc/keywheel/orders.initial\" }"),
     may("login", Shape::TextOrTable(LOGIN), "\"redis://10.0.0.12:6379\""),
@@ -216,6 +221,9 @@ const TARGET: &[Key] = &[
     may("hooks", Shape::List, "[\"reload-orders\"]"),
     may("recovery", Shape::Text, "\"halt\""),
 ];
+
+const SELECT: &[Key] =
+    &[must("provider", Shape::Text, "\"shop\""), must("tags", Shape::Texts, "{ rotate = \"weekly\" }")];
 
 const LOGIN: &[Key] = &[
     must("url", Shape::Text, "\"redis://10.0.0.12:6379\""),
@@ -242,7 +250,7 @@ impl Shape {
     /// The keys of the table this shape allows, those of every kind together, without the deciding key; empty for plain values.
     pub fn keys(&self) -> Vec<&'static Key> {
         match self {
-            Self::Text | Self::Number | Self::Flag | Self::List | Self::TextOrNumber => Vec::new(),
+            Self::Text | Self::Number | Self::Flag | Self::List | Self::TextOrNumber | Self::Texts => Vec::new(),
             Self::Reference => REFERENCE.iter().collect(),
             Self::Table(keys) | Self::TextOrTable(keys) => keys.iter().collect(),
             Self::Kinds(kinds) => kinds.of.iter().flat_map(|(_, keys)| keys.iter()).collect(),
@@ -258,6 +266,7 @@ impl Shape {
             | Self::Flag
             | Self::List
             | Self::TextOrNumber
+            | Self::Texts
             | Self::Reference
             | Self::Table(_)
             | Self::TextOrTable(_) => None,

@@ -49,12 +49,17 @@ pub struct Target {
     pub hooks: Vec<HookName>,
     /// What may be done when no known password works.
     pub recovery: Recovery,
+    /// Sinks that are this target's alone, by the names of the templates they were made of.
+    pub own_sinks: BTreeMap<SinkName, Sink>,
+    /// The selection that found it; `None` where it is written down.
+    pub selected_by: Option<TargetName>,
 }
 
 /// For a policy (`None`: the profile's own) and a profile's name, the policy if the profile accepts it.
 type Accepted = BTreeMap<(Option<PolicyName>, &'static str), Option<Policy>>;
 
 /// What the targets refer to. A name whose table could not be parsed is there without a value.
+#[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     pub time_zone: Tz,
     pub providers: &'a BTreeMap<ProviderName, Option<Provider>>,
@@ -62,10 +67,19 @@ pub(super) struct Surroundings<'a> {
     pub sinks: &'a BTreeMap<SinkName, Option<Sink>>,
     pub hooks: &'a BTreeMap<HookName, Option<Hook>>,
     /// Which policy was held against which profile already, and what became of it.
-    pub accepted: RefCell<Accepted>,
+    pub accepted: &'a RefCell<Accepted>,
 }
 
 pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundings<'_>) -> Option<Target> {
+    for (key, example) in [("provider", "shop"), ("instance", "crs-5a4py64p")] {
+        if !section.has(key) {
+            section.refuse(key, refusal("This key is missing", format!("add it, such as {key} = \"{example}\"")));
+        }
+    }
+    if section.has("name") {
+        let what = "This key means nothing without select: the target is called by its table's name";
+        section.refuse("name", refusal(what, "remove it"));
+    }
     let provider = named(section, "provider", section.text("provider"), around.providers);
     let instance = section.parsed("instance", id);
     let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
@@ -108,6 +122,8 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         sinks,
         hooks,
         recovery,
+        own_sinks: BTreeMap::new(),
+        selected_by: None,
     })
 }
 
@@ -120,7 +136,7 @@ fn id(text: &str) -> Result<String, Refusal> {
 }
 
 /// The name at a key, if a table of that name is there.
-fn named<N: FromStr + Ord + AsName, T>(
+pub(super) fn named<N: FromStr + Ord + AsName, T>(
     section: &Section<'_>,
     key: &str,
     text: Option<&str>,
@@ -137,7 +153,7 @@ fn named<N: FromStr + Ord + AsName, T>(
 }
 
 /// What names of the five sections have in common here.
-trait AsName {
+pub(super) trait AsName {
     const SECTION: &'static str;
     const NOUN: &'static str;
     fn as_name(&self) -> &str;

@@ -21,6 +21,15 @@ pub const GRACE: Duration = Duration::from_secs(3_600);
 /// Why an instance that is no longer listed is not rotated.
 const ABSENT: &str = "the cloud lists it no longer with these tags";
 
+/// What is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought {
+    /// Where: an instance's id names one instance there.
+    pub place: String,
+    /// The tags an instance must carry, all of them.
+    pub tags: BTreeMap<String, String>,
+}
+
 /// What a listing made of the list before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
@@ -62,12 +71,14 @@ pub enum News {
 }
 
 /// The list after a whole listing.
-pub fn merge(known: &[Known], found: Vec<Found>, now: Moment) -> Merged {
+pub fn merge(sought: &Sought, known: &[Known], found: Vec<Found>, now: Moment) -> Merged {
     let mut listed: BTreeMap<String, Found> = found.into_iter().map(|found| (found.instance.clone(), found)).collect();
     let fit = |listed: &BTreeMap<String, Found>, instance: &str| {
         listed.get(instance).is_some_and(|found| found.unfit.is_none())
     };
-    let live = known.iter().filter(|known| known.retired.is_none());
+    // What an earlier configuration looked for is no loss when it is not found.
+    let ours = |known: &Known| known.is_sought(&sought.place, &sought.tags);
+    let live = known.iter().filter(|known| known.retired.is_none() && ours(known));
     let of = live.clone().count();
     let missing = live.filter(|known| !fit(&listed, &known.instance)).count();
     let many = missing >= MANY && missing * 2 > of;
@@ -79,11 +90,12 @@ pub fn merge(known: &[Known], found: Vec<Found>, now: Moment) -> Merged {
                 if known.retired.is_some() {
                     news.push(News::Returned { instance: found.instance.clone() });
                 }
-                list.push(as_known(found, known.since));
+                list.push(as_known(found, &sought.place, known.since, known.endpoint.as_ref()));
             }
             there => {
                 let why = there.and_then(|found| found.unfit).unwrap_or_else(|| ABSENT.to_owned());
-                let known = absent(known, why, many, now);
+                let suspicious = ours(known) && (many || known.missing.is_some());
+                let known = absent(known, why, suspicious, now);
                 match &known.retired {
                     Some(retired) if retired.since == now => {
                         news.push(News::Retired { instance: known.instance.clone(), why: retired.why.clone() });
@@ -98,7 +110,7 @@ pub fn merge(known: &[Known], found: Vec<Found>, now: Moment) -> Merged {
     let (new, unfit): (Vec<Found>, Vec<Found>) = listed.into_values().partition(|found| found.unfit.is_none());
     for found in new {
         news.push(News::Appeared { instance: found.instance.clone() });
-        list.push(as_known(found, now));
+        list.push(as_known(found, &sought.place, now, None));
     }
     if waiting > 0 {
         news.push(News::ManyMissing { missing: waiting, of });
@@ -107,13 +119,15 @@ pub fn merge(known: &[Known], found: Vec<Found>, now: Moment) -> Merged {
     Merged { list, news, unfit }
 }
 
-fn as_known(found: Found, since: Moment) -> Known {
+/// An instance may have no address for a while (it is being moved); the last one counts until there is another.
+fn as_known(found: Found, place: &str, since: Moment, last: Option<&(String, u16)>) -> Known {
     let Found { instance, name, endpoint, tags, unfit: _ } = found;
-    Known { instance, name, endpoint, tags, since, missing: None, retired: None }
+    let endpoint = endpoint.or_else(|| last.cloned());
+    Known { instance, place: place.to_owned(), name, endpoint, tags, since, missing: None, retired: None }
 }
 
 /// One that the listing lacks. What went missing among many needs the same confirmation when fewer are missing later.
-fn absent(known: &Known, why: String, many: bool, now: Moment) -> Known {
+fn absent(known: &Known, why: String, suspicious: bool, now: Moment) -> Known {
     let mut known = known.clone();
     if known.retired.is_some() {
         return known;
@@ -124,7 +138,7 @@ fn absent(known: &Known, why: String, many: bool, now: Moment) -> Known {
         times: before.map_or(0, |missing| missing.times).saturating_add(1),
     };
     let confirmed = missing.times >= CONFIRMATIONS && now.since(missing.since) >= GRACE;
-    if (many || before.is_some()) && !confirmed {
+    if suspicious && !confirmed {
         known.missing = Some(missing);
     } else {
         known.missing = None;
@@ -137,12 +151,20 @@ fn absent(known: &Known, why: String, many: bool, now: Moment) -> Known {
 mod tests {
     use super::*;
 
+    fn tags(rotate: &str) -> BTreeMap<String, String> {
+        [("rotate".to_owned(), rotate.to_owned())].into()
+    }
+
+    fn search() -> Sought {
+        Sought { place: "here".to_owned(), tags: tags("weekly") }
+    }
+
     fn found(instance: &str) -> Found {
         Found {
             instance: instance.to_owned(),
             name: format!("name of {instance}"),
             endpoint: None,
-            tags: BTreeMap::new(),
+            tags: tags("weekly"),
             unfit: None,
         }
     }
@@ -155,7 +177,7 @@ mod tests {
     fn story(listings: &[(i64, &[&str])]) -> Vec<String> {
         let mut list = Vec::new();
         let tell = |(minute, ids): &(i64, &[&str])| {
-            let merged = merge(&list, ids.iter().map(|id| found(id)).collect(), at(*minute));
+            let merged = merge(&search(), &list, ids.iter().map(|id| found(id)).collect(), at(*minute));
             list = merged.list;
             let words = merged.news.iter().map(|news| match news {
                 News::Appeared { instance } => format!("+{instance}"),
@@ -217,11 +239,11 @@ mod tests {
     fn a_known_instance_that_cannot_rotate_any_more_is_retired_and_an_unknown_one_only_told() {
         let mut isolated = found("a");
         isolated.unfit = Some("the instance is isolated".to_owned());
-        let first = merge(&[], vec![isolated.clone(), found("b")], at(0));
+        let first = merge(&search(), &[], vec![isolated.clone(), found("b")], at(0));
         assert_eq!(first.unfit, [("a".to_owned(), "the instance is isolated".to_owned())]);
         assert_eq!(first.list.len(), 1);
-        let known = merge(&[], vec![found("a")], at(0)).list;
-        let merged = merge(&known, vec![isolated], at(1));
+        let known = merge(&search(), &[], vec![found("a")], at(0)).list;
+        let merged = merge(&search(), &known, vec![isolated], at(1));
         let why = "the instance is isolated".to_owned();
         assert_eq!(merged.news, [News::Retired { instance: "a".to_owned(), why: why.clone() }]);
         assert_eq!(merged.list[0].retired, Some(Retired { since: at(1), why }));
@@ -230,11 +252,25 @@ mod tests {
 
     #[test]
     fn what_the_cloud_says_anew_is_taken_over_and_the_first_time_stays() {
-        let known = merge(&[], vec![found("a")], at(0)).list;
+        let known = merge(&search(), &[], vec![found("a")], at(0)).list;
         let renamed = Found { name: "new".to_owned(), endpoint: Some(("h".to_owned(), 1)), ..found("a") };
-        let merged = merge(&known, vec![renamed], at(9));
+        let merged = merge(&search(), &known, vec![renamed], at(9));
         assert_eq!((merged.list[0].name.as_str(), merged.list[0].since), ("new", at(0)));
         assert_eq!(merged.list[0].endpoint, Some(("h".to_owned(), 1)));
         assert_eq!(merged.news, []);
+        let without = merge(&search(), &merged.list, vec![found("a")], at(10));
+        assert_eq!(without.list[0].endpoint, Some(("h".to_owned(), 1)), "the last address stays");
+    }
+
+    #[test]
+    fn what_another_configuration_looked_for_goes_at_once() {
+        let ids = ["a", "b", "c", "d"];
+        let known = merge(&search(), &[], ids.map(found).into(), at(0)).list;
+        for now in [Sought { tags: tags("monthly"), ..search() }, Sought { place: "elsewhere".to_owned(), ..search() }]
+        {
+            let merged = merge(&now, &known, vec![found("e")], at(1));
+            let retired = merged.news.iter().filter(|news| matches!(news, News::Retired { .. })).count();
+            assert_eq!((retired, merged.news.len()), (4, 5), "{now:?}");
+        }
     }
 }

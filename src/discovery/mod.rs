@@ -5,7 +5,7 @@
 
 mod merge;
 
-pub use merge::{CONFIRMATIONS, GRACE, MANY, Merged, News, merge};
+pub use merge::{CONFIRMATIONS, GRACE, MANY, Merged, News, Sought, merge};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -31,8 +31,8 @@ pub struct Search {
     pub selection: TargetName,
     /// Where it looks.
     pub provider: Arc<dyn Provider>,
-    /// The tags an instance must carry, all of them.
-    pub tags: BTreeMap<String, String>,
+    /// What it looks for there.
+    pub sought: Sought,
 }
 
 /// The rounds of all selections.
@@ -101,10 +101,10 @@ impl Discovery {
     }
 
     async fn look(&self, search: &Search) -> Result<(), Fault> {
-        let found = search.provider.find(&search.tags).await?;
+        let found = search.provider.find(&search.sought.tags).await?;
         // Asked for after the listing: whoever wrote it meanwhile is not overwritten with what was known before.
         let known = self.ledger.lists().await?.remove(&search.selection);
-        let merged = merge(known.as_deref().unwrap_or_default(), found, self.clock.now());
+        let merged = merge(&search.sought, known.as_deref().unwrap_or_default(), found, self.clock.now());
         tell(&search.selection, &merged);
         if known.as_ref() != Some(&merged.list) {
             self.ledger.keep_list(&search.selection, &merged.list).await?;

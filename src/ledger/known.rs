@@ -14,6 +14,8 @@ pub type Lists = BTreeMap<TargetName, Vec<Known>>;
 pub struct Known {
     /// The cloud's id of it.
     pub instance: String,
+    /// Where it was found: an id names one instance there.
+    pub place: String,
     /// The name its owner gave it.
     #[serde(default)]
     pub name: String,
@@ -31,6 +33,13 @@ pub struct Known {
     /// Since when it is no longer rotated, and why.
     #[serde(default)]
     pub retired: Option<Retired>,
+}
+
+impl Known {
+    /// Whether it is one of those looked for here by these tags. One that is not was found under an earlier configuration.
+    pub fn is_sought(&self, place: &str, tags: &BTreeMap<String, String>) -> bool {
+        self.place == place && tags.iter().all(|(key, value)| self.tags.get(key) == Some(value))
+    }
 }
 
 /// Whole listings in a row that lacked an instance.

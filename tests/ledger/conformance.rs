@@ -241,6 +241,7 @@ pub async fn a_target_nobody_enlisted_has_no_record(store: &impl Store) {
 pub async fn lists_come_back_as_they_were_kept(store: &impl Store) {
     let full = Known {
         instance: "crs-1".to_owned(),
+        place: "tencent/china/ap-guangzhou".to_owned(),
         name: "orders".to_owned(),
         endpoint: Some(("10.0.0.9".to_owned(), 6379)),
         tags: [("rotate".to_owned(), "weekly".to_owned())].into(),
@@ -250,6 +251,7 @@ pub async fn lists_come_back_as_they_were_kept(store: &impl Store) {
     };
     let bare = Known {
         instance: "crs-2".to_owned(),
+        place: "here".to_owned(),
         name: String::new(),
         endpoint: None,
         tags: [].into(),
