@@ -7,6 +7,7 @@
 mod common;
 
 mod check;
+mod discovery;
 mod keys;
 mod lifecycle;
 mod rotation;
