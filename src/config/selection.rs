@@ -73,11 +73,13 @@ pub(super) fn take_templates(sinks: &mut BTreeMap<SinkName, Option<Sink>>) -> Si
 /// A template names many files, so it serves selections only, and two of the same text would name the same files.
 pub(super) fn refuse_misplaced(sinks: &Section<'_>, targets: &Section<'_>, templates: &SinkTemplates) {
     for (_, entry) in targets.entries().filter(|(_, entry)| !entry.has("select")) {
-        for text in entry.texts("sinks") {
+        let adopts_from = entry.section("adopt").and_then(|adopt| adopt.text("sink"));
+        let sinks = entry.texts("sinks").into_iter().map(|text| ("sinks", text));
+        for (key, text) in sinks.chain(adopts_from.map(|text| ("adopt", text))) {
             if text.parse().is_ok_and(|name: SinkName| templates.contains_key(&name)) {
                 let what =
                     format!("The path of sink {text} is a template, which only a target with select can fill in");
-                entry.refuse("sinks", refusal(what, "give this target a sink of its own"));
+                entry.refuse(key, refusal(what, "give this target a sink of its own"));
             }
         }
     }
@@ -114,7 +116,6 @@ pub(super) fn parse(
     for key in ["select", "name", "provider", "instance"] {
         table.remove(key);
     }
-    let named = |sink: &SinkName| section.texts("sinks").contains(&sink.as_str());
     let selection = Selection {
         provider: provider?,
         tags: tags?,
@@ -122,8 +123,11 @@ pub(super) fn parse(
         path: section.path.clone(),
         origin: section.origin.clone(),
         table,
-        files: templates.iter().filter(|(name, _)| named(name)).map(|(k, v)| (k.clone(), v.clone())).collect(),
+        files: SinkTemplates::new(),
     };
+    let own = templates.iter().filter(|(name, _)| selection.names_sink(name));
+    let files = own.map(|(name, file)| (name.clone(), file.clone())).collect();
+    let selection = Selection { files, ..selection };
     selection.try_out(section, around);
     Some(selection)
 }
@@ -156,14 +160,15 @@ impl Selection {
         (&self.origin, &self.path)
     }
 
-    /// Whether this sink is among its sinks.
+    /// Whether it delivers to this sink, or takes the first password from it.
     pub(super) fn names_sink(&self, name: &SinkName) -> bool {
-        match self.table.get("sinks").map(|node| &node.value) {
+        let delivers = match self.table.get("sinks").map(|node| &node.value) {
             Some(Value::List(items)) => {
                 items.iter().any(|item| matches!(&item.value, Value::Text(text) if text == name.as_str()))
             }
             Some(_) | None => false,
-        }
+        };
+        delivers || text_at(&self.table, &["adopt", "sink"]) == Some(name.as_str())
     }
 
     /// Its file sinks with their templates for paths: to try whether they can be made at all.
