@@ -4,6 +4,7 @@ mod credentials;
 mod redis;
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
+use crate::discovery::{Search, Sought};
 use crate::driver::{Account, Fleet, Hands, PlanSettings, Target};
 use crate::fault::{Fault, Kind};
 use crate::hook::Hook;
@@ -81,6 +82,12 @@ pub fn settings(config: &Config, up_since: Moment) -> BTreeMap<TargetName, PlanS
     config.targets.iter().map(|(name, target)| (name.clone(), plan_settings(config, target, up_since))).collect()
 }
 
+/// The same for targets that are retired: what decided their moves while they had any.
+pub fn retired_settings(config: &Config, up_since: Moment) -> BTreeMap<TargetName, PlanSettings> {
+    let settings = |target| plan_settings(config, target, up_since);
+    config.retired.iter().map(|(name, retired)| (name.clone(), settings(&retired.target))).collect()
+}
+
 fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> PlanSettings {
     let abilities = match &config.providers[&target.provider] {
         config::Provider::Tencent(_) => Tencent::abilities_of(&target.address),
@@ -100,7 +107,7 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
         abilities,
         strategy: target.strategy.clone(),
         recovery: target.recovery,
-        take_over: false,
+        take_over: target.selected_by.is_some(),
         adopts_resting: target.adopt_resting.is_some(),
         verify_every: target.verify_every,
         sinks: target.sinks.clone(),
@@ -114,25 +121,82 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
 /// # Errors
 /// The first thing that cannot be made, with the key it stands under.
 pub fn fleet(config: &Config, up_since: Moment) -> Result<Fleet, Fault> {
-    let providers = made(&config.providers, "providers", |one| provider(config, one))?;
-    let sinks = made(&config.sinks, "sinks", sink)?;
-    let hooks = made(&config.hooks, "hooks", hook)?;
-    let mut fleet = Fleet::new();
-    for (name, target) in &config.targets {
-        let hands = hands(config, name, target, &providers, &sinks, &hooks);
-        let accounts =
-            target.addresses().into_iter().map(|address| account(config, target, address, &providers)).collect();
-        let accounts: Result<Vec<Account>, Fault> = accounts;
-        let target = Target {
+    Kit::of(config)?.fleet(config, up_since)
+}
+
+/// What targets share: made once for a configuration, so that a provider keeps its pace and its credential while the fleet grows and shrinks.
+pub struct Kit {
+    providers: BTreeMap<ProviderName, Arc<dyn Provider>>,
+    sinks: BTreeMap<SinkName, Arc<dyn Sink>>,
+    hooks: BTreeMap<HookName, Arc<dyn Hook>>,
+}
+
+impl Kit {
+    /// Makes everything that this configuration names.
+    ///
+    /// # Errors
+    /// As for [`fleet`].
+    pub fn of(config: &Config) -> Result<Self, Fault> {
+        let kit = Self {
+            providers: made(&config.providers, "providers", |one| provider(config, one))?,
+            sinks: made(&config.sinks, "sinks", sink)?,
+            hooks: made(&config.hooks, "hooks", hook)?,
+        };
+        // What is wrong with one file of a selection is wrong with all: better now than when the first instance appears.
+        for (name, file) in config.selections.values().flat_map(config::Selection::file_sinks) {
+            sink(&file).map_err(|fault| at("sinks", name, fault))?;
+        }
+        Ok(kit)
+    }
+
+    /// Every target with its hands.
+    ///
+    /// # Errors
+    /// As for [`fleet`].
+    pub fn fleet(&self, config: &Config, up_since: Moment) -> Result<Fleet, Fault> {
+        let made = |(name, target): (&TargetName, &config::Target)| match self.target(config, name, target, up_since) {
+            Ok(target) => Ok((name.clone(), Arc::new(target))),
+            Err(fault) => Err(at("targets", name, fault)),
+        };
+        config.targets.iter().map(made).collect()
+    }
+
+    /// What each selection looks for, and where.
+    pub fn searches(&self, config: &Config) -> Vec<Search> {
+        let search = |(name, selection): (&TargetName, &config::Selection)| Search {
+            selection: name.clone(),
+            provider: Arc::clone(&self.providers[&selection.provider]),
+            sought: Sought { place: config.providers[&selection.provider].place(), tags: selection.tags.clone() },
+        };
+        config.selections.iter().map(search).collect()
+    }
+
+    fn target(
+        &self,
+        config: &Config,
+        name: &TargetName,
+        target: &config::Target,
+        up_since: Moment,
+    ) -> Result<Target, Fault> {
+        let accounts = target.addresses().into_iter().map(|address| account(config, target, address, &self.providers));
+        let accounts: Result<Vec<Account>, Fault> = accounts.collect();
+        Ok(Target {
             name: name.clone(),
             accounts: accounts.map_err(|fault| at("targets", name, fault))?,
             instance_key: format!("{}/{}", config.providers[&target.provider].place(), target.address.instance),
             settings: plan_settings(config, target, up_since),
-            hands,
-        };
-        fleet.insert(name.clone(), Arc::new(target));
+            hands: hands(config, name, target, self)?,
+        })
     }
-    Ok(fleet)
+
+    /// The target's sinks, its own ones among them.
+    fn sinks_of(&self, target: &config::Target) -> Result<BTreeMap<SinkName, Arc<dyn Sink>>, Fault> {
+        let of = |name: &SinkName| match target.own_sinks.get(name) {
+            Some(own) => Ok((name.clone(), sink(own)?)),
+            None => Ok((name.clone(), Arc::clone(&self.sinks[name]))),
+        };
+        target.sinks.iter().map(of).collect()
+    }
 }
 
 fn made<N: Ord + Clone + std::fmt::Display, C, T>(
@@ -184,24 +248,20 @@ fn account(
     })
 }
 
-fn hands(
-    config: &Config,
-    name: &TargetName,
-    target: &config::Target,
-    providers: &BTreeMap<ProviderName, Arc<dyn Provider>>,
-    sinks: &BTreeMap<SinkName, Arc<dyn Sink>>,
-    hooks: &BTreeMap<HookName, Arc<dyn Hook>>,
-) -> Hands {
-    Hands {
-        provider: Arc::clone(&providers[&target.provider]),
-        sinks: target.sinks.iter().map(|name| (name.clone(), Arc::clone(&sinks[name]))).collect(),
-        hooks: target.hooks.iter().map(|name| (name.clone(), Arc::clone(&hooks[name]))).collect(),
+fn hands(config: &Config, name: &TargetName, target: &config::Target, kit: &Kit) -> Result<Hands, Fault> {
+    let sinks = kit.sinks_of(target)?;
+    Ok(Hands {
+        provider: Arc::clone(&kit.providers[&target.provider]),
+        hooks: target.hooks.iter().map(|name| (name.clone(), Arc::clone(&kit.hooks[name]))).collect(),
         policy: target.policy.clone(),
         profile: target.profile,
-        adopt: adopt::adopt_from(name, target, forms(config, target, &target.address), sinks),
+        adopt: adopt::adopt_from(name, target, forms(config, target, &target.address), |name| {
+            sinks.get(name).or_else(|| kit.sinks.get(name)).map(Arc::clone)
+        }),
         adopt_resting: adopt::secret(target.adopt_resting.clone()),
         endpoint: endpoint(config, target),
-    }
+        sinks,
+    })
 }
 
 /// Where clients connect: the login route, else the first of the nodes of one's own.

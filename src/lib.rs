@@ -10,7 +10,7 @@
 //! | 2 tools | `clock alarm http pacer process systemd resp` | vendor-free I/O helpers |
 //! | 3 hands | the files beside each joint | one vendor, database or destination each |
 //! | 4 driver | `driver` | wakes, claims, folds, decides, performs |
-//! | 5 edges | `config admin telemetry` | what comes in from outside |
+//! | 5 edges | `config admin telemetry discovery` | what comes in from outside |
 //! | 6 assemble | `assemble` | the one place that matches on kinds |
 //! | 7 faces | `cli` | what a person types and reads |
 //! | beside | `simulator` | a stand-in cloud for rehearsal, demo, tests and benches; uses the words only |
@@ -22,6 +22,7 @@ pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod discovery;
 pub mod driver;
 pub mod fault;
 pub mod hook;

@@ -8,7 +8,6 @@ use crate::name::{SinkName, TargetName};
 use crate::probe::redis::{LoginForm, bare_password};
 use crate::secret::Secret;
 use crate::sink::{Held, Sink};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,16 +19,22 @@ pub(super) fn adopt_from(
     name: &TargetName,
     target: &config::Target,
     forms: Vec<LoginForm>,
-    sinks: &BTreeMap<SinkName, Arc<dyn Sink>>,
+    sink: impl Fn(&SinkName) -> Option<Arc<dyn Sink>>,
 ) -> AdoptFrom {
     match &target.adopt {
         None => secret(None),
         Some(PasswordRef::Secret(reference)) => secret(Some(reference.clone())),
-        Some(PasswordRef::Sink(sink)) => {
-            let sink = Readable { target: name.clone(), name: sink.clone(), sink: Arc::clone(&sinks[sink]), forms };
+        Some(PasswordRef::Sink(named)) => {
+            let sink = sink(named).map(|sink| Readable { target: name.clone(), name: named.clone(), sink, forms });
+            let missing = Fault::new(Kind::Bug, format!("sink {named} has no hand"));
             Arc::new(move || {
-                let sink = sink.clone();
-                Box::pin(async move { Some(sink.password().await) })
+                let (sink, missing) = (sink.clone(), missing.clone());
+                Box::pin(async move {
+                    match sink {
+                        Some(sink) => Some(sink.password().await),
+                        None => Some(Err(missing)),
+                    }
+                })
             })
         }
     }
@@ -53,7 +58,8 @@ pub async fn password_from(config: &Config, target: &TargetName, reference: &Pas
         PasswordRef::Secret(reference) => return reference.read(&super::variable),
         PasswordRef::Sink(name) => name,
     };
-    let Some(settings) = config.sinks.get(name) else {
+    let own = config.targets.get(target).and_then(|target| target.own_sinks.get(name));
+    let Some(settings) = own.or_else(|| config.sinks.get(name)) else {
         let names: Vec<&str> = config.sinks.keys().map(SinkName::as_str).take(10).collect();
         return Err(Fault::new(Kind::Usage, format!("there is no sink {name}")).advise(match names[..] {
             [] => "the configuration has no sinks; give the password in another way".to_owned(),

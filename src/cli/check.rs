@@ -2,6 +2,7 @@
 
 use super::Exit;
 use super::args;
+use super::look::look;
 use super::output::{addressed, counted, print_line, print_table, table, wrapped};
 use super::scene::Scene;
 use crate::assemble;
@@ -40,10 +41,10 @@ struct Found {
 /// # Errors
 /// When the configuration cannot be read at all.
 pub async fn check(config: &Path, args: &args::Check) -> Result<Exit, Fault> {
-    let scene = Scene::read(config)?;
-    let targets = scene.selected(&args.targets)?;
+    let mut scene = Scene::read(config)?;
     if args.offline {
-        scene.warnings().iter().for_each(warn);
+        let targets = scene.selected(&args.targets)?;
+        scene.warnings().iter().chain(scene.left_out()).for_each(warn);
         print_line(&format!(
             "{}: {}, nothing wrong with the configuration",
             config.display(),
@@ -51,8 +52,11 @@ pub async fn check(config: &Path, args: &args::Check) -> Result<Exit, Fault> {
         ));
         return Ok(Exit::Well);
     }
-    scene.timely_warnings().await.into_iter().for_each(warn);
-    let found = find(&scene, &targets).await;
+    let looked = if scene.config().selections.is_empty() { Vec::new() } else { look(&mut scene).await };
+    let targets = scene.selected(&args.targets)?;
+    scene.timely_warnings().await.into_iter().chain(scene.left_out()).for_each(warn);
+    let mut found: Vec<Found> = looked.into_iter().map(|(place, fault)| Found { place, fault }).collect();
+    found.extend(find(&scene, &targets).await);
     if found.is_empty() {
         print_line(&format!("{} checked: nothing would fail. Nothing was changed.", counted(targets.len(), "target")));
         return Ok(Exit::Well);

@@ -32,6 +32,7 @@ pub async fn explain(scene: &Scene, args: &args::One) -> Result<Exit, Fault> {
     match snapshot.until {
         Some(until) => fact("next", format!("{}: {}", when(until), addressed(&snapshot.why, &snapshot.target))),
         None => match &snapshot.halt {
+            _ if snapshot.retired.is_some() => fact("next", snapshot.why.clone()),
             Some(fault) => {
                 fact("halted", fault.what.clone());
                 fact("what to do", addressed(&fault.next_step, &snapshot.target));
@@ -76,6 +77,7 @@ pub async fn explain(scene: &Scene, args: &args::One) -> Result<Exit, Fault> {
     print_facts(&facts);
     tell_lately(scene, args).await?;
     Ok(match snapshot.label {
+        _ if snapshot.retired.is_some() => Exit::Well,
         Label::Halted => Exit::Halted,
         Label::Settled | Label::Due | Label::Rotating | Label::Doubt | Label::Behind | Label::Paused => Exit::Well,
     })
@@ -117,6 +119,7 @@ fn headline(snapshot: &Snapshot) -> String {
     let target = &snapshot.target;
     let rotation = snapshot.rotation.map(|id| format!(" (rotation {id})")).unwrap_or_default();
     match snapshot.label {
+        _ if snapshot.retired.is_some() => format!("{target} is retired: nothing is rotated, everything is kept"),
         Label::Settled => format!("{target} is settled: its password is proven live and every sink holds it"),
         Label::Due => format!("{target} is due"),
         Label::Rotating => format!("{target} is rotating{rotation}"),

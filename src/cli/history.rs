@@ -21,7 +21,7 @@ const ID_TAIL: usize = 6;
 pub async fn history(scene: &Scene, args: &args::History) -> Result<Exit, Fault> {
     let only: Vec<TargetName> = args.target.iter().cloned().collect();
     let mut rows: Vec<(TargetName, Row)> = Vec::new();
-    for target in scene.selected(&only)? {
+    for target in scene.shown(&only)? {
         let history = scene.history(&target).await?;
         rows.extend(history.into_iter().map(|row| (target.clone(), row)));
     }

@@ -9,6 +9,8 @@ mod explain;
 mod generate;
 mod history;
 mod key;
+mod look;
+mod muster;
 mod output;
 mod pause;
 mod plan;

@@ -1,12 +1,14 @@
 //! `run`: the daemon.
 
 use super::Exit;
+use super::muster::Muster;
 use super::scene::Scene;
 use crate::admin;
 use crate::alarm::{Alarm, Wake};
 use crate::assemble;
 use crate::driver::{Driver, Tools};
 use crate::fault::Fault;
+use crate::ledger::Ledger;
 use crate::systemd;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,8 +33,8 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
         tracing::warn!("{warning}");
     }
     let ledger = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
-    let fleet = assemble::fleet(scene.config(), scene.now())?;
-    let targets = fleet.len();
+    let (mut muster, fleet) = Muster::begin(scene, Arc::clone(&ledger) as Arc<dyn Ledger>).await?;
+    let (scene, targets) = (muster.scene(), fleet.len());
     let stop = CancellationToken::new();
     let tools = Tools { ledger, clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
     let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
@@ -54,6 +56,8 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
     tracing::info!(targets, version = env!("CARGO_PKG_VERSION"), "keywheel is ready");
     systemd::ready();
     systemd::status(&format!("{targets} targets"));
+    muster.discover();
+    let looked = Arc::clone(&muster.bell);
     tokio::pin!(working);
     loop {
         tokio::select! {
@@ -63,7 +67,7 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
             }
             _ = hang_up.recv() => {
                 systemd::reloading();
-                match reload(config, &driver, &mut alarm).await {
+                match reload(config, &mut muster, &driver, &mut alarm).await {
                     Ok(targets) => systemd::status(&format!("{targets} targets")),
                     Err(fault) => {
                         tracing::error!(%fault, "the new configuration is refused; the old one stays");
@@ -71,6 +75,11 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
                     }
                 }
                 systemd::ready();
+            }
+            () = looked.notified() => {
+                if let Err(fault) = muster.after_round(&driver, &mut alarm).await {
+                    tracing::error!(%fault, "what selections found cannot be taken up; the fleet stays as it was");
+                }
             }
             () = signals.stop() => break,
         }
@@ -108,15 +117,12 @@ fn wake(driver: &Arc<Driver>) -> Wake {
 }
 
 /// Reads the configuration again. What the ledger, key and socket are stays until a restart.
-async fn reload(config: &Path, driver: &Arc<Driver>, alarm: &mut Alarm) -> Result<usize, Fault> {
+async fn reload(config: &Path, muster: &mut Muster, driver: &Arc<Driver>, alarm: &mut Alarm) -> Result<usize, Fault> {
     let scene = Scene::read(config)?;
     for warning in scene.timely_warnings().await {
         tracing::warn!("{warning}");
     }
-    let fleet = assemble::fleet(scene.config(), scene.now())?;
-    let targets = fleet.len();
-    driver.reload(fleet).await?;
-    alarm.replace(scene.schedules()).await?;
+    let targets = muster.reload(scene, driver, alarm).await?;
     tracing::info!(targets, "the configuration was read again");
     Ok(targets)
 }

@@ -3,10 +3,11 @@
 use crate::admin::Control;
 use crate::assemble;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Config, Finding};
+use crate::config::{self, Config, Expanded, Finding};
 use crate::driver::{PlanSettings, Snapshot, snapshot};
 use crate::fault::{Fault, Kind};
 use crate::ledger::Row;
+use crate::ledger::known::Lists;
 use crate::ledger::sqlite::Reader;
 use crate::moment::Moment;
 use crate::name::{PolicyName, ProviderName, TargetName};
@@ -21,11 +22,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-/// A loaded configuration.
+/// A loaded configuration, with what its selections found.
 pub struct Scene {
     config: Config,
+    /// The configuration as it was read, where selections add to it.
+    written: Option<Box<Config>>,
+    left_out: Vec<Finding>,
     warnings: Vec<Finding>,
     settings: BTreeMap<TargetName, PlanSettings>,
+    retired: BTreeMap<TargetName, PlanSettings>,
+    up_since: Moment,
     clock: Arc<dyn Clock>,
     reader: OnceLock<Option<Reader>>,
 }
@@ -39,8 +45,53 @@ impl Scene {
         let config::Loaded { config, warnings } = config::load(path, std::env::vars_os())
             .map_err(|findings| Fault::report(Kind::ConfigInvalid, findings.to_string()))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let settings = assemble::settings(&config, clock.now());
-        Ok(Self { config, warnings, settings, clock, reader: OnceLock::new() })
+        let up_since = clock.now();
+        let settings = assemble::settings(&config, up_since);
+        let written = (!config.selections.is_empty()).then(|| Box::new(config.clone()));
+        let mut scene = Self {
+            config,
+            written,
+            left_out: Vec::new(),
+            warnings,
+            settings,
+            retired: BTreeMap::new(),
+            up_since,
+            clock,
+            reader: OnceLock::new(),
+        };
+        if scene.written.is_some() {
+            // A ledger that cannot be read is told of by whoever reads a record next.
+            let lists = scene.reader().ok().flatten().and_then(|reader| reader.lists_now().ok());
+            scene.take_found(&lists.unwrap_or_default());
+        }
+        Ok(scene)
+    }
+
+    /// Takes in what the selections found, in place of what was known before.
+    pub fn take_found(&mut self, lists: &Lists) {
+        let Some(written) = &self.written else { return };
+        let Expanded { config, left_out } = written.with_found(lists);
+        self.settings = assemble::settings(&config, self.up_since);
+        self.retired = assemble::retired_settings(&config, self.up_since);
+        (self.config, self.left_out) = (config, left_out);
+    }
+
+    /// The lists of what the selections found, as the ledger has them.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn lists(&self) -> Result<Lists, Fault> {
+        self.reader()?.map_or_else(|| Ok(Lists::new()), Reader::lists_now)
+    }
+
+    /// The instances that were found and make no target.
+    pub fn left_out(&self) -> &[Finding] {
+        &self.left_out
+    }
+
+    /// Since when this process knows the configuration.
+    pub fn up_since(&self) -> Moment {
+        self.up_since
     }
 
     /// The configuration itself.
@@ -110,15 +161,47 @@ impl Scene {
         Control::connect(&self.config.daemon.control_socket).await
     }
 
-    /// These targets, or all of them.
+    /// These targets, or all of them, without the retired ones. A selection's name stands for all of its targets.
+    ///
+    /// # Errors
+    /// `Usage` when one is not configured, or retired.
+    pub fn selected(&self, only: &[TargetName]) -> Result<Vec<TargetName>, Fault> {
+        let targets = self.shown(only)?;
+        let retired = |target: &&TargetName| self.retired.contains_key(*target);
+        match targets.iter().find(|target| only.contains(target) && retired(target)) {
+            Some(target) => Err(Fault::new(Kind::Usage, format!("{target} is {}", self.why_retired(target)))
+                .advise("tag its instance again, or write it as a target of its own under this name")),
+            None => Ok(targets.into_iter().filter(|target| !retired(&target)).collect()),
+        }
+    }
+
+    /// The same with the retired ones: to look at, not to act on.
     ///
     /// # Errors
     /// `Usage` when one is not configured.
-    pub fn selected(&self, only: &[TargetName]) -> Result<Vec<TargetName>, Fault> {
-        for target in only {
-            self.settings(target)?;
+    pub fn shown(&self, only: &[TargetName]) -> Result<Vec<TargetName>, Fault> {
+        let mut shown = Vec::new();
+        for name in only {
+            if self.config.selections.contains_key(name) {
+                let found = |by: &Option<TargetName>| by.as_ref() == Some(name);
+                let live = self.config.targets.iter().filter(|(_, target)| found(&target.selected_by));
+                let retired = self.config.retired.iter().filter(|(_, retired)| found(&retired.target.selected_by));
+                shown.extend(live.map(|(target, _)| target).chain(retired.map(|(target, _)| target)).cloned());
+            } else {
+                self.settings(name)?;
+                shown.push(name.clone());
+            }
         }
-        Ok(if only.is_empty() { self.settings.keys().cloned().collect() } else { only.to_vec() })
+        if only.is_empty() {
+            shown.extend(self.settings.keys().chain(self.retired.keys()).cloned());
+        }
+        Ok(shown)
+    }
+
+    fn why_retired(&self, target: &TargetName) -> String {
+        let Some(retired) = self.config.retired.get(target) else { return String::new() };
+        let (instance, why) = (&retired.target.address.instance, &retired.retired.why);
+        format!("retired since {}: of instance {instance}, {why}", retired.retired.since)
     }
 
     /// What decides the target's moves.
@@ -126,7 +209,7 @@ impl Scene {
     /// # Errors
     /// `Usage` when there is no such target.
     pub fn settings(&self, target: &TargetName) -> Result<&PlanSettings, Fault> {
-        self.settings.get(target).ok_or_else(|| {
+        self.settings.get(target).or_else(|| self.retired.get(target)).ok_or_else(|| {
             let names: Vec<&str> = self.settings.keys().map(TargetName::as_str).take(10).collect();
             Fault::new(Kind::Usage, format!("there is no target {target}"))
                 .advise(format!("name one of the configured targets, such as {}", names.join(", ")))
@@ -158,13 +241,13 @@ impl Scene {
 
     /// The zone in which the target's times are shown.
     pub fn zone(&self, target: &TargetName) -> Tz {
-        let calendar = self.settings.get(target).and_then(|settings| settings.timetable.calendar());
+        let calendar = self.settings(target).ok().and_then(|settings| settings.timetable.calendar());
         calendar.map_or(self.config.daemon.time_zone, Calendar::zone)
     }
 
     /// The target's schedule in words.
     pub fn schedule_text(&self, target: &TargetName) -> String {
-        self.settings.get(target).map_or_else(String::new, |settings| settings.timetable.describe())
+        self.settings(target).map_or_else(|_| String::new(), |settings| settings.timetable.describe())
     }
 
     /// The target as of now.
@@ -173,7 +256,11 @@ impl Scene {
     /// When there is no such target or the ledger cannot be read.
     pub async fn snapshot(&self, target: &TargetName) -> Result<Snapshot, Fault> {
         let settings = self.settings(target)?;
-        snapshot(target, settings, &self.recent(target).await?, self.now())
+        let snapshot = snapshot(target, settings, &self.recent(target).await?, self.now())?;
+        Ok(match self.retired.contains_key(target) {
+            true => snapshot.retired(self.why_retired(target)),
+            false => snapshot,
+        })
     }
 
     /// Whether somebody paused the target.
@@ -182,14 +269,6 @@ impl Scene {
     /// As for [`Scene::snapshot`].
     pub async fn is_paused(&self, target: &TargetName) -> Result<bool, Fault> {
         Ok(self.snapshot(target).await?.paused_until.is_some())
-    }
-
-    /// These targets, or all of them, as of now.
-    ///
-    /// # Errors
-    /// As for [`Scene::snapshot`].
-    pub async fn snapshots(&self, only: &[TargetName]) -> Result<Vec<Snapshot>, Fault> {
-        self.snapshots_of(&self.selected(only)?).await
     }
 
     /// Exactly these targets as of now.

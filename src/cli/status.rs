@@ -17,7 +17,7 @@ use serde::Serialize;
 /// When the configuration or the ledger cannot be read.
 pub async fn status(scene: &Scene, args: &args::Status) -> Result<Exit, Fault> {
     let now = scene.now();
-    let snapshots = scene.snapshots(&args.targets).await?;
+    let snapshots = scene.snapshots_of(&scene.shown(&args.targets)?).await?;
     if args.json {
         let report = Report { targets: snapshots.iter().map(TargetReport::of).collect() };
         let text = serde_json::to_string_pretty(&report)
@@ -30,7 +30,7 @@ pub async fn status(scene: &Scene, args: &args::Status) -> Result<Exit, Fault> {
 }
 
 fn exit(snapshots: &[Snapshot]) -> Exit {
-    if snapshots.iter().any(|snapshot| snapshot.label == Label::Halted) {
+    if snapshots.iter().any(|snapshot| snapshot.label == Label::Halted && snapshot.retired.is_none()) {
         Exit::Halted
     } else if snapshots.iter().any(Snapshot::wants_attention) {
         Exit::Attention
@@ -70,6 +70,7 @@ fn show(snapshots: &[Snapshot], now: Moment) {
 
 fn why(snapshot: &Snapshot) -> String {
     let why = match (&snapshot.halt, snapshot.too_old_since) {
+        (_, _) if snapshot.retired.is_some() => snapshot.why.clone(),
         (Some(fault), _) => fault.to_string(),
         (None, Some(_)) => format!("the password is older than max-age; {}", snapshot.why),
         (None, None) => snapshot.why.clone(),

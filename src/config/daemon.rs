@@ -6,6 +6,7 @@ use super::secret_ref::SecretRef;
 use crate::rotation::plan::{Backoff, Limits};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the control socket is unless said otherwise.
 const CONTROL_SOCKET: &str = "/run/keywheel/control.sock";
@@ -18,6 +19,12 @@ const MAX_IN_FLIGHT: u32 = 256;
 
 /// The most rotations in flight that may be asked for; each may hold several connections.
 const IN_FLIGHT_LIMIT: u32 = 10_000;
+
+/// How often instances are looked for unless said otherwise.
+const DISCOVER_EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// The longest time between two looks for instances.
+const DISCOVER_LIMIT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// The largest count in `[limits]`.
 const COUNT_LIMIT: u32 = 10_000;
@@ -35,6 +42,8 @@ pub struct Daemon {
     pub time_zone: Tz,
     /// How many rotations may be under way at once.
     pub max_in_flight: u32,
+    /// How often selections look for their instances.
+    pub discover_every: Duration,
     /// What log lines look like.
     pub log: LogForm,
 }
@@ -70,8 +79,17 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         section.refuse("control-socket", refusal(what, "choose a shorter path"));
     }
     let max_in_flight = section.number("max-in-flight", 1..=IN_FLIGHT_LIMIT).unwrap_or(MAX_IN_FLIGHT);
+    let discover_every = section.span_up_to("discover-every", DISCOVER_LIMIT).unwrap_or(DISCOVER_EVERY);
     let log = section.choice("log", &[("human", LogForm::Human), ("json", LogForm::Json)]).unwrap_or_default();
-    Some(Daemon { ledger: ledger?, sealing_key: sealing_key?, control_socket, time_zone, max_in_flight, log })
+    Some(Daemon {
+        ledger: ledger?,
+        sealing_key: sealing_key?,
+        control_socket,
+        time_zone,
+        max_in_flight,
+        discover_every,
+        log,
+    })
 }
 
 fn ledger_url(text: &str) -> Result<LedgerUrl, Refusal> {

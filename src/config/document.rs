@@ -12,6 +12,7 @@ const SYNTAX_ERRORS_LIMIT: usize = 5;
 pub type Table = BTreeMap<String, Node>;
 
 /// A value and where its key stands.
+#[derive(Clone)]
 pub struct Node {
     /// Of the key; of the value itself inside a list.
     pub origin: Origin,
@@ -20,6 +21,7 @@ pub struct Node {
 }
 
 /// What a key can hold.
+#[derive(Clone)]
 pub enum Value {
     /// A text in quotes.
     Text(String),

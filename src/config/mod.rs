@@ -1,12 +1,13 @@
 //! The configuration: layers of TOML and variables in, one checked [`Config`] out, or every finding at once.
 //!
 //! The way in: [`layers`] reads and merges, [`shape`] holds the tree against the [`schema`], each section is parsed into its type, and
-//! [`target`] looks at what only shows between sections. No secret is read and no value that could be one is ever shown.
+//! [`target`] looks at what only shows between sections. [`expand`] adds what a [`selection`] found. No secret is read and no value that could be one is ever shown.
 
 mod adopt;
 mod credentials;
 mod daemon;
 mod document;
+mod expand;
 mod finding;
 mod layers;
 mod login;
@@ -18,14 +19,17 @@ mod reading;
 mod redis;
 mod schema;
 mod secret_ref;
+mod selection;
 mod shape;
 mod strategy;
 mod target;
+mod template;
 mod variables;
 
 pub use adopt::PasswordRef;
 pub use credentials::{Credentials, CredentialsFrom};
 pub use daemon::{Daemon, LedgerUrl, LogForm};
+pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
@@ -34,6 +38,7 @@ pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;
 pub use secret_ref::{SECRET_LIMIT, SecretRef};
+pub use selection::Selection;
 pub use target::Target;
 pub use variables::PREFIX;
 
@@ -61,8 +66,12 @@ pub struct Config {
     pub sinks: BTreeMap<SinkName, Sink>,
     /// Who is told afterwards.
     pub hooks: BTreeMap<HookName, Hook>,
-    /// What is rotated.
+    /// What is rotated; with [`Config::with_found`] also what selections found.
     pub targets: BTreeMap<TargetName, Target>,
+    /// Targets that are found by tag.
+    pub selections: BTreeMap<TargetName, Selection>,
+    /// What selections found once and find no longer; empty without [`Config::with_found`].
+    pub retired: BTreeMap<TargetName, RetiredTarget>,
 }
 
 /// A usable configuration, and what is worth knowing about it.
@@ -132,8 +141,21 @@ impl Sections<'_> {
     where
         N: std::str::FromStr + Ord,
     {
+        self.named_if(section, |_| true, parse)
+    }
+
+    /// The same for the tables that are wanted.
+    fn named_if<N, T>(
+        &self,
+        section: &str,
+        wanted: impl Fn(&Section<'_>) -> bool,
+        parse: impl Fn(&Section<'_>, &N) -> Option<T>,
+    ) -> BTreeMap<N, Option<T>>
+    where
+        N: std::str::FromStr + Ord,
+    {
         let entries = self.section(section);
-        let parsed = entries.entries().filter_map(|(name, entry)| {
+        let parsed = entries.entries().filter(|(_, entry)| wanted(entry)).filter_map(|(name, entry)| {
             let name = name.parse().ok()?;
             let value = parse(&entry, &name);
             Some((name, value))
@@ -148,7 +170,8 @@ impl Sections<'_> {
         let limits = daemon::limits(&self.section("limits"));
         let providers = self.named("providers", |section, _: &ProviderName| provider::parse(section));
         let policies = self.named("policies", |section, _: &PolicyName| policy::parse(section));
-        let sinks = self.named("sinks", |section, _: &SinkName| outlet::sink(section));
+        let mut sinks = self.named("sinks", |section, _: &SinkName| outlet::sink(section));
+        let templates = selection::take_templates(&mut sinks);
         let hooks = self.named("hooks", |section, _: &HookName| outlet::hook(section));
         let surroundings = target::Surroundings {
             time_zone,
@@ -156,12 +179,21 @@ impl Sections<'_> {
             policies: &policies,
             sinks: &sinks,
             hooks: &hooks,
-            accepted: std::cell::RefCell::default(),
+            accepted: &std::cell::RefCell::default(),
         };
-        let targets = self.named("targets", |section, name| target::parse(section, name, &surroundings));
+        let is_selection = |entry: &Section<'_>| entry.has("select");
+        let targets = self.named_if(
+            "targets",
+            |entry| !is_selection(entry),
+            |section, name| target::parse(section, name, &surroundings),
+        );
+        let selections = self.named_if("targets", is_selection, |section, name| {
+            selection::parse(section, name, &surroundings, &templates)
+        });
         outlet::refuse_shared_files(&self.section("sinks"), &sinks);
         adopt::refuse_strangers(&self.section("targets"), &sinks);
         target::refuse_lost_administrators(&self.section("targets"), &targets, &surroundings);
+        selection::refuse_misplaced(&self.section("sinks"), &self.section("targets"), &templates);
         target::refuse_conflicts(&self.section("targets"), &targets, &surroundings);
         self.warn_of_unused();
         if self.section("targets").entries().next().is_none() {
@@ -177,9 +209,11 @@ impl Sections<'_> {
             limits,
             providers: complete(providers)?,
             policies: complete(policies)?,
-            sinks: complete(sinks)?,
+            sinks: complete(sinks.into_iter().filter(|(name, _)| !templates.contains_key(name)).collect())?,
             hooks: complete(hooks)?,
             targets: complete(targets)?,
+            selections: complete(selections)?,
+            retired: BTreeMap::new(),
         })
     }
 
@@ -197,6 +231,9 @@ impl Sections<'_> {
                 used.extend(target.section("adopt").and_then(|adopt| adopt.text("sink")).filter(|_| key == "sinks"));
                 match plural {
                     true => used.extend(target.texts(key)),
+                    false if key == "provider" && target.has("select") => {
+                        used.extend(target.section("select").and_then(|select| select.text(key)));
+                    }
                     false => used.extend(target.text(key).or((key == "policy").then_some(policy::DEFAULT_NAME))),
                 }
             }

@@ -116,6 +116,14 @@ impl Provider {
         }
     }
 
+    /// Whether it can say which instances it has, so that a selection may look for them.
+    pub fn can_list(&self) -> bool {
+        match self {
+            Self::Tencent(_) | Self::Alibaba(_) => true,
+            Self::Redis(_) => false,
+        }
+    }
+
     /// Where its instances are, whatever the provider is called and whoever asks: an instance's id names one instance there.
     pub fn place(&self) -> String {
         match self {

@@ -62,6 +62,16 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// What it holds.
+    pub fn table(&self) -> &'a Table {
+        self.table
+    }
+
+    /// Its keys, whatever they hold.
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.table.keys().map(String::as_str)
+    }
+
     /// The named tables below this one.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, Section<'a>)> {
         let (path, report) = (self.path.clone(), self.report);
@@ -88,6 +98,16 @@ impl<'a> Section<'a> {
     pub fn warn(&self, key: &str, refusal: impl Into<Refusal>) {
         let finding = self.finding(key, refusal.into());
         self.report.warnings.borrow_mut().push(finding);
+    }
+
+    /// Puts down a finding of another reading of the same text.
+    pub fn pass_on(&self, finding: Finding) {
+        self.report.findings.borrow_mut().push(finding);
+    }
+
+    /// Puts down a warning of another reading of the same text.
+    pub fn pass_on_warning(&self, warning: Finding) {
+        self.report.warnings.borrow_mut().push(warning);
     }
 
     fn finding(&self, key: &str, Refusal(what, next_step): Refusal) -> Finding {

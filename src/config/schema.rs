@@ -22,6 +22,8 @@ pub enum Shape {
     Table(&'static [Key]),
     /// A text that stands for the first key of the table, or the table.
     TextOrTable(&'static [Key]),
+    /// A table of texts under keys of the owner's choice.
+    Texts,
     /// A table whose other keys depend on one of them.
     Kinds(&'static Kinds),
 }
@@ -81,6 +83,7 @@ const DAEMON: &[Key] = &[
     may("control-socket", Shape::Text, "\"/run/keywheel/control.sock\""),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
     may("max-in-flight", Shape::Number, "256"),
+    may("discover-every", Shape::Text, "\"15m\""),
     may("log", Shape::Text, "\"human\""),
 ];
 
@@ -188,8 +191,10 @@ const COMMAND_HOOK: &[Key] = &[
 ];
 
 const TARGET: &[Key] = &[
-    must("provider", Shape::Text, "\"shop\""),
+    may("provider", Shape::Text, "\"shop\""),
     may("instance", Shape::Text, "\"crs-5a4py64p\""),
+    may("select", Shape::Table(SELECT), "{ provider = \"shop\", tags = { rotate = \"weekly\" } }"),
+    may("name", Shape::Text, "\"cache-{{ instance }}\""),
     may("account", Shape::Text, "\"root\""),
     may("accounts", Shape::List, "[\"orders_a\", \"orders_b\"]"),
     may("mode", Shape::Text, "\"old-password\""),
@@ -212,6 +217,9 @@ const TARGET: &[Key] = &[
     may("hooks", Shape::List, "[\"reload-orders\"]"),
     may("recovery", Shape::Text, "\"halt\""),
 ];
+
+const SELECT: &[Key] =
+    &[must("provider", Shape::Text, "\"shop\""), must("tags", Shape::Texts, "{ rotate = \"weekly\" }")];
 
 const LOGIN: &[Key] = &[
     must("url", Shape::Text, "\"redis://10.0.0.12:6379\""),
@@ -246,7 +254,7 @@ impl Shape {
     /// The keys of the table this shape allows, those of every kind together, without the deciding key; empty for plain values.
     pub fn keys(&self) -> Vec<&'static Key> {
         match self {
-            Self::Text | Self::Number | Self::Flag | Self::List | Self::TextOrNumber => Vec::new(),
+            Self::Text | Self::Number | Self::Flag | Self::List | Self::TextOrNumber | Self::Texts => Vec::new(),
             Self::Reference => REFERENCE.iter().collect(),
             Self::PasswordReference => PASSWORD_REFERENCE.iter().collect(),
             Self::Table(keys) | Self::TextOrTable(keys) => keys.iter().collect(),
@@ -263,6 +271,7 @@ impl Shape {
             | Self::Flag
             | Self::List
             | Self::TextOrNumber
+            | Self::Texts
             | Self::Reference
             | Self::PasswordReference
             | Self::Table(_)

@@ -74,6 +74,14 @@ impl Look<'_> {
                 }
                 return;
             }
+            (Shape::Texts, Value::Table(table)) => {
+                for (name, inner) in table.iter().filter(|(_, inner)| !matches!(inner.value, Value::Text(_))) {
+                    let what = format!("This is a table of texts, and this entry is {}", inner.value.kind());
+                    let below = format!("{path}.{}", shown(name));
+                    self.say(&below, &inner.origin, what, format!("write it like {example}"));
+                }
+                return;
+            }
             (Shape::Reference, Value::Table(table)) => return self.keys(path, &node.origin, table, REFERENCE, None),
             (Shape::PasswordReference, Value::Table(table)) => {
                 return self.keys(path, &node.origin, table, PASSWORD_REFERENCE, None);
@@ -92,6 +100,7 @@ impl Look<'_> {
             (Shape::Number, _) => "a whole number",
             (Shape::Flag, _) => "true or false",
             (Shape::List, _) => "a list of texts",
+            (Shape::Texts, _) => "a table of texts",
             (Shape::TextOrNumber, _) => "a text or a whole number",
             (Shape::Reference | Shape::PasswordReference, _) => "a reference to a secret",
             (Shape::Table(_) | Shape::Kinds(_), _) => "a table",

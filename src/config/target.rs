@@ -63,6 +63,10 @@ pub struct Target {
     pub adopt_resting: Option<SecretRef>,
     /// How often current is verified between rotations.
     pub verify_every: Option<Duration>,
+    /// Sinks that are this target's alone, by the names of the templates they were made of.
+    pub own_sinks: BTreeMap<SinkName, Sink>,
+    /// The selection that found it; `None` where it is written down.
+    pub selected_by: Option<TargetName>,
 }
 
 impl Target {
@@ -81,6 +85,7 @@ impl Target {
 type Accepted = BTreeMap<(Option<PolicyName>, &'static str), Option<Policy>>;
 
 /// What the targets refer to. A name whose table could not be parsed is there without a value.
+#[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     pub time_zone: Tz,
     pub providers: &'a BTreeMap<ProviderName, Option<Provider>>,
@@ -88,12 +93,19 @@ pub(super) struct Surroundings<'a> {
     pub sinks: &'a BTreeMap<SinkName, Option<Sink>>,
     pub hooks: &'a BTreeMap<HookName, Option<Hook>>,
     /// Which policy was held against which profile already, and what became of it.
-    pub accepted: RefCell<Accepted>,
+    pub accepted: &'a RefCell<Accepted>,
 }
 
 pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundings<'_>) -> Option<Target> {
+    if section.has("name") {
+        let what = "This key means nothing without select: the target is called by its table's name";
+        section.refuse("name", refusal(what, "remove it"));
+    }
     let provider = named(section, "provider", section.text("provider"), around.providers);
     let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
+    if !section.has("provider") {
+        section.refuse("provider", refusal("This key is missing", "add it, such as provider = \"shop\""));
+    }
     let instance = instance(section, provider.as_ref(), cloud, around);
     let strategy = strategy::parse(section, cloud, id);
     let account = match section.has("account") {
@@ -167,6 +179,8 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         strategy: strategy?,
         adopt_resting,
         verify_every,
+        own_sinks: BTreeMap::new(),
+        selected_by: None,
     })
 }
 
@@ -229,7 +243,7 @@ fn id(text: &str) -> Result<String, Refusal> {
 }
 
 /// The name at a key, if a table of that name is there.
-fn named<N: FromStr + Ord + AsName, T>(
+pub(super) fn named<N: FromStr + Ord + AsName, T>(
     section: &Section<'_>,
     key: &str,
     text: Option<&str>,
@@ -246,7 +260,7 @@ fn named<N: FromStr + Ord + AsName, T>(
 }
 
 /// What names of the five sections have in common here.
-trait AsName {
+pub(super) trait AsName {
     const SECTION: &'static str;
     const NOUN: &'static str;
     fn as_name(&self) -> &str;
@@ -405,11 +419,17 @@ pub(super) fn refuse_conflicts(
             let place = cloud.map_or_else(|| provider.to_owned(), Provider::place);
             let is_default = |account: &&str| cloud.is_some_and(|cloud| cloud.is_default_account(instance, account));
             // A default account may have several names, and is the one that is meant where none is written.
-            let account = (place, instance, entry.text("account").filter(|account| !is_default(account)));
-            if let Some(other) = accounts.insert(account, name) {
-                let what = format!("The target {} rotates the same account already", super::reading::shown(other));
-                let key = if instance.is_empty() { "account" } else { "instance" };
-                entry.refuse(key, refusal(what, "keep one of the two"));
+            let mut named: Vec<Option<&str>> = entry.texts("accounts").into_iter().map(Some).collect();
+            if named.is_empty() {
+                named.push(entry.text("account"));
+            }
+            for account in named {
+                let account = (place.clone(), instance, account.filter(|account| !is_default(account)));
+                if let Some(other) = accounts.insert(account, name).filter(|other| *other != name) {
+                    let what = format!("The target {} rotates the same account already", super::reading::shown(other));
+                    let key = if instance.is_empty() { "account" } else { "instance" };
+                    entry.refuse(key, refusal(what, "keep one of the two"));
+                }
             }
         }
         let target = name.parse().ok().and_then(|name: TargetName| targets.get(&name)?.as_ref());

@@ -49,6 +49,8 @@ pub struct Snapshot {
     pub abandoned: Option<Fault>,
     /// What each sink holds.
     pub sinks: Vec<SinkStatus>,
+    /// Why nothing is rotated any more, where its instance is gone; everything is kept.
+    pub retired: Option<String>,
 }
 
 /// What one sink holds.
@@ -71,9 +73,16 @@ impl Snapshot {
         self.candidates.iter().filter(known).copied().collect()
     }
 
-    /// Whether somebody should look: anything but settled, or a password that is too old.
+    /// Whether somebody should look: anything but settled, or a password that is too old. Not at what is retired.
     pub fn wants_attention(&self) -> bool {
-        self.label != Label::Settled || self.too_old_since.is_some()
+        self.retired.is_none() && (self.label != Label::Settled || self.too_old_since.is_some())
+    }
+
+    /// The same target without a future.
+    #[must_use]
+    pub fn retired(self, why: String) -> Self {
+        let too_old_since = None;
+        Self { why: why.clone(), retired: Some(why), until: None, next_due: None, too_old_since, ..self }
     }
 }
 
@@ -112,6 +121,7 @@ pub fn snapshot(target: &TargetName, settings: &PlanSettings, rows: &[Row], now:
         paused_until: state.standing.paused.as_ref().map(|pause| pause.until),
         abandoned: state.standing.abandoned.clone(),
         sinks: sinks(&state, settings),
+        retired: None,
     })
 }
 

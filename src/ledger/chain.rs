@@ -6,6 +6,7 @@
 //!   not only when the password is needed.
 //! - The head's MAC covers the number and MAC of the last event and the place where reading begins. So rows cut off the end are noticed.
 //! - The roster's MAC covers the names of all targets. So a whole record that is gone is noticed.
+//! - One MAC covers the lists of what selections found. So nobody but keywheel adds an instance to rotate, or takes one away.
 //!
 //! An older copy of everything together is a valid ledger: nothing inside one file can tell that a newer one existed.
 
@@ -107,6 +108,16 @@ pub fn mac_roster<'a>(seal: &dyn Seal, names: impl Iterator<Item = &'a str>) -> 
     let mut text = Encoding::of("roster");
     for name in names {
         text.bytes(name.as_bytes());
+    }
+    seal.mac(&text.0)
+}
+
+/// The MAC over what all selections found, in the order given (by the selections' names).
+pub fn mac_lists<'a>(seal: &dyn Seal, lists: impl Iterator<Item = (&'a str, &'a str)>) -> [u8; MAC_BYTES] {
+    let mut text = Encoding::of("found");
+    for (selection, list) in lists {
+        text.bytes(selection.as_bytes());
+        text.bytes(list.as_bytes());
     }
     seal.mac(&text.0)
 }

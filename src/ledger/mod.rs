@@ -1,6 +1,7 @@
 //! The joint to the ledger: the durable, sealed, append-only record, and the claims that fence who may write it.
 
 pub mod chain;
+pub mod known;
 pub mod sqlite;
 
 use crate::fault::Fault;
@@ -10,6 +11,7 @@ use crate::rotation::event::Event;
 use crate::rotation::state::Label;
 use crate::secret::Secret;
 use async_trait::async_trait;
+use known::{Known, Lists};
 
 /// One event to append, with the password it brings into the ledger, if any.
 #[derive(Debug, Clone)]
@@ -106,6 +108,18 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// `LedgerCorrupt` when it is missing or does not open.
     async fn password(&self, target: &TargetName, generation: Generation) -> Result<Secret, Fault>;
+
+    /// Replaces what the ledger knows of the instances that a selection found; durable like an append.
+    ///
+    /// # Errors
+    /// `LedgerFull`, `LedgerUnusable`, `LedgerCorrupt`. The list before is still there then.
+    async fn keep_list(&self, selection: &TargetName, list: &[Known]) -> Result<(), Fault>;
+
+    /// What each selection found, as it was kept last; also of selections that are no longer configured.
+    ///
+    /// # Errors
+    /// `LedgerCorrupt`, `LedgerUnusable`.
+    async fn lists(&self) -> Result<Lists, Fault>;
 }
 
 /// The exclusive right to append to one target's record. Dropping it releases the claim.

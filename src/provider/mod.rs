@@ -4,6 +4,7 @@ pub mod alibaba;
 pub mod credential;
 mod endpoint;
 mod finding;
+mod listing;
 mod outcome;
 pub mod redis_acl;
 pub mod tencent;
@@ -57,6 +58,8 @@ pub struct Found {
     pub endpoint: Option<(String, u16)>,
     /// All its tags.
     pub tags: BTreeMap<String, String>,
+    /// Why its password cannot be changed at all (isolated, not Redis, too old), whatever one waits for.
+    pub unfit: Option<String>,
 }
 
 /// What the cloud says about an instance before a rotation.

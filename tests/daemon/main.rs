@@ -11,6 +11,7 @@ mod alternate;
 mod between;
 mod check;
 mod credentials;
+mod discovery;
 mod keys;
 mod lifecycle;
 mod rotation;

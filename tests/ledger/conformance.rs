@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use keywheel::fault::{Fault, Kind};
+use keywheel::ledger::known::{Known, Missing, Retired};
 use keywheel::ledger::{Entry, Projection};
 use keywheel::moment::Moment;
 use keywheel::name::{Generation, TargetName};
@@ -25,6 +26,7 @@ macro_rules! conformance {
             due_is_ordered_and_bounded
             a_claimed_target_takes_nobodys_place
             a_target_nobody_enlisted_has_no_record
+            lists_come_back_as_they_were_kept
             many_appenders_at_once_leave_no_gap);
     };
     ($store:ident, $make:expr, $($rule:ident)*) => {
@@ -234,6 +236,42 @@ pub async fn a_target_nobody_enlisted_has_no_record(store: &impl Store) {
     assert!(ledger.history(&name("a")).await.unwrap().is_empty());
     let claimed = ledger.claim(&name("a"), at(0)).await.map(drop);
     assert_eq!(refused(claimed), Kind::Bug);
+}
+
+pub async fn lists_come_back_as_they_were_kept(store: &impl Store) {
+    let full = Known {
+        instance: "crs-1".to_owned(),
+        place: "tencent/china/ap-guangzhou".to_owned(),
+        name: "orders".to_owned(),
+        endpoint: Some(("10.0.0.9".to_owned(), 6379)),
+        tags: [("rotate".to_owned(), "weekly".to_owned())].into(),
+        since: at(1),
+        missing: Some(Missing { since: at(2), times: 3 }),
+        retired: Some(Retired { since: at(4), why: "gone".to_owned() }),
+    };
+    let bare = Known {
+        instance: "crs-2".to_owned(),
+        place: "here".to_owned(),
+        name: String::new(),
+        endpoint: None,
+        tags: [].into(),
+        since: at(5),
+        missing: None,
+        retired: None,
+    };
+    let (both, one) = ([full.clone(), bare.clone()], [bare.clone()]);
+    {
+        let ledger = store.open();
+        assert!(ledger.lists().await.unwrap().is_empty());
+        ledger.keep_list(&name("weekly"), &one).await.unwrap();
+        ledger.keep_list(&name("daily"), &one).await.unwrap();
+        ledger.keep_list(&name("weekly"), &both).await.unwrap();
+    }
+    let ledger = store.open();
+    ledger.keep_list(&name("none"), &[]).await.unwrap();
+    let lists = ledger.lists().await.unwrap();
+    let expected = [("daily", one.to_vec()), ("none", vec![]), ("weekly", both.to_vec())];
+    assert_eq!(lists, expected.map(|(selection, list)| (name(selection), list)).into());
 }
 
 pub async fn many_appenders_at_once_leave_no_gap(store: &impl Store) {

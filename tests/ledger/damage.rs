@@ -3,7 +3,7 @@
 use crate::support::*;
 use keywheel::fault::{Fault, Kind};
 use keywheel::ledger::Ledger;
-use keywheel::ledger::chain::{Head, ORIGIN, Stored, mac_roster};
+use keywheel::ledger::chain::{Head, ORIGIN, Stored, mac_lists, mac_roster};
 use keywheel::ledger::sqlite::Reader;
 use keywheel::name::Generation;
 use keywheel::seal::{DataKey, Envelope, Seal};
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 
-/// Two targets with five events and two passwords each, closed.
+/// Two targets with five events and two passwords each, and a list, closed.
 async fn closed_ledger() -> SqliteStore {
     let store = SqliteStore::new();
     let ledger = store.open();
@@ -24,6 +24,7 @@ async fn closed_ledger() -> SqliteStore {
             [adopted(1, 1, "first"), asked(2, "because"), settled(3), prepared(4, 2, "second"), asked(5, "again")];
         record(&*ledger, target, &entries).await;
     }
+    ledger.keep_list(&name("weekly"), &[]).await.unwrap();
     store
 }
 
@@ -212,13 +213,56 @@ async fn a_beginning_that_was_interrupted_is_made_again() {
 
 #[tokio::test]
 async fn a_newer_ledger_is_refused_and_left_alone() {
-    for newer in ["PRAGMA user_version = 2", "UPDATE meta SET value = 2 WHERE name = 'event-version'"] {
+    for newer in ["PRAGMA user_version = 3", "UPDATE meta SET value = 3 WHERE name = 'event-version'"] {
         let store = closed_ledger().await;
         raw(&store).execute_batch(newer).unwrap();
         let before = fs::read(store.path()).unwrap();
         let fault = reading(&store).await.expect_err(newer);
         assert_eq!(fault.kind, Kind::LedgerNewer, "{newer}: {fault}");
         assert_eq!(fs::read(store.path()).unwrap(), before, "{newer}");
+    }
+}
+
+/// Version 1 had no lists. Its record is read as it is, beside its owner and by it, and only the owner brings it up to date.
+#[tokio::test]
+async fn an_older_ledger_is_brought_up_to_date_and_keeps_its_record() {
+    let store = closed_ledger().await;
+    let older = "DROP TABLE found; DELETE FROM meta WHERE name = 'found'; PRAGMA user_version = 1";
+    raw(&store).execute_batch(older).unwrap();
+    let beside = Reader::open(&store.path(), Some(&store.key)).unwrap();
+    assert!(beside.lists_now().unwrap().is_empty());
+    assert_eq!(beside.history(&name("a")).await.unwrap().len(), 5);
+    drop(beside);
+    {
+        let ledger = store.try_open().unwrap();
+        assert_eq!(ledger.history(&name("a")).await.unwrap().len(), 5);
+        ledger.keep_list(&name("weekly"), &[]).await.unwrap();
+    }
+    let version: i64 = raw(&store).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
+    assert!(store.try_open().unwrap().lists().await.unwrap().contains_key(&name("weekly")));
+}
+
+#[tokio::test]
+async fn a_changed_list_is_noticed() {
+    for harm in [
+        "UPDATE found SET list = replace(list, '[]', '[ ]')",
+        "UPDATE found SET selection = 'daily'",
+        "DELETE FROM found",
+        "INSERT INTO found VALUES ('x', '[]')",
+        "UPDATE meta SET value = zeroblob(32) WHERE name = 'found'",
+        "DELETE FROM meta WHERE name = 'found'",
+        "DROP TABLE found",
+    ] {
+        let store = closed_ledger().await;
+        let ledger = store.try_open().unwrap();
+        ledger.keep_list(&name("weekly"), &[]).await.unwrap();
+        raw(&store).execute_batch(harm).unwrap();
+        for fault in [ledger.lists().await.map(drop), ledger.keep_list(&name("weekly"), &[]).await] {
+            assert_eq!(fault.expect_err(harm).kind, Kind::LedgerCorrupt, "{harm}");
+        }
+        drop(ledger);
+        assert_eq!(reading(&store).await.expect_err(harm).kind, Kind::LedgerCorrupt, "{harm}");
     }
 }
 
@@ -234,7 +278,7 @@ async fn a_newer_event_is_told_from_a_changed_one() {
         seq: 6,
         at: at(6),
         rotation: None,
-        version: 2,
+        version: 3,
         body: r#"{"event":"unheard-of"}"#.to_owned(),
         brought: None,
         mac: Vec::new(),
@@ -244,7 +288,7 @@ async fn a_newer_event_is_told_from_a_changed_one() {
     let head = Head { seq: 6, last: stored.mac.clone(), base: 3 };
     connection
         .execute(
-            "INSERT INTO events (target, seq, at, version, body, mac) VALUES ('a', 6, ?1, 2, ?2, ?3)",
+            "INSERT INTO events (target, seq, at, version, body, mac) VALUES ('a', 6, ?1, 3, ?2, ?3)",
             params![stored.at.millis(), stored.body, stored.mac],
         )
         .unwrap();
@@ -290,6 +334,9 @@ fn a_mac_tells_its_fields_apart() {
         mac_roster(seal.as_ref(), ["t", ""].into_iter()),
         mac_roster(seal.as_ref(), ["ab", "c"].into_iter()),
         mac_roster(seal.as_ref(), ["a", "bc"].into_iter()),
+        mac_lists(seal.as_ref(), [("a", "bc")].into_iter()),
+        mac_lists(seal.as_ref(), [("ab", "c")].into_iter()),
+        mac_lists(seal.as_ref(), [("a", "bc"), ("", "")].into_iter()),
     ];
     assert_eq!(BTreeSet::from(macs).len(), macs.len());
 }

@@ -1,8 +1,9 @@
 //! The embedded ledger: one SQLite file, one process that writes it.
 //!
 //! `place` has the files and what is checked before they are used, `schema` the tables, `writer` the one writing thread, `record` what it writes,
-//! `reader` what anybody reads.
+//! `lists` what selections found, `reader` what anybody reads.
 
+mod lists;
 mod place;
 mod reader;
 mod record;
@@ -11,6 +12,7 @@ mod writer;
 
 pub use reader::{Audit, Reader};
 
+use super::known::{Known, Lists};
 use super::{Claim, Entry, Ledger, Listing, Projection, Row};
 use crate::fault::Fault;
 use crate::moment::Moment;
@@ -59,9 +61,11 @@ impl SqliteLedger {
             place::check_pages(&reading, path)?;
             let seal = place::unlock(&reading, key)?;
             place::check_heads(&reading, seal.as_ref())?;
+            lists::check(&reading, seal.as_ref())?;
             let writing = schema::writer(path)?;
             // A file that only looks writable says so now and not in the middle of a rotation.
             writing.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
+            place::upgrade(&writing, seal.as_ref())?;
             Ok((reading, writing, seal))
         };
         let (reading, writing, seal) = look().map_err(|trouble: Trouble| trouble.told(path))?;
@@ -131,6 +135,15 @@ impl Ledger for SqliteLedger {
 
     async fn password(&self, target: &TargetName, generation: Generation) -> Result<Secret, Fault> {
         self.shared.reader.password(target, generation).await
+    }
+
+    async fn keep_list(&self, selection: &TargetName, list: &[Known]) -> Result<(), Fault> {
+        let (selection, list, seal) = (selection.clone(), list.to_vec(), Arc::clone(&self.shared.seal));
+        self.shared.writer.write(move |connection| lists::keep(connection, seal.as_ref(), &selection, &list)).await
+    }
+
+    async fn lists(&self) -> Result<Lists, Fault> {
+        self.shared.reader.lists().await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The ledger's files: who holds them, how a new one comes into being, and what is checked before one is used.
 
+use super::lists;
 use super::schema::{self, APPLICATION_ID, EVENT_VERSION, ROSTER, SCHEMA_VERSION, Trouble, WRAPPED_KEY};
 use crate::fault::{Fault, Kind};
 use crate::ledger::chain::{Head, mac_roster, same};
@@ -99,14 +100,17 @@ pub(super) fn ensure(path: &Path, envelope: &dyn Envelope) -> Result<(), Fault> 
 
 fn fill(draft: &Path, envelope: &dyn Envelope) -> Result<(), Trouble> {
     let data_key = DataKey::draw(&mut rand::rng());
-    let roster = mac_roster(envelope.keys(&data_key).as_ref(), std::iter::empty());
+    let seal = envelope.keys(&data_key);
+    let roster = mac_roster(seal.as_ref(), std::iter::empty());
     let connection = schema::writer(draft)?;
     let all = connection.unchecked_transaction()?;
     all.execute_batch(schema::TABLES)?;
+    all.execute_batch(schema::LISTS)?;
     let insert = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
     all.execute(insert, params![WRAPPED_KEY, envelope.wrap(&data_key)])?;
     all.execute(insert, params![ROSTER, roster])?;
     all.execute(insert, params![EVENT_VERSION, VERSION])?;
+    lists::sign(&all, seal.as_ref())?;
     all.pragma_update(None, "application_id", APPLICATION_ID)?;
     all.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     all.commit()?;
@@ -124,7 +128,7 @@ pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<(), Trou
     let newer = |what: String| {
         Fault::new(Kind::LedgerNewer, format!("the ledger {} was written by a newer keywheel: {what}", path.display()))
     };
-    let schema_version = mark("user_version")?;
+    let schema_version = schema::version(connection)?;
     if mark("application_id")? != APPLICATION_ID || schema_version < 1 {
         return Err(Fault::new(
             Kind::LedgerCorrupt,
@@ -139,6 +143,24 @@ pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<(), Trou
     if event_version > i64::from(VERSION) {
         return Err(newer(format!("its events have version {event_version}, not {VERSION}")).into());
     }
+    Ok(())
+}
+
+/// Brings the tables of an older keywheel up to date, in one transaction: what was there stays as it is.
+///
+/// # Errors
+/// `LedgerFull`, `LedgerUnusable`.
+pub(super) fn upgrade(connection: &Connection, seal: &dyn Seal) -> Result<(), Trouble> {
+    if schema::version(connection)? >= SCHEMA_VERSION {
+        return Ok(());
+    }
+    let all = connection.unchecked_transaction()?;
+    if !schema::has_lists(&all)? {
+        all.execute_batch(schema::LISTS)?;
+        lists::sign(&all, seal)?;
+    }
+    all.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    all.commit()?;
     Ok(())
 }
 

@@ -1,9 +1,11 @@
 //! What can be read from a ledger, by its owner or beside it.
 
+use super::lists;
 use super::place;
 use super::schema::{self, Trouble};
 use crate::fault::{Fault, Kind};
 use crate::ledger::chain::{Head, ORIGIN, Stored, Walk};
+use crate::ledger::known::Lists;
 use crate::ledger::{Listing, Projection, Row};
 use crate::moment::Moment;
 use crate::name::{Generation, TargetName};
@@ -119,6 +121,23 @@ impl Reader {
             Ok(seal.open(&target, generation, &sealed.ok_or_else(missing)?)?)
         })
         .await
+    }
+
+    /// As [`crate::ledger::Ledger::lists`]. Every command begins with them, so this one blocks.
+    ///
+    /// # Errors
+    /// `LedgerCorrupt`, `LedgerUnusable`.
+    pub fn lists_now(&self) -> Result<Lists, Fault> {
+        let seal = self.shared.seal.as_deref();
+        self.shared
+            .with_connection(|connection| lists::all(connection, seal))
+            .map_err(|trouble| trouble.told(&self.shared.path))
+    }
+
+    /// As [`crate::ledger::Ledger::lists`].
+    pub(super) async fn lists(&self) -> Result<Lists, Fault> {
+        let seal = self.shared.seal.clone();
+        self.read(move |connection| lists::all(connection, seal.as_deref())).await
     }
 
     /// Walks every target's whole record, retired targets too, by name. A broken record is a finding and does not end the walk.

@@ -8,8 +8,11 @@ use std::time::Duration;
 /// Marks a database as ours: "kwhl".
 pub(super) const APPLICATION_ID: i64 = 0x6b77_686c;
 
-/// The version of the tables below.
-pub(super) const SCHEMA_VERSION: i64 = 1;
+/// The version of the tables below. Version 1 had no lists of what selections found.
+pub(super) const SCHEMA_VERSION: i64 = 2;
+
+/// The first version with lists.
+const WITH_LISTS: i64 = 2;
 
 /// How long a statement waits for a lock of another connection.
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
@@ -24,6 +27,7 @@ const CACHE_KIB: i64 = -512;
 pub(super) const WRAPPED_KEY: &str = "wrapped-key";
 pub(super) const ROSTER: &str = "roster";
 pub(super) const EVENT_VERSION: &str = "event-version";
+pub(super) const FOUND: &str = "found";
 
 /// Sealed passwords stand in their own table, so that a changed projection does not rewrite them; events and passwords are clustered by target, so that
 /// folding one target reads neighbouring pages.
@@ -69,6 +73,24 @@ CREATE TABLE passwords (
     PRIMARY KEY (target, generation)
 ) STRICT, WITHOUT ROWID;
 ";
+
+/// What version 2 added: what each selection found, as JSON.
+pub(super) const LISTS: &str = "
+CREATE TABLE found (
+    selection TEXT NOT NULL PRIMARY KEY,
+    list      TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// The version of a ledger's tables.
+pub(super) fn version(connection: &Connection) -> Result<i64, Trouble> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+/// Whether the tables are new enough to hold lists.
+pub(super) fn has_lists(connection: &Connection) -> Result<bool, Trouble> {
+    Ok(version(connection)? >= WITH_LISTS)
+}
 
 /// A connection that reads and never writes.
 pub(super) fn reader(path: &Path) -> Result<Connection, Trouble> {

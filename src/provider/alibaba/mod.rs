@@ -19,6 +19,7 @@ mod check;
 mod codes;
 pub mod credentials;
 mod endpoint;
+mod find;
 mod wire;
 
 pub use endpoint::Network;
@@ -26,7 +27,7 @@ pub use endpoint::Network;
 use self::wire::Request;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, permitted};
-use super::{Abilities, Address, Condition, Instance, Mode, Now, Provider, without_old};
+use super::{Abilities, Address, Condition, Found, Instance, Mode, Now, Provider, without_old};
 use crate::fault::{Fault, Kind};
 use crate::http::Client;
 use crate::moment::Moment;
@@ -36,6 +37,7 @@ use crate::rotation::answer::{Answer, Call, Refusal, TaskStatus};
 use crate::secret::Secret;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -242,6 +244,10 @@ impl Provider for Alibaba {
             Ok(wire::Accepted {}) => Answer::Accepted { task: None },
             Err(failed) => failed.answer(Call::Reset),
         }
+    }
+
+    async fn find(&self, tags: &BTreeMap<String, String>) -> Result<Vec<Found>, Fault> {
+        self.tagged(tags).await
     }
 
     async fn task(&self, _address: &Address, task: TaskId) -> Result<TaskStatus, Fault> {

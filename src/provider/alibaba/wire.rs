@@ -14,7 +14,8 @@ pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 /// The engine before which there are no accounts to change (vendor document "ResetAccountPassword").
 const FIRST_ENGINE: u32 = 4;
 
-/// One call with its parameters. Left out everywhere: SourceBiz, which the vendor keeps for itself, and RegionId, which is none of theirs.
+/// One call with its parameters. Left out everywhere: SourceBiz, which the vendor keeps for itself, and RegionId, which is
+/// only DescribeInstances' own.
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
     /// Compares the old password and sets the new one.
@@ -27,7 +28,18 @@ pub(super) enum Request<'a> {
     DescribeAccounts { instance: &'a str, account: &'a str },
     /// The instance's state.
     DescribeInstanceAttribute { instance: &'a str },
+    /// One page of the instances that carry these tags, by key and value. The vendor asks for the region where tags are given.
+    DescribeInstances { region: &'a str, tags: &'a [(String, String)], page: &'a str, size: &'a str },
 }
+
+/// The names of the tags' parameters; the vendor takes no more tags at once (vendor document "DescribeInstances", Tag.N).
+const TAGS: [(&str, &str); 5] = [
+    ("Tag.1.Key", "Tag.1.Value"),
+    ("Tag.2.Key", "Tag.2.Value"),
+    ("Tag.3.Key", "Tag.3.Value"),
+    ("Tag.4.Key", "Tag.4.Value"),
+    ("Tag.5.Key", "Tag.5.Value"),
+];
 
 impl<'a> Request<'a> {
     /// The action's name.
@@ -38,6 +50,7 @@ impl<'a> Request<'a> {
             Self::ModifyInstanceAttribute { .. } => "ModifyInstanceAttribute",
             Self::DescribeAccounts { .. } => "DescribeAccounts",
             Self::DescribeInstanceAttribute { .. } => "DescribeInstanceAttribute",
+            Self::DescribeInstances { .. } => "DescribeInstances",
         }
     }
 
@@ -46,7 +59,9 @@ impl<'a> Request<'a> {
         match self {
             Self::ModifyAccountPassword { .. } => Some(Call::Modify),
             Self::ResetAccountPassword { .. } | Self::ModifyInstanceAttribute { .. } => Some(Call::Reset),
-            Self::DescribeAccounts { .. } | Self::DescribeInstanceAttribute { .. } => None,
+            Self::DescribeAccounts { .. } | Self::DescribeInstanceAttribute { .. } | Self::DescribeInstances { .. } => {
+                None
+            }
         }
     }
 
@@ -65,6 +80,14 @@ impl<'a> Request<'a> {
             Self::ModifyInstanceAttribute { instance, new } => vec![("InstanceId", instance), ("NewPassword", new)],
             Self::DescribeAccounts { instance, account } => vec![("InstanceId", instance), ("AccountName", account)],
             Self::DescribeInstanceAttribute { instance } => vec![("InstanceId", instance)],
+            Self::DescribeInstances { region, tags, page, size } => {
+                let mut all = vec![("RegionId", region), ("PageNumber", page), ("PageSize", size)];
+                // What is beyond the vendor's limit narrows the list afterwards.
+                for ((key_name, value_name), (key, value)) in TAGS.into_iter().zip(tags) {
+                    all.extend([(key_name, key.as_str()), (value_name, value.as_str())]);
+                }
+                all
+            }
         }
     }
 }
@@ -90,7 +113,7 @@ struct InstanceList {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct InstanceRow {
-    instance_id: String,
+    pub(super) instance_id: String,
     instance_status: String,
     vpc_auth_mode: Option<String>,
     engine_version: Option<String>,

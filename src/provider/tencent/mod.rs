@@ -19,6 +19,7 @@ mod check;
 mod codes;
 pub mod credentials;
 mod endpoint;
+mod find;
 mod tasks;
 mod wire;
 
@@ -28,7 +29,7 @@ use self::change::refuse_account;
 pub use self::wire::DEFAULT_ACCOUNT;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, permitted};
-use super::{Abilities, Address, Condition, Instance, InstancePolicy, Mode, Now, Provider};
+use super::{Abilities, Address, Condition, Found, Instance, InstancePolicy, Mode, Now, Provider};
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::Client;
 use crate::moment::Moment;
@@ -39,6 +40,7 @@ use crate::secret::Secret;
 use async_trait::async_trait;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -265,6 +267,10 @@ impl Provider for Tencent {
             Mode::OldPassword | Mode::Reset => self.reset_password(address, rotation, new).await,
             Mode::Account => self.modify_account(address, rotation, new).await,
         }
+    }
+
+    async fn find(&self, tags: &BTreeMap<String, String>) -> Result<Vec<Found>, Fault> {
+        self.tagged(tags).await
     }
 
     async fn task(&self, address: &Address, task: TaskId) -> Result<TaskStatus, Fault> {

@@ -1,0 +1,180 @@
+//! The configuration together with what its selections found: each instance a target like those that are written down.
+
+use super::finding::Finding;
+use super::outlet::Sink;
+use super::selection::Selection;
+use super::target::{Surroundings, Target};
+use super::template::Facts;
+use super::{Config, Provider};
+use crate::ledger::known::{Known, Lists};
+use crate::name::TargetName;
+use crate::provider::Address;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A target whose instance is no longer found: nothing is rotated, everything is kept.
+#[derive(Debug, Clone)]
+pub struct RetiredTarget {
+    /// What it was.
+    pub target: Target,
+    /// Since when it is retired, and why.
+    pub retired: crate::ledger::known::Retired,
+}
+
+/// A configuration with the targets that were found, and the instances that make none.
+#[derive(Debug, Clone)]
+pub struct Expanded {
+    /// The configuration.
+    pub config: Config,
+    /// Each instance that was left out, and why.
+    pub left_out: Vec<Finding>,
+}
+
+impl Config {
+    /// This configuration, as it was read, with a target for each instance that was found and a place for each that is retired.
+    #[must_use]
+    pub fn with_found(&self, lists: &Lists) -> Expanded {
+        let mut expanded = Expanded { config: self.clone(), left_out: Vec::new() };
+        if self.selections.is_empty() {
+            return expanded;
+        }
+        let some = |entry: (&_, &Provider)| (Clone::clone(entry.0), Some(entry.1.clone()));
+        let around = Surroundings {
+            time_zone: self.daemon.time_zone,
+            providers: &self.providers.iter().map(some).collect(),
+            policies: &self.policies.iter().map(|(name, policy)| (name.clone(), Some(policy.clone()))).collect(),
+            sinks: &BTreeMap::new(),
+            hooks: &self.hooks.iter().map(|(name, hook)| (name.clone(), Some(hook.clone()))).collect(),
+            accepted: &RefCell::default(),
+        };
+        let mut taken = Taken::by(self);
+        for (name, selection) in &self.selections {
+            let mut list: Vec<&Known> = lists.get(name).into_iter().flatten().collect();
+            // Who is there goes before who was, and who came first before who came later: a newcomer takes nobody's name.
+            list.sort_by_key(|known| (known.retired.is_some(), known.since, &known.instance));
+            // Each instance gets a copy, so only what it needs is in it.
+            let sinks = self.sinks.iter().filter(|(sink, _)| selection.names_sink(sink));
+            let around = Surroundings {
+                sinks: &sinks.map(|(name, sink)| (name.clone(), Some(sink.clone()))).collect(),
+                ..around
+            };
+            let place = self.providers.get(&selection.provider).map(Provider::place).unwrap_or_default();
+            // What an earlier configuration found is no target of this one, until this one has found it too.
+            for known in list.into_iter().filter(|known| known.is_sought(&place, &selection.tags)) {
+                match made(self, selection, name, known, &around, &mut taken) {
+                    Ok((target_name, target)) => expanded.place(target_name, target, known),
+                    Err(why) if known.retired.is_none() => expanded.left_out.push(left_out(selection, known, why)),
+                    Err(_) => {}
+                }
+            }
+        }
+        expanded
+    }
+}
+
+impl Expanded {
+    fn place(&mut self, name: TargetName, target: Target, known: &Known) {
+        match &known.retired {
+            None => {
+                self.config.targets.insert(name, target);
+            }
+            Some(retired) => {
+                self.config.retired.insert(name, RetiredTarget { target, retired: retired.clone() });
+            }
+        }
+    }
+}
+
+fn made(
+    config: &Config,
+    selection: &Selection,
+    selection_name: &TargetName,
+    known: &Known,
+    around: &Surroundings<'_>,
+    taken: &mut Taken,
+) -> Result<(TargetName, Target), String> {
+    let (name, target) = selection.target(Facts::of(known), around)?;
+    taken.take(config, &name, &target)?;
+    Ok((name, Target { selected_by: Some(selection_name.clone()), ..target }))
+}
+
+fn left_out(selection: &Selection, known: &Known, why: String) -> Finding {
+    let (origin, path) = selection.place();
+    Finding {
+        origin: origin.clone(),
+        key: path.to_owned(),
+        what: format!("Instance {} is left out: {why}", known.instance),
+        next_step: Some(
+            "change the templates of this selection or the instance's tags, or write it as a target of its own"
+                .to_owned(),
+        ),
+    }
+}
+
+/// The account of a target: where, which instance, and which account; none for the default account, which may have several names.
+type Account = (String, String, Option<String>);
+
+/// What belongs to a target already. Targets that are written down go before those that are found.
+struct Taken {
+    names: BTreeMap<TargetName, String>,
+    accounts: BTreeMap<Account, TargetName>,
+    files: BTreeMap<PathBuf, String>,
+}
+
+impl Taken {
+    fn by(config: &Config) -> Self {
+        let written = |name: &TargetName| (name.clone(), format!("[targets.{name}]"));
+        let file = |sink: &Sink| match sink {
+            Sink::File(file) => Some(file.path.clone()),
+            Sink::Command(_) => None,
+        };
+        let files = config.sinks.iter().filter_map(|(name, sink)| Some((file(sink)?, format!("sink {name}"))));
+        Self {
+            names: config.targets.keys().chain(config.selections.keys()).map(written).collect(),
+            accounts: config
+                .targets
+                .iter()
+                .flat_map(|(name, target)| accounts(config, target).map(|account| (account, name.clone())))
+                .collect(),
+            files: files.collect(),
+        }
+    }
+
+    /// Takes what this target needs, or says who has it.
+    fn take(&mut self, config: &Config, name: &TargetName, target: &Target) -> Result<(), String> {
+        let accounts: Vec<Account> = accounts(config, target).collect();
+        if let Some(other) = accounts.iter().find_map(|account| self.accounts.get(account)) {
+            return Err(format!("the target {other} rotates the same account already"));
+        }
+        if let Some(other) = self.names.get(name) {
+            return Err(format!("its target would be called {name}, like {other}"));
+        }
+        let paths = || {
+            target.own_sinks.values().filter_map(|sink| match sink {
+                Sink::File(file) => Some(&file.path),
+                Sink::Command(_) => None,
+            })
+        };
+        if let Some((path, other)) = paths().find_map(|path| Some((path, self.files.get(path)?))) {
+            return Err(format!("its file {} is that of {other}", path.display()));
+        }
+        self.files.extend(paths().map(|path| (path.clone(), format!("target {name}"))));
+        self.names.insert(name.clone(), format!("instance {}", target.address.instance));
+        self.accounts.extend(accounts.into_iter().map(|account| (account, name.clone())));
+        Ok(())
+    }
+}
+
+/// Its account, or both of a pair.
+fn accounts(config: &Config, target: &Target) -> impl Iterator<Item = Account> {
+    target.addresses().into_iter().map(|Address { instance, account, mode: _ }| {
+        match config.providers.get(&target.provider) {
+            Some(cloud) => {
+                let named = (!cloud.is_default_account(&instance, &account)).then_some(account);
+                (cloud.place(), instance, named)
+            }
+            None => (target.provider.to_string(), instance, Some(account)),
+        }
+    })
+}

@@ -1,0 +1,259 @@
+//! What a configuration becomes with the instances that its selections found.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use keywheel::config::{self, Config, Expanded, PasswordRef, SecretRef, Sink};
+use keywheel::ledger::known::{Known, Retired};
+use keywheel::moment::Moment;
+use keywheel::name::TargetName;
+use std::path::Path;
+
+const HEAD: &str = r#"
+[daemon]
+ledger = "sqlite:///var/lib/keywheel/ledger.db"
+sealing-key = { file = "/etc/keywheel/sealing-key" }
+
+[providers.shop]
+kind = "tencent"
+region = "ap-guangzhou"
+credentials = { source = "environment" }
+
+[providers.tair]
+kind = "alibaba"
+region = "cn-hangzhou"
+credentials = { source = "environment" }
+
+[sinks.each]
+kind = "file"
+path = "/run/keywheel/{{ target }}.env"
+format = "env"
+mode = "0640"
+
+[sinks.by-team]
+kind = "file"
+path = "/run/{{ tag.team }}/redis.env"
+
+[sinks.all]
+kind = "command"
+argv = ["/bin/store"]
+"#;
+
+/// Where the two providers' instances are.
+const SHOP: &str = "tencent/china/ap-guangzhou";
+const TAIR: &str = "alibaba/aliyuncs/cn-hangzhou";
+
+fn name(text: &str) -> TargetName {
+    text.parse().unwrap()
+}
+
+fn read(targets: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keywheel.toml");
+    std::fs::write(&path, format!("{HEAD}{targets}")).unwrap();
+    config::load(&path, []).unwrap_or_else(|findings| panic!("{findings}")).config
+}
+
+/// An instance with this endpoint and these tags, found at this second.
+fn known(instance: &str, second: i64, tags: &[(&str, &str)]) -> Known {
+    Known {
+        instance: instance.to_owned(),
+        place: if instance.starts_with("r-") { TAIR } else { SHOP }.to_owned(),
+        name: format!("name-{instance}"),
+        endpoint: Some((format!("{instance}.invalid"), 6380)),
+        tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        since: Moment::from_seconds(second),
+        missing: None,
+        retired: None,
+    }
+}
+
+fn retired(instance: &str, second: i64) -> Known {
+    let retired = Retired { since: Moment::from_seconds(second), why: "gone".to_owned() };
+    Known { retired: Some(retired), ..known(instance, 0, &[]) }
+}
+
+fn found(config: &Config, lists: &[(&str, &[Known])]) -> Expanded {
+    let carrying = |selection: &str, known: &Known| {
+        let rotate = if selection == "yearly" { "yearly" } else { "weekly" };
+        let mut known = known.clone();
+        known.tags.entry("rotate".to_owned()).or_insert_with(|| rotate.to_owned());
+        known
+    };
+    let list = |(selection, list): &(&str, &[Known])| {
+        (name(selection), list.iter().map(|known| carrying(selection, known)).collect())
+    };
+    config.with_found(&lists.iter().map(list).collect())
+}
+
+fn targets(expanded: &Expanded) -> Vec<&str> {
+    expanded.config.targets.keys().map(TargetName::as_str).collect()
+}
+
+fn left_out(expanded: &Expanded) -> Vec<String> {
+    expanded.left_out.iter().map(|finding| format!("{}: {}", finding.key, finding.what)).collect()
+}
+
+#[test]
+fn each_instance_is_a_target_of_its_own() {
+    let config = read(
+        r#"
+[targets.weekly]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+adopt = { file = "/etc/initial/{{ instance }}" }
+login = { url = "rediss://{{ host }}:{{ port }}", tls-name = "{{ tag.tls }}.example.com", connections = 3 }
+schedule = "30 3 * * SUN"
+splay = "20m"
+sinks = ["each", "all"]
+recovery = "reset"
+
+[targets.tair]
+select = { provider = "tair", tags = { rotate = "weekly" } }
+name = "{{ name }}.{{ tag.tls }}"
+recovery = "reset"
+login = "redis://{{ host }}:{{ port }}"
+sinks = ["each"]
+"#,
+    );
+    assert_eq!(config.targets.len(), 0);
+    let tls = &[("tls", "a")];
+    let expanded = found(
+        &config,
+        &[
+            ("weekly", &[known("crs-1", 0, tls), known("crs-2", 0, tls)]),
+            ("tair", &[known("r-1", 0, tls)]),
+            ("of-another-configuration", &[known("crs-9", 0, tls)]),
+        ],
+    );
+    assert_eq!(left_out(&expanded), Vec::<String>::new());
+    assert_eq!(targets(&expanded), ["name-r-1.a", "weekly-crs-1", "weekly-crs-2"]);
+    let target = &expanded.config.targets[&name("weekly-crs-2")];
+    assert_eq!((target.address.instance.as_str(), target.address.account.as_str()), ("crs-2", "root"));
+    assert_eq!(target.adopt, Some(PasswordRef::Secret(SecretRef::File("/etc/initial/crs-2".into()))));
+    assert_eq!(target.selected_by, Some(name("weekly")));
+    let login = target.login.as_ref().unwrap();
+    assert_eq!((login.endpoint.host.as_str(), login.endpoint.port, login.endpoint.tls), ("crs-2.invalid", 6380, true));
+    assert_eq!((login.tls_name.as_deref(), login.connections), (Some("a.example.com"), 3));
+    assert_eq!(target.sinks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["each", "all"]);
+    let Sink::File(file) = &target.own_sinks[&"each".parse().unwrap()] else { panic!("a file") };
+    assert_eq!((file.path.as_path(), file.mode), (Path::new("/run/keywheel/weekly-crs-2.env"), 0o640));
+    assert!(!expanded.config.sinks.contains_key(&"each".parse().unwrap()), "a template is no sink");
+    // The splay follows from the target's name, so that instances of one selection do not rotate in one moment.
+    let timetable = |of: &str| format!("{:?}", expanded.config.targets[&name(of)].timetable);
+    assert_ne!(timetable("weekly-crs-1"), timetable("weekly-crs-2"));
+    let tair = &expanded.config.targets[&name("name-r-1.a")];
+    assert_eq!(tair.address.account, "r-1", "the default account is named like the instance");
+}
+
+#[test]
+fn what_cannot_be_is_left_out_with_a_sentence_and_the_rest_goes_on() {
+    let config = read(
+        r#"
+[targets.written]
+provider = "shop"
+instance = "crs-1"
+adopt = { env = "A" }
+sinks = ["all"]
+
+[targets.weekly-crs-2]
+provider = "shop"
+instance = "crs-20"
+adopt = { env = "A" }
+sinks = ["all"]
+
+[targets.weekly]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+recovery = "reset"
+sinks = ["by-team"]
+
+[targets.other-account]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+account = "app"
+recovery = "reset"
+sinks = ["each"]
+
+[targets.yearly]
+select = { provider = "shop", tags = { rotate = "yearly" } }
+name = "year-{{ tag.team }}"
+recovery = "reset"
+sinks = ["all"]
+"#,
+    );
+    let team = |team: &'static str| [("team", team)];
+    let weekly = [
+        known("crs-1", 0, &team("one")),
+        known("crs-2", 0, &team("two")),
+        known("crs-3", 2, &team("three")),
+        known("crs-4", 1, &team("three")),
+        known("crs-5", 0, &[]),
+        known("crs-6", 0, &team("../../etc")),
+        known("crs-7", 0, &team("seven")),
+    ];
+    let yearly = [
+        known("crs-7", 0, &team("x")),
+        known("crs-8", 0, &team("x")),
+        known("crs-9", 0, &team("x")),
+        known("crs-10", 0, &team("a b")),
+    ];
+    let expanded = found(&config, &[("weekly", &weekly), ("other-account", &weekly[..1]), ("yearly", &yearly)]);
+    assert_eq!(
+        targets(&expanded),
+        ["other-account-crs-1", "weekly-crs-2", "weekly-crs-4", "weekly-crs-7", "written", "year-x"]
+    );
+    assert_eq!(expanded.config.targets[&name("weekly-crs-2")].address.instance, "crs-20", "what is written wins");
+    assert_eq!(expanded.config.targets[&name("year-x")].address.instance, "crs-8");
+    assert_eq!(
+        left_out(&expanded),
+        [
+            "targets.weekly: Instance crs-1 is left out: the target written rotates the same account already",
+            "targets.weekly: Instance crs-2 is left out: its target would be called weekly-crs-2, like [targets.weekly-crs-2]",
+            "targets.weekly: Instance crs-5 is left out: its sinks: the path of sink by-team: this instance has no value for tag.team",
+            "targets.weekly: Instance crs-6 is left out: its sinks: the path of sink by-team: a value in the template is empty, or holds other characters than letters, digits and . _ - :",
+            "targets.weekly: Instance crs-3 is left out: its file /run/three/redis.env is that of target weekly-crs-4",
+            "targets.yearly: Instance crs-10 is left out: its name: a value in the template is empty, or holds other characters than letters, digits and . _ - :",
+            "targets.yearly: Instance crs-7 is left out: the target weekly-crs-7 rotates the same account already",
+            "targets.yearly: Instance crs-9 is left out: its target would be called year-x, like instance crs-8",
+        ]
+    );
+    assert!(expanded.left_out[0].origin.line > 0, "it says where the selection stands");
+}
+
+#[test]
+fn what_is_retired_keeps_its_place_and_gives_way() {
+    let config = read(
+        r#"
+[targets.weekly]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+name = "cache-{{ tag.team }}"
+recovery = "reset"
+sinks = ["all"]
+"#,
+    );
+    let team = |known: Known, team: &str| Known { tags: [("team".to_owned(), team.to_owned())].into(), ..known };
+    let list = [team(retired("crs-1", 5), "a"), team(retired("crs-2", 6), "b"), team(known("crs-3", 9, &[]), "b")];
+    let expanded = found(&config, &[("weekly", &list)]);
+    assert_eq!(targets(&expanded), ["cache-b"]);
+    assert_eq!(expanded.config.targets[&name("cache-b")].address.instance, "crs-3", "who is there goes first");
+    let kept: Vec<&str> = expanded.config.retired.keys().map(TargetName::as_str).collect();
+    assert_eq!(kept, ["cache-a"]);
+    assert_eq!(left_out(&expanded), Vec::<String>::new(), "nobody is told of what is gone");
+}
+
+#[test]
+fn what_another_configuration_found_is_no_target_of_this_one() {
+    let config = read(
+        r#"
+[targets.weekly]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+recovery = "reset"
+sinks = ["all"]
+"#,
+    );
+    let list = [
+        known("crs-1", 0, &[("rotate", "weekly"), ("more", "")]),
+        known("crs-2", 0, &[("rotate", "monthly")]),
+        Known { place: "tencent/china/ap-beijing".to_owned(), ..known("crs-3", 0, &[]) },
+    ];
+    let expanded = found(&config, &[("weekly", &list)]);
+    assert_eq!(targets(&expanded), ["weekly-crs-1"]);
+    assert!(left_out(&expanded).is_empty() && expanded.config.retired.is_empty());
+}
