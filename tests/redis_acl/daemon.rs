@@ -5,7 +5,13 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+/// A command that has not ended by then never ends.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(25);
 
 fn write(folder: &Path, name: &str, text: &str) {
     let mut file =
@@ -22,7 +28,21 @@ fn keywheel(folder: &Path, arguments: &[&str]) -> Output {
     if arguments[0] != "key" {
         command.arg("--config").arg(folder.join("keywheel.toml"));
     }
-    command.output().unwrap()
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // What it prints fits into a pipe. A rotation that never ends is a failure, not a test that never ends.
+    let ended = (0..PATIENCE.as_millis() / LOOK.as_millis()).any(|_| {
+        let ended = child.try_wait().unwrap().is_some();
+        if !ended {
+            std::thread::sleep(LOOK);
+        }
+        ended
+    });
+    if !ended {
+        child.kill().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(ended, "{arguments:?} did not end: {output:?}");
+    output
 }
 
 fn said(folder: &Path, arguments: &[&str]) -> String {

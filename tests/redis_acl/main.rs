@@ -9,6 +9,7 @@ mod redis_server;
 
 mod cluster;
 mod daemon;
+mod guarded;
 mod hands;
 mod lost;
 mod obstacles;
