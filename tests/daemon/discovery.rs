@@ -300,3 +300,37 @@ fn a_rotation_under_way_is_finished_before_its_target_is_retired() {
     assert_eq!(refused.status, 2, "{}", refused.out);
     daemon.stop();
 }
+
+#[test]
+fn an_instance_whose_password_nobody_knows_is_reset_at_its_slot_where_that_is_allowed() {
+    let stage = Stage::set_with(vec![tagged("crs-00000001")]);
+    let keys = |schedule: &str| {
+        let more = format!("{LOGIN}\nrecovery = \"reset\"\nschedule = \"{schedule}\"");
+        selection(&more).replace("adopt = { file = \"{folder}/initial\" }\n", "")
+    };
+    configure(&stage, &tencent(&stage), &keys("0 0 1 1 *"));
+    let daemon = stage.start(&[]);
+    until("it to be taken over", || why(&stage.status_of("weekly-crs-00000001")).contains("slot"));
+    assert_eq!(stage.passwords("crs-00000001"), [INITIAL], "nothing is touched before its slot");
+    configure(&stage, &tencent(&stage), &keys(&crate::rotation::soon()));
+    daemon.signal(Signal::HUP);
+    stage.until("weekly-crs-00000001", "settled", 1);
+    let live = stage.live("crs-00000001");
+    assert_ne!(live, INITIAL);
+    let sink = stage.path("weekly-crs-00000001");
+    until("the sink to hold it", || fs::read_to_string(&sink).is_ok_and(|text| text == live));
+}
+
+#[test]
+fn an_instance_is_adopted_from_a_file_of_its_own() {
+    let stage = Stage::set_with(vec![tagged("crs-00000001")]);
+    let keys = selection(LOGIN).replace("{ file = \"{folder}/initial\" }", "{ sink = \"each\" }");
+    configure(&stage, &tencent(&stage), &keys);
+    let daemon = stage.start(&[]);
+    until("it to be asked for", || why(&stage.status_of("weekly-crs-00000001")).contains("holds no password"));
+    stage.write("weekly-crs-00000001", INITIAL);
+    stage.until("weekly-crs-00000001", "settled", 1);
+    let asked = stage.keywheel(&["rotate", "weekly-crs-00000001", "--wait"]);
+    assert_eq!(asked.status, 0, "{}{}\n{}", asked.out, asked.err, daemon.log());
+    assert_eq!(fs::read_to_string(stage.path("weekly-crs-00000001")).unwrap(), stage.live("crs-00000001"));
+}

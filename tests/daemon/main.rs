@@ -14,6 +14,7 @@ mod credentials;
 mod discovery;
 mod keys;
 mod lifecycle;
+mod overlap;
 mod rotation;
 mod tair;
 mod tair_modes;
