@@ -128,8 +128,8 @@ fn conclude(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
         Some((Sighting::PreviousLive, _)) | None => not_live(open, doubt, plan, now),
         // Nothing to compare with: the account's password is not known, so that a refusal says all that a login can say.
         Some((Sighting::CandidateRefused, _)) if open.previous.is_none() => not_live(open, doubt, plan, now),
-        // A node that lacks the candidate gets it by the same call: adding what is there already changes nothing.
-        Some((Sighting::Mixed, _)) if open.beside => not_live(open, doubt, plan, now),
+        // A node that lacks the candidate gets it by the same call, and the others are left as they are.
+        Some((Sighting::Mixed, _)) if repeats(open, plan) => not_live(open, doubt, plan, now),
         // The login route was taken away since: what logins left open stays open, and the repeated call must tell.
         Some(_) if !plan.login => not_live(open, doubt, plan, now),
         Some((
@@ -218,10 +218,15 @@ fn halt(fault: Fault) -> Conclusion {
     Conclusion::Act(Action::Record(What::Halted { fault }))
 }
 
+/// Whether the same call again completes what reached some nodes only, and can do no harm.
+pub(super) fn repeats(open: &Rotation, plan: &Plan) -> bool {
+    open.beside || plan.abilities.each_node
+}
+
 /// When the same call may be sent again.
 fn repeat_at(open: &Rotation, doubt: &Doubt, plan: &Plan) -> Moment {
-    if open.beside {
-        // Adding again cannot undo anything, so nothing is gained by letting the earlier call take its time.
+    if repeats(open, plan) {
+        // The same again cannot undo anything, so nothing is gained by letting the earlier call take its time.
         let last = open.sent.map_or(open.began_at, |(_, last)| last);
         return held_until(open, plan, &doubt.fault, last);
     }

@@ -298,6 +298,11 @@ fn confirm(open: &Rotation, proving: &Proving, plan: &Plan, now: Moment) -> Acti
         )
         | None => {}
     }
+    // Where the same call reaches the nodes that lack it, there is nothing to wait for.
+    let lacking = proving.seen == Some(Sighting::Mixed) && doubt::repeats(open, plan);
+    if lacking && proving.looks >= plan.limits.agreement {
+        return Action::Record(What::ProofFailed);
+    }
     if proving.refused_since.is_some_and(|since| now >= since + plan.limits.proof_patience) {
         return Action::Record(What::ProofFailed);
     }

@@ -98,6 +98,8 @@ pub struct Abilities {
     pub change_mark: bool,
     /// An administrator's reset exists for this account.
     pub reset: bool,
+    /// A change reaches each node by itself, and the same call again reaches those that lack it and leaves the others alone.
+    pub each_node: bool,
     /// The ordinary change takes the old password and compares it.
     pub asks_old: bool,
 }

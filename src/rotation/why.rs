@@ -121,7 +121,7 @@ impl fmt::Display for Why {
             Self::Paused { until: Moment::NEVER } => out.write_str("paused until somebody resumes it"),
             Self::Paused { until } => write!(out, "paused until {until}"),
             Self::Grace { until } => {
-                write!(out, "the account that comes next rests until {until}, so that every consumer has moved")
+                write!(out, "the next rotation rests until {until}, so that every consumer has moved")
             }
             Self::Overlapping { until } => write!(out, "the former password stays valid until {until}"),
             Self::RetireAgain(fault) => write!(out, "the former password is still valid somewhere: {fault}"),

@@ -1,5 +1,7 @@
 //! Short words for events, transcripts and decisions, so that a table of them can be read.
 
+#![allow(dead_code, reason = "each table uses the words it needs")]
+
 use keywheel::fault::{Fault, Kind};
 use keywheel::moment::{Moment, Slot};
 use keywheel::name::{Generation, HookName, RotationId, SinkName, TaskId};
@@ -23,7 +25,14 @@ pub fn plan() -> Plan {
         may_start: false,
         strategy: Strategy::InPlace,
         login: true,
-        abilities: Abilities { task_status: true, task_list: true, change_mark: true, reset: true, asks_old: true },
+        abilities: Abilities {
+            task_status: true,
+            task_list: true,
+            change_mark: true,
+            reset: true,
+            each_node: false,
+            asks_old: true,
+        },
         recovery: Recovery::Halt,
         take_over: false,
         adopts_resting: false,

@@ -88,7 +88,14 @@ async fn each_mode_sends_its_own_call_and_sends_back_what_it_must() {
     for (account, mode, steps, sent_by_change, steps_of_reset, sent_by_reset) in rows {
         let address = of(account, mode);
         let served = steps.is_some();
-        let all = Abilities { task_status: true, task_list: true, change_mark: true, reset: true, asks_old: false };
+        let all = Abilities {
+            task_status: true,
+            task_list: true,
+            change_mark: true,
+            reset: true,
+            each_node: false,
+            asks_old: false,
+        };
         let expected =
             Abilities { asks_old: mode == Mode::OldPassword, ..if served { all } else { Abilities::default() } };
         assert_eq!(Tencent::abilities_of(&address), expected, "{account} {mode:?}");

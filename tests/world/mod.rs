@@ -451,6 +451,7 @@ fn plan(dice: &mut Dice, tasks: bool) -> Plan {
             task_list: tasks && dice.chance(500),
             change_mark: dice.chance(300),
             reset: dice.chance(600),
+            each_node: false,
             asks_old: true,
         },
         take_over: false,

@@ -161,7 +161,7 @@ impl Alibaba {
             Mode::OldPassword => true,
             Mode::Reset | Mode::Account | Mode::Add => false,
         };
-        Abilities { task_status: false, task_list: false, change_mark: false, reset: true, asks_old }
+        Abilities { task_status: false, task_list: false, change_mark: false, reset: true, each_node: false, asks_old }
     }
 
     async fn instance_row(&self, instance: &str) -> Result<wire::InstanceRow, Failed> {

@@ -130,6 +130,7 @@ impl RedisAcl {
             task_list: false,
             change_mark: false,
             reset: !administers_itself,
+            each_node: true,
             asks_old: matches!(address.mode, Mode::OldPassword),
         }
     }

@@ -1,6 +1,7 @@
 //! Which nodes there are. Users are each node's own, so a change that misses a node is not done.
 
 use super::credentials::Login;
+use super::look::field;
 use super::node::{Node, in_time};
 use super::{Discover, RedisAcl, answer};
 use crate::fault::{Fault, Kind};
@@ -74,9 +75,9 @@ impl RedisAcl {
         while !open.is_empty() && found.len() <= NODES_LIMIT {
             open.retain(|route| found.insert(route.place().clone(), route.clone()).is_none());
             let mut named = Vec::new();
-            for (route, role) in self.ask(&open, login, &["ROLE"]).await {
+            for (route, info) in self.ask(&open, login, &["INFO", "replication"]).await {
                 // A node that does not answer is one of the nodes all the same; the change will name it.
-                for (host, port) in role.as_ref().map(named_by).unwrap_or_default() {
+                for (host, port) in info.as_ref().ok().and_then(Reply::text).map(named_by).unwrap_or_default() {
                     named.push(self.route(route, Place { host, port, tls: route.place().tls })?);
                 }
             }
@@ -133,29 +134,45 @@ fn cluster_nodes(text: &str, asked: &Place) -> Vec<Place> {
     text.lines().filter_map(node).collect()
 }
 
-/// Whom a reply to `ROLE` names: a master its replicas, a replica its master.
-fn named_by(role: &Reply) -> Vec<(String, u16)> {
-    let parts = role.parts();
-    let port = |reply: &Reply| match reply {
-        Reply::Number(number) => u16::try_from(*number).ok(),
-        Reply::Word(_) | Reply::Error(_) | Reply::Text(_) | Reply::List(_) | Reply::Nothing => {
-            reply.text()?.parse().ok()
-        }
+/// Whom `INFO replication` names: a master its replicas, a replica its master and its own replicas. `ROLE` would leave out a replica that is still being
+/// filled, and it would then keep its old passwords.
+fn named_by(info: &str) -> Vec<(String, u16)> {
+    let master = field(info, "master_host").zip(field(info, "master_port"));
+    let replica = |line: &str| {
+        let (name, facts) = line.trim_end().split_once(':')?;
+        let number = name.strip_prefix("slave")?;
+        let fact = |key: &str| facts.split(',').find_map(|fact| fact.strip_prefix(key)?.strip_prefix('='));
+        let known = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        known.then(|| Some((fact("ip")?.to_owned(), fact("port")?.parse().ok()?)))?
     };
-    let pair = |host: Option<&Reply>, at: Option<&Reply>| Some((host?.text()?.to_owned(), port(at?)?));
-    match parts.first().and_then(Reply::text) {
-        Some("master") => {
-            let replicas = parts.get(2).map(Reply::parts).unwrap_or_default();
-            replicas.iter().filter_map(|replica| pair(replica.parts().first(), replica.parts().get(1))).collect()
-        }
-        Some("slave") => pair(parts.get(1), parts.get(2)).into_iter().collect(),
-        Some(_) | None => Vec::new(),
-    }
+    let master = master.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    master.into_iter().chain(info.lines().filter_map(replica)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replica_counts_before_it_is_filled() {
+        let rows = [
+            (
+                "role:master\r\nconnected_slaves:2\r\nslave0:ip=10.0.0.2,port=6380,state=online,offset=1,lag=0\r\nslave1:ip=10.0.0.3,port=6381,state=wait_bgsave,offset=0\r\nslave_read_only:1\r\n",
+                vec![("10.0.0.2", 6380), ("10.0.0.3", 6381)],
+            ),
+            (
+                "role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\nmaster_link_status:down\r\nslave_repl_offset:1\r\n",
+                vec![("10.0.0.1", 6379)],
+            ),
+            ("role:master\r\nconnected_slaves:0\r\n", vec![]),
+            ("nonsense", vec![]),
+        ];
+        for (info, expected) in rows {
+            let found = named_by(info);
+            let found: Vec<(&str, u16)> = found.iter().map(|(host, port)| (host.as_str(), *port)).collect();
+            assert_eq!(found, expected, "{info}");
+        }
+    }
 
     #[test]
     fn a_clusters_nodes_are_read_in_every_versions_form() {

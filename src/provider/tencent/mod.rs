@@ -160,6 +160,7 @@ impl Tencent {
             task_list: served,
             change_mark: served,
             reset: served,
+            each_node: false,
             asks_old: match address.mode {
                 Mode::OldPassword => true,
                 Mode::Reset | Mode::Account | Mode::Add => false,

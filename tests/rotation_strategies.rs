@@ -1,0 +1,232 @@
+//! The strategies as a table: two accounts in turn, two passwords at once, and what happens between rotations. One row is one transcript.
+
+mod story;
+
+use keywheel::moment::Moment;
+use keywheel::rotation::answer::{Call, Login};
+use keywheel::rotation::event::{By, Event, Proof, What};
+use keywheel::rotation::plan::{Abilities, Plan, Recovery, Strategy};
+use keywheel::rotation::{apply, fold, next};
+use std::time::Duration;
+use story::*;
+
+/// A transcript, the plan, the second at which it is asked, and the decision (`~` stands for a jittered time).
+struct Row(&'static str, Plan, Vec<Event>, i64, &'static str);
+
+fn check(rows: Vec<Row>) {
+    let mut wrong = Vec::new();
+    for Row(name, mut plan, events, second, expected) in rows {
+        plan.may_start |=
+            plan.slot.is_some_and(|slot| (slot.due..=slot.closes).contains(&Moment::from_seconds(second)));
+        let decided = match fold(&events) {
+            Ok(state) => show(&next(&state, &plan, Moment::from_seconds(second)), second),
+            Err(illegal) => illegal.to_string(),
+        };
+        let jittered =
+            expected.strip_prefix("wait ~ ").is_some_and(|why| decided.starts_with("wait ") && decided.ends_with(why));
+        if decided != expected && !jittered {
+            wrong.push(format!("{name}: {decided:?}, not {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+const GRACE: Duration = Duration::from_secs(600);
+const PAIR: &str = "crs-1/a+b";
+
+/// Two accounts in turn; the call compares the old password.
+fn pair() -> Plan {
+    let strategy = Strategy::Alternate { accounts: ["a".to_owned(), "b".to_owned()], grace: GRACE };
+    Plan { place: PAIR.to_owned(), strategy, ..plan() }
+}
+
+/// The same where the call asks for no old password.
+fn pair_by_edit() -> Plan {
+    let abilities = Abilities { asks_old: false, ..pair().abilities };
+    Plan { abilities, ..pair() }
+}
+
+fn overlap() -> Plan {
+    Plan { strategy: Strategy::Overlap { grace: GRACE }, ..bare() }
+}
+
+fn of_a() -> What {
+    let by = By::Configuration;
+    What::Adopted {
+        generation: generation(1),
+        proof: Proof::Login,
+        by,
+        place: PAIR.to_owned(),
+        account: Some("a".to_owned()),
+    }
+}
+
+/// The active account is adopted and delivered; the resting one is not known.
+fn half() -> Vec<Event> {
+    vec![at(0, of_a())].delivered_all(1, 1)
+}
+
+/// Both are known: `a` is active with generation 1, `b` rests with 2.
+fn both() -> Vec<Event> {
+    half().then(2, paired("b", 2))
+}
+
+fn prepared_for(account: &str, number: u64) -> What {
+    What::Prepared { generation: generation(number), account: Some(account.to_owned()), beside: false }
+}
+
+fn prepared_beside(number: u64) -> What {
+    What::Prepared { generation: generation(number), account: None, beside: true }
+}
+
+fn tried(candidate: Login) -> What {
+    What::LoginTried { candidate, previous: None }
+}
+
+fn proven(number: u64) -> What {
+    What::Proven { generation: generation(number), proof: Proof::Login }
+}
+
+/// Everything up to the proof, by a call that was accepted at once.
+fn rotated(story: Vec<Event>, prepared: What, number: u64) -> Vec<Event> {
+    let told = What::HookTold { hook: "h".parse().expect("a name") };
+    let story = story
+        .then(1100, began(2))
+        .then(1110, ready(false))
+        .then(1120, prepared)
+        .then(1121, intended(Call::Modify))
+        .then(1122, accepted(None))
+        .then(1123, tried(yes()))
+        .then(1124, proven(number))
+        .delivered_all(1130, number)
+        .then(1131, told);
+    let standing = fold(&story).expect("a legal story").standing;
+    story.then(1132, What::Settled { standing: Box::new(standing) })
+}
+
+#[test]
+#[rustfmt::skip]
+fn two_accounts_in_turn() {
+    let resets = Plan { recovery: Recovery::Reset, ..pair() };
+    let adopts = Plan { adopts_resting: true, ..pair() };
+    let later = Plan { slot: None, ..pair() };
+    let begun = |story: Vec<Event>| story.then(1100, began(2));
+    let sent = |story: Vec<Event>, number| begun(story).then(1110, ready(false)).then(1120, prepared_for("b", number)).then(1121, intended(Call::Modify));
+    let turned = || rotated(both(), prepared_for("b", 3), 3);
+    check(vec![
+        Row("the resting account is taken in where its place is named", adopts.clone(), half(), 5, "pair b"),
+        Row("… and tried again later", adopts.clone(), half().then(5, blocked(60)), 6, "wait 65 NotAdopted"),
+        Row("… and not again", adopts, both(), 5, "wait 1060 NotDue"),
+        Row("the resting account is looked at, with its own password", pair(), begun(both()), 1101, "preflight b, 2"),
+        Row("the candidate is for the resting account", pair(), begun(both()).then(1110, ready(false)), 1111, "prepare 3 of b"),
+        Row("the call replaces that account's own password", pair(), begun(both()).then(1110, ready(false)).then(1120, prepared_for("b", 3)), 1121, "modify 3 over 2 of b"),
+        Row("doubt looks at that account", Plan { abilities: Abilities { asks_old: true, ..Abilities::default() }, ..pair() }, sent(both(), 3).then(1122, unanswered()), 1190, "login 3, 2 of b"),
+        Row("its old password unknown, and the call asks for it", pair(), begun(half()).then(1110, ready(false)).then(1120, prepared_for("b", 2)), 1121, "record halted OldPasswordWrong"),
+        Row("… a reset is allowed", resets.clone(), begun(half()).then(1110, ready(false)).then(1120, prepared_for("b", 2)), 1121, "reset 2 over nothing of b"),
+        Row("… the call asks for none", pair_by_edit(), begun(half()).then(1110, ready(false)).then(1120, prepared_for("b", 2)), 1121, "modify 2 over nothing of b"),
+        Row("… and a lost answer is settled by the candidate alone", Plan { abilities: Abilities::default(), ..pair_by_edit() }, sent(half(), 2).then(1122, unanswered()).then(1130, tried(no())), 1190, "modify 2 over nothing of b"),
+        Row("the resting account drifted", pair(), begun(both()).then(1110, ready(true)), 1111, "record halted OldPasswordWrong"),
+        Row("… and may be reset", resets, begun(both()).then(1110, ready(true)).then(1120, prepared_for("b", 3)), 1121, "reset 3 over 2 of b"),
+        Row("the new account goes to the sinks", pair(), sent(both(), 3).then(1122, accepted(None)).then(1123, tried(yes())).then(1124, proven(3)), 1125, "deliver 3 to a b"),
+        Row("asked within the grace", later.clone(), turned().then(1200, asked()), 1201, "wait 1730 Grace"),
+        Row("… and after it", later.clone(), turned().then(1200, asked()), 1730, "begin"),
+        Row("then the other one's turn has come", later, turned().then(1200, asked()).then(1740, began(3)), 1741, "preflight a, 1"),
+        Row("no grace before the first rotation", Plan { slot: None, ..pair() }, both().then(5, asked()), 6, "begin"),
+        Row("a configuration that names another pair", Plan { place: "crs-1/a+c".to_owned(), ..pair() }, both(), 5, "record halted Misconfigured"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn two_passwords_at_once() {
+    let begun = || rest().then(1100, began(2)).then(1110, ready(false));
+    let sent = || begun().then(1120, prepared_beside(2)).then(1121, intended(Call::Modify));
+    let settled = || rotated(rest(), prepared_beside(2), 2);
+    let later = Plan { slot: None, ..overlap() };
+    check(vec![
+        Row("the candidate is added", overlap(), begun(), 1111, "prepare 2 beside"),
+        Row("both live is what was asked for", overlap(), sent().then(1122, unanswered()).then(1123, look(yes(), yes())), 1124, "record proven 2 Login"),
+        Row("a node lacks it: the same call again, soon", overlap(), sent().then(1122, unanswered()).then(1123, look(Login::Mixed, yes())), 1160, "modify 2 over 1"),
+        Row("the cloud says done and a node lacks it", overlap(), (0..4).fold(sent().then(1122, accepted(None)), |story, n| story.then(1123 + n, tried(Login::Mixed))), 1127, "record proof-failed"),
+        Row("a node is down: look again", overlap(), sent().then(1122, unanswered()).then(1123, look(Login::Unreachable { fault: busy() }, yes())), 1123, "wait ~ Unreachable"),
+        Row("the former one stays for the grace", later.clone(), settled(), 1140, "wait 1730 Overlapping"),
+        Row("… which begins when the last sink had it", later.clone(), settled().then(1200, delivered("b", 2)), 1210, "wait 1800 Overlapping"),
+        Row("… and goes after it", later.clone(), settled(), 1730, "retire 1, 2 stays"),
+        Row("… again, if it did not go", later.clone(), settled().then(1731, What::RetireFailed { generation: generation(1), fault: busy() }), 1731, "wait ~ RetireAgain"),
+        Row("… and then it is gone", later.clone(), settled().then(1731, What::Retired { generation: generation(1) }), 1732, "wait never OnlyWhenAsked"),
+        Row("nothing begins while two are valid", later.clone(), settled().then(1200, asked()), 1201, "wait ~ Overlapping"),
+        Row("a candidate that a person's password left behind goes too", later, sent().then(1122, unanswered()).then(1140, replaced(3)).delivered_all(1141, 3), 1741, "retire 2, 3 stays"),
+        Row("the strategy was changed: the former one goes at once", Plan { strategy: Strategy::InPlace, ..overlap() }, settled(), 1140, "retire 1, 2 stays"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn between_rotations() {
+    let every = Plan { verify_every: Some(Duration::from_secs(100)), slot: None, ..plan() };
+    let resets = Plan { recovery: Recovery::Reset, ..every.clone() };
+    let verified = |login: Login| What::Verified { login };
+    let refused = |times: i64| (0..times).fold(rest(), |story, time| story.then(200 + time, verified(no())));
+    let paused = |until: Option<i64>| What::Paused { by: operator(), until: until.map(Moment::from_seconds) };
+    let taken = Plan { take_over: true, recovery: Recovery::Reset, ..plan() };
+    let over = || vec![at(0, What::TakenOver { place: PLACE.to_owned() })];
+    check(vec![
+        Row("a verification in time", every.clone(), rest(), 100, "verify 1"),
+        Row("… and not before", every.clone(), rest(), 10, "wait ~ OnlyWhenAsked"),
+        Row("… and not without a route", Plan { login: false, ..every.clone() }, rest(), 500, "wait never OnlyWhenAsked"),
+        Row("one refusal is looked at again", every.clone(), refused(1), 260, "verify 1"),
+        Row("several are drift", every.clone(), refused(4), 300, "record halted OldPasswordWrong"),
+        Row("… which a reset repairs where it may", resets, refused(4), 300, "begin"),
+        Row("… a welcome in between starts over", every.clone(), refused(3).then(210, verified(yes())).then(220, verified(no())), 221, "wait ~ OnlyWhenAsked"),
+        Row("… a person says go on: it is looked at anew", every.clone(), refused(4).then(300, halted()).then(400, resumed(false)), 420, "verify 1"),
+        Row("… a person allows one reset", every, refused(4).then(300, halted()).then(400, resumed(true)), 401, "begin"),
+        Row("a sink that somebody changed is said first", plan(), rest().then(5, What::SinkDiffers { sink: "a".parse().expect("a name") }), 6, "wait 1060 SinkDiffers"),
+        Row("paused: no slot counts", plan(), rest().then(5, paused(Some(3000))), 1100, "wait 3000 Paused"),
+        Row("… until it ends by itself", plan(), rest().then(5, paused(Some(1090))), 1100, "record unpaused"),
+        Row("… or somebody ends it", plan(), rest().then(5, paused(None)), 1100, "wait never Paused"),
+        Row("… a rotation under way is finished", plan(), begun().then(1105, paused(None)), 1106, "preflight"),
+        Row("nobody knows the password, and a reset may set one", taken.clone(), vec![], 0, "record taken-over"),
+        Row("… at its slot", taken.clone(), over(), 5, "wait 1060 NotDue"),
+        Row("… it begins", taken.clone(), over(), 1060, "begin in its slot"),
+        Row("… and the call is a reset", taken, over().then(1060, began(2)).then(1070, ready(false)).then(1080, prepared(1)), 1081, "reset 1 over nothing"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn illegal_events() {
+    let settled = || rotated(rest(), prepared_beside(2), 2);
+    let turned = || rotated(both(), prepared_for("b", 3), 3);
+    let retired = |number| What::Retired { generation: generation(number) };
+    let paused = What::Paused { by: operator(), until: None };
+    let ready_pair = || both().then(1100, began(2)).then(1110, ready(false));
+    let rows: Vec<(&str, Vec<Event>, What)> = vec![
+        ("current is never taken away", settled(), retired(2)),
+        ("what is not on its way out is not taken away", rest(), retired(1)),
+        ("an account of a pair keeps its password", turned(), retired(1)),
+        ("nothing is taken away while a rotation is open", settled().then(2000, began(3)), retired(1)),
+        ("the active account is not the resting one", half(), paired("a", 2)),
+        ("a pair is made of two", vec![], paired("b", 1)),
+        ("the active account is left alone", ready_pair(), prepared_for("a", 3)),
+        ("nothing begins while paused", rest().then(5, paused), began(2)),
+        ("what is known is not taken over", rest(), What::TakenOver { place: PLACE.to_owned() }),
+        ("an end without a pause", rest(), What::Unpaused { by: operator() }),
+        ("verified in mid-rotation", begun(), What::Verified { login: yes() }),
+    ];
+    for (name, story, what) in rows {
+        let state = fold(&story).unwrap_or_else(|illegal| panic!("{name}: {illegal}"));
+        let event = Event { at: Moment::from_seconds(9_000), what };
+        assert!(apply(state, &event).is_err(), "{name} was allowed");
+    }
+}
+
+/// What may be live, at each step of each strategy.
+#[test]
+fn candidates_are_all_that_may_be_live() {
+    let named = |story: &[Event]| fold(story).expect("a legal story").candidates();
+    assert_eq!(named(&both()), [generation(1), generation(2)]);
+    assert_eq!(named(&rotated(both(), prepared_for("b", 3), 3)), [generation(1), generation(3)]);
+    let overlapping = rotated(rest(), prepared_beside(2), 2);
+    assert_eq!(named(&overlapping), [generation(1), generation(2)]);
+    assert_eq!(named(&overlapping.then(2000, What::Retired { generation: generation(1) })), [generation(2)]);
+}
