@@ -132,6 +132,7 @@ fn two_accounts_in_turn() {
         Row("… and after it", later.clone(), turned().then(1200, asked()), 1730, "begin"),
         Row("then the other one's turn has come", later, turned().then(1200, asked()).then(1740, began(3)), 1741, "preflight a, 1"),
         Row("no grace before the first rotation", Plan { slot: None, ..pair() }, both().then(5, asked()), 6, "begin"),
+        Row("a person makes one account of the pair", Plan { slot: None, ..plan() }, turned().then(1200, replaced(4)).delivered_all(1201, 4).then(1202, asked()), 1203, "begin"),
         Row("a configuration that names another pair", Plan { place: "crs-1/a+c".to_owned(), ..pair() }, both(), 5, "record halted Misconfigured"),
     ]);
 }

@@ -231,6 +231,8 @@ fn take_in(state: &mut State, generation: Generation, proof: Proof, at: Moment, 
     state.halt = None;
     state.blocked = None;
     state.standing.taken_over = false;
+    // A pair became one account, or one became a pair: what stood beside current before opens no account of this target any more.
+    state.standing.former = state.standing.former.take().filter(|former| former.account.is_some() == account.is_some());
     let other = state.standing.current.as_ref().filter(|current| current.account.as_deref() != account);
     if account.is_some() && other.is_some() {
         state.standing.former = taken;
