@@ -209,3 +209,26 @@ fn an_instance_that_became_free_of_passwords_is_never_reset() {
     assert!(why.contains("logins need no password"), "{why} {}{}", asked.out, asked.err);
     assert_eq!((stage.cloud().auth_switches(INSTANCE), stage.passwords(INSTANCE).len()), (0, 1));
 }
+
+#[test]
+fn an_endpoint_that_knows_only_the_first_published_name_is_called_by_it() {
+    let server = RedisServer::start(Some(INITIAL));
+    let instance = InstanceSettings {
+        server: Server::Redis { address: server.address(), user: "default".to_owned() },
+        ..InstanceSettings::new(INSTANCE, INITIAL)
+    };
+    let stage = Stage::set_with(vec![instance]);
+    let provider = format!(
+        "[providers.old]\nkind = \"tencent\"\nregion = \"ap-guangzhou\"\nendpoint = \"{}\"\naction-spelling = \"misspelt\"\ncredentials = {{ source = \"static\", \
+         secret-id = {{ file = \"{{folder}}/secret-id\" }}, secret-key = {{ file = \"{{folder}}/secret-key\" }} }}\n\n",
+        stage.cloud().endpoint()
+    );
+    let keys = format!("schedule = \"{}\"\n{}", soon(), login(&stage, "password"));
+    stage.configure(&(provider + &target(&stage, "main", "initial", &keys).replace("\"shop\"", "\"old\"")));
+    stage.cloud().script([Step::once("ModfiyInstancePassword", Fault::ApplyThenDropConnection { after_bytes: 0 })]);
+    let _daemon = stage.start(&[]);
+    stage.until("main", "settled", 2);
+    let found = document(&stage, "main");
+    assert!(opens(&server, &found) && !server.accepts(INITIAL));
+    assert_eq!((calls(&stage, "ModfiyInstancePassword"), calls(&stage, "ModifyInstancePassword")), (1, 0));
+}
