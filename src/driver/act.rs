@@ -49,8 +49,8 @@ pub(super) async fn perform(
             let (what, password) = adopt::pair(target, &account, generation).await;
             journal.note_with(tools.clock.now(), what, password.map(|password| (generation, password)))
         }
-        Action::Preflight { account, previous } => {
-            let what = preflight(tools, target, memory, account.as_deref(), previous).await?;
+        Action::Preflight { account, previous, beside } => {
+            let what = preflight(tools, target, memory, account.as_deref(), (previous, beside)).await?;
             journal.note(tools.clock.now(), what)
         }
         Action::Prepare { generation, spare, account, beside } => {
@@ -146,7 +146,7 @@ async fn preflight(
     target: &Target,
     memory: &mut Memory,
     account: Option<&str>,
-    previous: Option<Generation>,
+    (previous, beside): (Option<Generation>, bool),
 ) -> Result<What, Fault> {
     let account = target.account(account)?;
     let instance = match look_at_instance(target, account).await {
@@ -166,6 +166,9 @@ async fn preflight(
         match probe.login(&password).await {
             Login::Accepted => {}
             Login::Refused => drifted = true,
+            Login::Mixed if beside => {
+                tracing::warn!(route = probe.route(), "a node forgot the current password; it gets the next one");
+            }
             Login::Mixed => {
                 return Ok(What::Blocked { fault: mixed(probe.route()) });
             }

@@ -72,8 +72,20 @@ pub(super) async fn retire(
     let account = active(target, journal)?;
     let (old, new) =
         (tools.ledger.password(&target.name, generation).await?, tools.ledger.password(&target.name, current).await?);
+    // Somebody gave a password again that the ledger held already: what would go is what stays.
+    if old.expose() == new.expose() {
+        return journal.note(tools.clock.now(), What::Retired { generation });
+    }
+    let login = match &account.probe {
+        Some(probe) => Some(probe.login(&new).await),
+        None => None,
+    };
+    if login == Some(Login::Refused) {
+        // No node knows current any more. The rules for drift say what follows; without them, trying again would never end.
+        journal.note(tools.clock.now(), What::Verified { login: Login::Refused })?;
+    }
     let rotation = RotationId::from_parts(tools.clock.now(), tools.chance.bits());
-    let what = match take_away(target, account, rotation, &old, &new).await {
+    let what = match take_away(target, account, rotation, login, (&old, &new)).await {
         Ok(()) => What::Retired { generation },
         Err(fault) => What::RetireFailed { generation, fault },
     };
@@ -84,12 +96,12 @@ async fn take_away(
     target: &Target,
     account: &Account,
     rotation: RotationId,
-    old: &Secret,
-    new: &Secret,
+    login: Option<Login>,
+    (old, new): (&Secret, &Secret),
 ) -> Result<(), Fault> {
     let provider = &target.hands.provider;
-    if let Some(probe) = &account.probe {
-        match probe.login(new).await {
+    if let (Some(probe), Some(login)) = (&account.probe, login) {
+        match login {
             Login::Accepted => {}
             Login::Mixed => {
                 tracing::warn!(route = probe.route(), "a node forgot the current password; it is added again");

@@ -65,7 +65,11 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             state.blocked = None;
         }
         What::Replaced { generation, proof, by: _, place, account } => {
+            let before = state.standing.current.as_ref().map(|current| current.generation);
             take_in(&mut state, *generation, *proof, at, account.as_deref())?;
+            // Where passwords stand beside each other, giving one takes no other away.
+            state.standing.beside |= state.open.as_ref().is_some_and(|open| open.beside);
+            state.standing.loose.extend(before.filter(|_| state.standing.beside));
             state.standing.place = Some(place.clone());
             let proven = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Proven { .. }));
             let exposed = state.open.as_ref().filter(|open| open.may_be_exposed() && !proven);
@@ -329,16 +333,23 @@ fn prove(state: &mut State, generation: Generation, proof: Proof, at: Moment) ->
     };
     require(holds, "there is no such evidence")?;
     let account = open.account.clone();
+    let standing = &mut state.standing;
     let before =
-        state.standing.current.replace(Current { generation, proof, proven_at: at, rotation: Some(open.id), account });
-    state.standing.former = before.filter(|before| open.beside || before.account != open.account);
-    state.standing.rotated_at = Some(at);
-    state.standing.abandoned = None;
-    state.standing.taken_over = false;
-    state.standing.verified = None;
-    // Calls still out compare with a password that is no longer live. (A reset compares with nothing: ARCHITECTURE.md says what that leaves open.)
-    let replaced = open.previous;
-    state.standing.loose.retain(|&loose| replaced.is_some_and(|replaced| loose > replaced));
+        standing.current.replace(Current { generation, proof, proven_at: at, rotation: Some(open.id), account });
+    if open.beside {
+        // Nothing was replaced: what was still to be taken away stays so, and a former password that was not taken away before joins it.
+        standing.loose.extend(standing.former.as_ref().map(|former| former.generation));
+    } else {
+        // Calls still out compare with a password that is no longer live. (A reset compares with nothing: ARCHITECTURE.md says what that leaves open.)
+        let replaced = open.previous;
+        standing.loose.retain(|&loose| replaced.is_some_and(|replaced| loose > replaced));
+    }
+    standing.beside = open.beside;
+    standing.former = before.filter(|before| open.beside || before.account != open.account);
+    standing.rotated_at = Some(at);
+    standing.abandoned = None;
+    standing.taken_over = false;
+    standing.verified = None;
     all_behind(&mut state.standing.sinks, at);
     open.phase = Phase::Proven { hooks: BTreeMap::new() };
     Ok(())

@@ -48,8 +48,8 @@ pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, n
 /// The first look of the round, from `from` on, that this target offers.
 fn look(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32, from: Step) -> Option<Action> {
     let candidate = open.candidate?;
-    // The task that made the last password live must not be taken for this rotation's: on the account of a pair that is the one before.
-    let settled_at = state.standing.on(open.account.as_deref()).map(|known| known.proven_at);
+    // The task that made the last password live must not be taken for this rotation's. Of a pair that was the other account's: the list names none.
+    let settled_at = state.standing.current.as_ref().map(|current| current.proven_at);
     let search = plan.abilities.task_list && (!plan.login || round.is_multiple_of(TASK_SEARCH_EVERY));
     let sent = open
         .sent
@@ -202,7 +202,9 @@ fn call_again(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Concl
         return look_again(doubt, plan);
     }
     if open.attempts >= plan.limits.attempts {
-        return halt(doubt.fault.clone());
+        return halt(doubt.fault.clone().advise(
+            "the same call was sent as often as `attempts` allows: find out what stands in its way, then `keywheel recover TARGET --resume`",
+        ));
     }
     Conclusion::Act(call(open, plan, first_call(open, plan)))
 }

@@ -50,6 +50,8 @@ pub enum Action {
         account: Option<String>,
         /// The password on it, where it is known.
         previous: Option<Generation>,
+        /// Whether the candidate is added beside it: a node that forgot the password then stands in nobody's way, since it gets the next one.
+        beside: bool,
     },
     /// Draw a password (or take the spare's number) and append `prepared` with it.
     Prepare {
@@ -188,7 +190,8 @@ fn begin(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
     let preflight = || {
         let account = if open.candidate.is_some() { open.account.clone() } else { plan.changes(&state.standing) };
         let previous = state.standing.on(account.as_deref()).map(|known| known.generation);
-        Action::Preflight { account, previous }
+        let beside = if open.candidate.is_some() { open.beside } else { plan.strategy.is_overlap() };
+        Action::Preflight { account, previous, beside }
     };
     let Some((until, fault)) = blocked_until(state.blocked.as_ref(), plan, open.id.seed()) else {
         return preflight();

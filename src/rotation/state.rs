@@ -35,6 +35,9 @@ pub struct Standing {
     /// away yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former: Option<Current>,
+    /// Current was added beside the password before it: whatever takes current's place, current itself stays valid until it is taken away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
     /// When taking the former password away was last tried without success, and how often in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retiring: Option<Trouble>,

@@ -250,8 +250,16 @@ pub fn show(action: &Action, now: i64) -> String {
         Action::Begin { slot: Some(_), .. } => "begin in its slot".to_owned(),
         Action::Begin { slot: None, .. } => "begin".to_owned(),
         Action::Pair { account } => format!("pair {account}"),
-        Action::Preflight { account: None, .. } => "preflight".to_owned(),
-        Action::Preflight { account: Some(account), previous } => format!("preflight {account}, {}", number(*previous)),
+        Action::Preflight { account: None, beside, .. } => {
+            if *beside {
+                "preflight beside".to_owned()
+            } else {
+                "preflight".to_owned()
+            }
+        }
+        Action::Preflight { account: Some(account), previous, .. } => {
+            format!("preflight {account}, {}", number(*previous))
+        }
         Action::Prepare { generation, spare, account, beside } => {
             let what = if *spare { "prepare spare" } else { "prepare" };
             format!("{what} {generation}{}{}", of(account.as_deref()), if *beside { " beside" } else { "" })
@@ -359,6 +367,7 @@ pub fn one_of_each() -> Vec<Event> {
         Trouble { fault: busy(), times: 2, since: Moment::from_seconds(1140), at: Moment::from_seconds(1150) };
     let everything = Standing {
         former: Some(of_two),
+        beside: true,
         retiring: Some(trouble),
         taken_over: true,
         paused: Some(Pause { by: operator(), since: Moment::from_seconds(1150), until: Moment::NEVER }),

@@ -4,7 +4,7 @@
 use super::dice::Dice;
 use keywheel::fault::{Fault, Kind};
 use keywheel::name::TaskId;
-use keywheel::rotation::answer::{Answer, Call, Login, Refusal, TaskStatus};
+use keywheel::rotation::answer::{Answer, Login, Refusal, TaskStatus};
 use std::collections::BTreeSet;
 
 /// A password: the world only needs to tell them apart.
@@ -13,7 +13,7 @@ pub type Password = u64;
 /// A change that has been asked for and may still happen.
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
-    /// The password it asks for first; a reset asks for none.
+    /// The password it compares first; a reset, and a change on an account whose call takes none, compares nothing.
     old: Option<Password>,
     new: Password,
     /// When it takes effect, in true milliseconds.
@@ -55,8 +55,8 @@ pub struct Cloud {
     pub ever_live: BTreeSet<Password>,
     /// Changes of the password that were none of ours.
     pub foreign: u32,
-    /// Resets of ours that took effect although another call had already done so.
-    pub stray_resets: u32,
+    /// Calls of ours that compare nothing and took effect although another call had already done so.
+    pub strays: u32,
     pub mark: u64,
     pub mood: Mood,
     pending: Vec<Change>,
@@ -75,7 +75,7 @@ impl Cloud {
             live,
             ever_live: BTreeSet::from([live]),
             foreign: 0,
-            stray_resets: 0,
+            strays: 0,
             mark: 1,
             mood,
             pending: Vec::new(),
@@ -141,7 +141,7 @@ impl Cloud {
             self.tasks.push(Task { began: change.at, ends: change.at + 1_000, failed: false, outcome });
         }
         if change.old.is_none() && self.ever_live.contains(&change.new) && self.live != change.new {
-            self.stray_resets += 1;
+            self.strays += 1;
         }
         if self.live != change.new {
             if self.mood.storm && dice.chance(200) {
@@ -153,8 +153,8 @@ impl Cloud {
         self.ever_live.insert(change.new);
     }
 
-    /// A call arrives.
-    pub fn change(&mut self, call: Call, old: Password, new: Password, now: i64, dice: &mut Dice) -> Answer {
+    /// A call arrives; `old` is the password it compares, if it compares any.
+    pub fn change(&mut self, old: Option<Password>, new: Password, now: i64, dice: &mut Dice) -> Answer {
         self.tick(now, dice);
         let refused = |refusal, kind, what: &str| Answer::Refused { refusal, fault: Fault::new(kind, what) };
         let unkind = self.mood.storm && dice.chance(self.mood.fault_rate);
@@ -182,7 +182,6 @@ impl Cloud {
                         2 => dice.below(150),
                         _ => dice.below(2_000),
                     };
-                    let old = (call == Call::Modify).then_some(old);
                     let at = now + 1_000 * late as i64;
                     let task = None;
                     self.pending.push(Change { old, new, at, task });
@@ -196,7 +195,7 @@ impl Cloud {
             return refused(Refusal::Locked, Kind::Locked, "locked by another flow");
         }
         let rule = self.forbidden.contains(&new);
-        let wrong = call == Call::Modify && old != self.live;
+        let wrong = old.is_some_and(|old| old != self.live);
         if (rule || wrong) && self.mood.merged_code {
             return refused(Refusal::RuleOrOldPassword, Kind::RuleViolated, "parameter error");
         }
@@ -206,7 +205,7 @@ impl Cloud {
         if wrong {
             return refused(Refusal::OldPasswordWrong, Kind::OldPasswordWrong, "old password wrong");
         }
-        let answer = self.accept(call, old, new, now, unkind, dice);
+        let answer = self.accept(old, new, now, unkind, dice);
         self.tick(now, dice);
         if unkind && dice.chance(300) {
             return lost("answer lost");
@@ -214,8 +213,7 @@ impl Cloud {
         answer
     }
 
-    fn accept(&mut self, call: Call, old: Password, new: Password, now: i64, unkind: bool, dice: &mut Dice) -> Answer {
-        let old = (call == Call::Modify).then_some(old);
+    fn accept(&mut self, old: Option<Password>, new: Password, now: i64, unkind: bool, dice: &mut Dice) -> Answer {
         if !self.mood.tasks {
             let at = now + if unkind { 100 * dice.below(100) as i64 } else { 0 };
             self.pending.push(Change { old, new, at, task: None });
@@ -254,13 +252,12 @@ impl Cloud {
         }
     }
 
-    /// The newest task that began since then.
-    pub fn find_task(&self, from: i64, now: i64) -> Option<(TaskId, TaskStatus)> {
+    /// When the newest task since then began, and which it is.
+    pub fn newest_task(&self, from: i64) -> Option<(i64, TaskId)> {
         let index = (0..self.tasks.len())
             .filter(|&index| self.tasks[index].began >= from)
             .max_by_key(|&index| self.tasks[index].began)?;
-        let task = TaskId(index as i64);
-        Some((task, self.task(task, now)))
+        Some((self.tasks[index].began, TaskId(index as i64)))
     }
 
     /// A login on several fresh connections.
@@ -287,6 +284,7 @@ impl Cloud {
     }
 }
 
-fn lost(what: &str) -> Answer {
+/// No answer came.
+pub(super) fn lost(what: &str) -> Answer {
     Answer::Unanswered { fault: Fault::new(Kind::Unanswered, what) }
 }

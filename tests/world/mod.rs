@@ -1,23 +1,36 @@
-//! A seeded world around the rotation core: a hostile cloud, an outsider, sinks and hooks that fail, an operator, a process that
-//! dies between any two steps, and a clock that is set back. It does what a driver does, and checks the promises after every step.
+//! A seeded world around the rotation core: a hostile cloud with one account or a pair of them, or three servers of one's own; an outsider, sinks and
+//! hooks that fail, consumers, an operator, a process that dies between any two steps, and a clock that is set back. It does what a driver does, and
+//! checks the promises after every step.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "an observer looks at a few of many kinds")]
 
 mod cloud;
+mod consumers;
 mod dice;
+mod instance;
+mod nodes;
+mod people;
 mod perform;
+mod plan;
+mod promises;
+mod upkeep;
 
 use cloud::{Cloud, Mood, Password};
+use consumers::Consumers;
 use dice::Dice;
+use instance::Instance;
 use keywheel::fault::{Fault, Kind};
 use keywheel::moment::{Moment, Slot};
-use keywheel::name::{Generation, HookName, SinkName};
-use keywheel::rotation::event::{By, Event, Proof, What};
-use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
+use keywheel::name::{Generation, SinkName};
+use keywheel::rotation::event::{By, Event, What};
+use keywheel::rotation::plan::Plan;
 use keywheel::rotation::state::State;
 use keywheel::rotation::why::Why;
 use keywheel::rotation::{Action, apply, fold, next};
-use std::collections::BTreeMap;
+use nodes::Nodes;
+use plan::{Kept, Way};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::Duration;
 
 const START: i64 = 1_750_000_000_000;
 const PERIOD: i64 = 2 * 3_600_000;
@@ -28,6 +41,8 @@ const STEP_LIMIT: u32 = 6_000;
 const SAME_INSTANT_LIMIT: u32 = 48;
 /// No wait may be longer: a slot's period, an hour that the clock was set back, and a cloud's own "not before".
 const LONGEST_WAIT: i64 = PERIOD + 4 * 3_600_000;
+/// Rotations that somebody asks for after the storm, one after the other.
+const ASKED_IN_THE_CALM: u32 = 2;
 
 /// By how much a search for tasks is widened: clocks differ.
 const CLOCK_TOLERANCE: i64 = 300_000;
@@ -44,15 +59,34 @@ pub struct Tally {
 
 pub struct World {
     dice: Dice,
-    cloud: Cloud,
+    instance: Instance,
+    kept: Kept,
     plan: Plan,
+    /// Faults still happen.
+    storm: bool,
+    fault_rate: u64,
     now: i64,
     clock_behind: i64,
     /// Durable: survives the process.
     record: Vec<Event>,
     passwords: BTreeMap<Generation, Password>,
+    /// Which account each generation opens.
+    opens: BTreeMap<Generation, usize>,
+    /// Passwords that worked at first and that nobody told us.
+    strange: BTreeSet<Password>,
+    /// Generations that are current on the cloud's word alone.
+    accepted_on_word: BTreeSet<Generation>,
     state: State,
     sinks: BTreeMap<SinkName, Generation>,
+    /// Sinks into which somebody else wrote, and those that somebody deleted.
+    meddled: BTreeSet<SinkName>,
+    deleted: BTreeSet<SinkName>,
+    consumers: Consumers,
+    /// When current was proven or given, and when each sink received something.
+    proven_at: Option<Moment>,
+    delivered_at: BTreeMap<SinkName, Moment>,
+    /// A rotation followed the last node that forgot something.
+    must_be_healed: bool,
     next_password: Password,
     traits: Traits,
     replaced: bool,
@@ -63,7 +97,10 @@ pub struct World {
 /// What kind of story a seed tells.
 struct Traits {
     outsider: bool,
+    meddler: bool,
+    nodes_fail: bool,
     replacer: bool,
+    pauses: bool,
     reloads: bool,
     clock_jumps: bool,
     instant: bool,
@@ -84,16 +121,20 @@ fn ensure(holds: bool, otherwise: impl Into<String>) -> Told {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
+        let way = Way::pick(&mut dice);
         let mood = Mood {
             storm: true,
             tasks: dice.chance(600),
             merged_code: dice.chance(200),
             fault_rate: [0, 150, 400, 700][dice.below(4) as usize],
         };
-        let plan = plan(&mut dice, mood.tasks);
+        let kept = Kept::new(way, mood.tasks, &mut dice);
         let traits = Traits {
             outsider: dice.chance(250),
+            meddler: dice.chance(150),
+            nodes_fail: dice.chance(600),
             replacer: dice.chance(300),
+            pauses: dice.chance(250),
             reloads: dice.chance(200),
             clock_jumps: dice.chance(200),
             instant: dice.chance(200),
@@ -101,16 +142,33 @@ impl World {
             stuck_for_good: dice.chance(500),
             crash_rate: [0, 20, 100, 250][dice.below(4) as usize],
         };
+        let instance = match way {
+            Way::InPlace => Instance::Accounts(vec![Cloud::new(1, mood)]),
+            Way::Alternate => Instance::Accounts(vec![Cloud::new(1, mood), Cloud::new(2, mood)]),
+            Way::Overlap => Instance::Nodes(Nodes::new(1, mood)),
+        };
         Self {
-            cloud: Cloud::new(1, mood),
+            instance,
+            plan: kept.plan(&mut dice),
             dice,
-            plan,
+            kept,
+            storm: true,
+            fault_rate: mood.fault_rate,
             now: START,
             clock_behind: 0,
             record: Vec::new(),
             passwords: BTreeMap::new(),
+            opens: BTreeMap::new(),
+            strange: BTreeSet::from([1, 2]),
+            accepted_on_word: BTreeSet::new(),
             state: State::default(),
             sinks: BTreeMap::new(),
+            meddled: BTreeSet::new(),
+            deleted: BTreeSet::new(),
+            consumers: Consumers::default(),
+            proven_at: None,
+            delivered_at: BTreeMap::new(),
+            must_be_healed: false,
             next_password: 2,
             traits,
             replaced: false,
@@ -121,11 +179,16 @@ impl World {
 
     /// Lives through the storm, then through the calm after it, to the end; then a person repairs what halted.
     pub fn live(&mut self) -> Told<Tally> {
-        let _ = writeln!(
-            self.transcript,
-            "login {}, {:?}, {:?}, {:?}",
-            self.plan.login, self.plan.abilities, self.plan.recovery, self.cloud.mood
+        let settings = format!(
+            "{:?}, login {}, {:?}, {:?}, verify {:?}, fault rate {}",
+            self.kept,
+            self.plan.login,
+            self.plan.abilities,
+            self.plan.recovery,
+            self.plan.verify_every,
+            self.fault_rate
         );
+        let _ = writeln!(self.transcript, "{settings}");
         let storm_ends = self.now + 60_000 * self.dice.below(12 * 60) as i64;
         let mut steps = 0;
         while self.now < storm_ends && steps < 400 {
@@ -133,10 +196,10 @@ impl World {
             self.step()?;
             steps += 1;
         }
-        self.calm();
+        self.calm()?;
         self.come_to_rest()?;
         if self.state.halt.is_some() {
-            self.replace()?;
+            self.repair()?;
             self.come_to_rest()?;
             ensure(self.state.halt.is_none(), "it halts again although a person gave the live password")?;
             ensure(
@@ -144,28 +207,33 @@ impl World {
                 "not settled after a person gave the live password",
             )?;
         }
+        self.rotate_in_the_calm()?;
         self.check_folds()?;
         self.tally.rotations =
             self.record.iter().filter(|event| matches!(event.what, What::Settled { .. })).count() as u64;
         Ok(std::mem::take(&mut self.tally))
     }
 
-    fn calm(&mut self) {
-        self.cloud.mood.storm = false;
-        if !self.traits.stuck_for_good {
-            self.cloud.unstick(self.now);
+    /// Two members of a pair change places, and a node that forgot something is healed by the rotation after it.
+    fn rotate_in_the_calm(&mut self) -> Told {
+        for _ in 0..ASKED_IN_THE_CALM {
+            if matches!(self.kept.strategy, keywheel::rotation::plan::Strategy::InPlace) || self.state.halt.is_some() {
+                return Ok(());
+            }
+            self.must_be_healed = true;
+            self.append(What::Asked { by: By::Operator { uid: 0 }, reason: None })?;
+            self.come_to_rest()?;
         }
-        self.say("the storm is over".to_owned());
+        Ok(())
     }
 
     /// P6: without new faults it ends within a bound that follows from the limits.
     fn come_to_rest(&mut self) -> Told {
-        let deadline = self.cloud.quiet_at(self.now) + self.patience();
+        let deadline = self.instance.quiet_at(self.now) + self.patience();
         for _ in 0..STEP_LIMIT {
             if let Some(why) = self.step()? {
-                let at_rest = matches!(why, Why::NotDue | Why::OnlyWhenAsked) && self.state.open.is_none();
-                if at_rest {
-                    return ensure(self.sinks_hold_current(), "at rest although a sink lacks current");
+                if self.is_at_rest(&why) {
+                    return self.check_rest();
                 }
                 if matches!(why, Why::Halted(_)) {
                     return Ok(());
@@ -174,6 +242,16 @@ impl World {
             ensure(self.now < deadline, format!("it did not end: {:?}", self.state.open))?;
         }
         Err("it did not end within the step limit".to_owned())
+    }
+
+    /// Whether nothing is left to do before the next slot. A pair's resting account whose password is not to be had holds nothing up.
+    fn is_at_rest(&self, why: &Why) -> bool {
+        let idle = match why {
+            Why::NotDue | Why::OnlyWhenAsked | Why::SinkDiffers { .. } => true,
+            Why::NotAdopted(_) => self.state.standing.current.is_some(),
+            _ => false,
+        };
+        idle && self.state.open.is_none() && self.state.asked.is_none()
     }
 
     /// The longest a target may stay unsettled when nothing goes wrong any more.
@@ -187,7 +265,9 @@ impl World {
         let all = one_call * (limits.attempts + limits.redraws + 1)
             + limits.lock_patience * 2
             + limits.outlet_backoff.longest * (limits.hook_attempts + 1);
-        all.as_millis() as i64 + WINDOW + PERIOD + self.clock_behind.abs()
+        let pause = self.state.standing.paused.as_ref().map_or(0, |pause| pause.until.millis() - self.clock().millis());
+        let grace = 2 * self.grace().unwrap_or_default().as_millis() as i64;
+        all.as_millis() as i64 + grace + pause.max(0) + WINDOW + PERIOD + self.clock_behind.abs()
     }
 
     fn clock(&self) -> Moment {
@@ -198,45 +278,10 @@ impl World {
         let _ = writeln!(self.transcript, "{:>12} {what}", self.now - START);
     }
 
-    /// What others do to us during the storm.
-    fn disturb(&mut self) -> Told {
-        if self.traits.outsider && self.dice.chance(8) {
-            let password = self.fresh_password();
-            self.cloud.intrude(password);
-            self.say(format!("somebody else sets password {password}"));
-        }
-        if self.state.open.is_none() && self.state.asked.is_none() && self.dice.chance(80) {
-            self.append(What::Asked { by: By::Operator { uid: 0 }, reason: None })?;
-        }
-        if self.state.halt.is_some() && self.dice.chance(400) {
-            if self.traits.replacer && self.dice.chance(400) {
-                self.replace()?;
-            } else {
-                let allow_reset = self.dice.chance(300);
-                self.append(What::Resumed { by: By::Operator { uid: 0 }, allow_reset })?;
-            }
-        }
-        if self.traits.clock_jumps && self.dice.chance(20) {
-            self.clock_behind = 1_000 * self.dice.below(3_600) as i64;
-            self.say(format!("the clock is {} s behind", self.clock_behind / 1_000));
-        }
-        Ok(())
-    }
-
-    /// A person gives the password that works.
-    fn replace(&mut self) -> Told {
-        let generation = self.state.standing.newest.following();
-        self.replaced = true;
-        self.passwords.insert(generation, self.cloud.live);
-        let proof = if self.plan.login { Proof::Login } else { Proof::Stated };
-        let by = By::Operator { uid: 0 };
-        self.append(What::Replaced { generation, proof, by, place: PLACE.to_owned(), account: None })
-    }
-
     /// One decision, performed. Gives the reason when the decision was to wait.
     fn step(&mut self) -> Told<Option<Why>> {
         self.tally.steps += 1;
-        self.cloud.tick(self.now, &mut self.dice);
+        self.instance.tick(self.now, &mut self.dice);
         self.check_promises()?;
         self.plan_slot();
         let mut same_instant = 0;
@@ -253,7 +298,7 @@ impl World {
             if let Err(Crash) = self.perform(action)? {
                 self.crash()?;
             }
-            self.cloud.tick(self.now, &mut self.dice);
+            self.instance.tick(self.now, &mut self.dice);
             self.check_promises()?;
             if self.now != before {
                 return Ok(None);
@@ -267,14 +312,14 @@ impl World {
         ensure(until > clock, format!("waits until a time that has passed: {why:?}"))?;
         let span = until.millis() - clock.millis();
         if until == Moment::NEVER {
-            let forever = matches!(why, Why::Halted(_) | Why::OnlyWhenAsked);
+            let forever = matches!(why, Why::Halted(_) | Why::OnlyWhenAsked | Why::Paused { .. });
             ensure(forever, format!("waits for ever: {why:?}"))?;
             self.now += 60_000 * (1 + self.dice.below(30) as i64);
             return Ok(());
         }
         ensure(span <= LONGEST_WAIT, format!("waits {span} ms: {why:?}"))?;
         ensure(!why.to_string().is_empty(), "no reason")?;
-        let woken_early = self.cloud.mood.storm && self.dice.chance(50);
+        let woken_early = self.storm && self.dice.chance(50);
         let overslept = if self.dice.chance(20) { self.dice.below(1_800_000) } else { 0 };
         self.now += if woken_early { span / 2 } else { span + overslept as i64 };
         Ok(())
@@ -309,8 +354,10 @@ impl World {
         self.now += 1_000 * self.dice.below(1_800) as i64;
         self.check_folds()?;
         if self.traits.reloads && self.dice.chance(300) {
-            let tasks = self.cloud.mood.tasks;
-            self.plan = plan(&mut self.dice, tasks);
+            self.plan = self.kept.plan(&mut self.dice);
+            let gone: Vec<SinkName> =
+                self.sinks.keys().filter(|sink| !self.plan.sinks.contains(sink)).cloned().collect();
+            gone.iter().for_each(|sink| self.consumers.forget(sink));
             let plan = format!("login {}, {:?}, {:?}", self.plan.login, self.plan.abilities, self.plan.recovery);
             self.say(format!("another configuration: {plan}"));
         }
@@ -332,13 +379,20 @@ impl World {
         self.next_password
     }
 
+    /// A password that somebody gave stands in the ledger now.
+    fn take_in(&mut self, generation: Generation, password: Password, account: usize) {
+        self.passwords.insert(generation, password);
+        self.opens.insert(generation, account);
+        self.strange.remove(&password);
+    }
+
     fn password(&self, generation: Generation) -> Told<Password> {
         let known = self.passwords.get(&generation).copied();
         known.ok_or_else(|| format!("the ledger holds no password for generation {generation}"))
     }
 
     fn may_crash(&mut self) -> Result<(), Crash> {
-        let storm = self.cloud.mood.storm;
+        let storm = self.storm;
         if storm && self.dice.chance(self.traits.crash_rate / 2) { Err(Crash) } else { Ok(()) }
     }
 
@@ -349,10 +403,10 @@ impl World {
     }
 
     fn fails(&mut self) -> bool {
-        self.cloud.mood.storm && self.dice.chance(self.cloud.mood.fault_rate / 3)
+        self.storm && self.dice.chance(self.fault_rate / 3)
     }
 
-    /// Appends one event, with P2 checked: no candidate disappears while it may be live or become so.
+    /// Appends one event, with P2 checked.
     fn append(&mut self, what: What) -> Told {
         self.say(format!("    + {what:?}"));
         let event = Event { at: self.clock(), what };
@@ -365,101 +419,12 @@ impl World {
         if let What::Proven { proof, .. } = &event.what {
             *self.tally.proofs.entry(format!("{proof:?}")).or_default() += 1;
         }
-        let operator = matches!(event.what, What::Replaced { .. });
-        self.record.push(event);
-        if operator {
-            return Ok(());
-        }
-        let kept = |state: &State| {
-            let candidate = state.open.as_ref().and_then(|open| open.candidate);
-            [candidate, state.standing.spare]
-        };
-        let current = self.state.standing.current.as_ref().map(|current| current.generation);
-        for generation in kept(&before).into_iter().flatten() {
-            if kept(&self.state).contains(&Some(generation)) || current == Some(generation) {
-                continue;
-            }
-            let password = self.password(generation)?;
-            ensure(password != self.cloud.live, "P2: a live candidate was dropped")?;
-            ensure(!self.cloud.may_become(password), "P2: a candidate that may become live was dropped")?;
-            let broke_a_rule = matches!(self.record.last().map(|event| &event.what), Some(What::Discarded { .. }));
-            ensure(broke_a_rule, format!("generation {generation} was forgotten without need"))?;
-        }
-        Ok(())
-    }
-
-    /// P1 and what follows from it, at every instant.
-    fn check_promises(&self) -> Told {
-        let undisturbed = self.cloud.foreign == 0 && self.cloud.stray_resets == 0 && !self.replaced;
-        if self.cloud.foreign == 0 && !self.passwords.is_empty() {
-            let known = self.passwords.values().any(|&password| password == self.cloud.live);
-            ensure(known, "P1: the live password is not in the ledger")?;
-        }
-        if undisturbed && self.state.standing.current.is_some() {
-            let candidates = self.state.candidates();
-            let held = candidates.iter().any(|generation| self.passwords.get(generation) == Some(&self.cloud.live));
-            let accepted_on_word = self.state.standing.current.as_ref().is_some_and(|current| {
-                current.proof == Proof::Acceptance && self.cloud.may_become(self.passwords[&current.generation])
-            });
-            ensure(held || accepted_on_word, format!("P1: password {} is live and no candidate", self.cloud.live))?;
-        }
-        Ok(())
-    }
-
-    /// P3: what is delivered was live, unless somebody else interfered where no login could tell.
-    fn check_proven(&self, generation: Generation) -> Told {
-        let password = self.password(generation)?;
-        let proof = self.state.standing.current.as_ref().map(|current| current.proof);
-        let was_live = self.cloud.ever_live.contains(&password)
-            || (proof == Some(Proof::Acceptance) && self.cloud.may_become(password));
-        let blind = proof != Some(Proof::Login) && (self.cloud.foreign > 0 || self.replaced);
-        ensure(was_live || blind, format!("P3: generation {generation} is delivered and was never live"))
-    }
-
-    fn sinks_hold_current(&self) -> bool {
-        let current = self.state.standing.current.as_ref().map(|current| current.generation);
-        self.plan.sinks.iter().all(|sink| self.sinks.get(sink).copied() == current)
+        self.record.push(event.clone());
+        self.note_move(event.at, &event.what);
+        self.check_kept(&before, &event)
     }
 }
 
 fn fault(kind: Kind) -> Fault {
     Fault::new(kind, "the dice said so")
-}
-
-/// The instance and account of every story.
-pub const PLACE: &str = "crs-1/root";
-
-fn plan(dice: &mut Dice, tasks: bool) -> Plan {
-    let mut limits = Limits::default();
-    if dice.chance(300) {
-        limits.agreement = 2;
-        limits.rounds = 8;
-        limits.attempts = 3;
-        limits.task_patience = Duration::from_secs(120);
-        limits.lock_patience = Duration::from_secs(600);
-    }
-    let sinks = dice.below(4);
-    let hooks = dice.below(3);
-    Plan {
-        place: PLACE.to_owned(),
-        slot: None,
-        may_start: false,
-        strategy: Strategy::InPlace,
-        login: dice.chance(600),
-        abilities: Abilities {
-            task_status: tasks && dice.chance(700),
-            task_list: tasks && dice.chance(500),
-            change_mark: dice.chance(300),
-            reset: dice.chance(600),
-            each_node: false,
-            asks_old: true,
-        },
-        take_over: false,
-        adopts_resting: false,
-        verify_every: None,
-        recovery: if dice.chance(400) { Recovery::Reset } else { Recovery::Halt },
-        sinks: (0..sinks).map(|n| format!("sink-{n}").parse::<SinkName>().expect("a name")).collect(),
-        hooks: (0..hooks).map(|n| format!("hook-{n}").parse::<HookName>().expect("a name")).collect(),
-        limits,
-    }
 }

@@ -1,15 +1,16 @@
 //! What a driver does with each action: the outside effect, then the event; and the process may die in between.
 
-use super::{Crash, PLACE, Told, World, ensure, fault};
+use super::instance::index;
+use super::{Crash, Told, World, ensure, fault};
 use keywheel::fault::Kind;
 use keywheel::name::{Generation, RotationId, SinkName};
 use keywheel::rotation::Action;
 use keywheel::rotation::answer::{Call, Login};
-use keywheel::rotation::event::{Proof, What};
+use keywheel::rotation::event::What;
 use keywheel::rotation::plan::Recovery;
 
 /// The outer error is a broken promise, the inner one a dead process.
-type Performed = Told<Result<(), Crash>>;
+pub(super) type Performed = Told<Result<(), Crash>>;
 
 macro_rules! or_die {
     ($world:ident) => {
@@ -24,7 +25,9 @@ impl World {
         or_die!(self);
         match action {
             Action::Wait { .. } => return Err("a wait is not performed".to_owned()),
-            Action::Call { call, candidate, previous, account: _ } => return self.call(call, candidate, previous),
+            Action::Call { call, candidate, previous, account } => {
+                return self.call(call, candidate, previous, index(account.as_deref()));
+            }
             Action::Deliver { sinks, generation } => return self.deliver(sinks, generation),
             Action::Record(what) => {
                 if let What::Settled { .. } = &what {
@@ -37,12 +40,13 @@ impl World {
                 self.append(what)?;
             }
             Action::Begin { slot, by, reason } => {
+                self.check_beginning()?;
                 let rotation = RotationId::from_parts(self.clock(), self.dice.bits());
                 self.append(What::Began { rotation, slot, by, reason })?;
             }
-            Action::Preflight { .. } => {
+            Action::Preflight { account, previous, beside } => {
                 self.time_passes();
-                let what = self.preflight()?;
+                let what = self.preflight(index(account.as_deref()), previous, beside)?;
                 or_die!(self);
                 self.append(what)?;
             }
@@ -54,14 +58,26 @@ impl World {
                     let password = self.fresh_password();
                     self.passwords.insert(generation, password);
                 }
+                self.opens.insert(generation, index(account.as_deref()));
                 self.append(What::Prepared { generation, account, beside })?;
             }
-            Action::Pair { .. } | Action::Verify { .. } | Action::Retire { .. } => {
-                return Err(format!("not asked of a password that changes in place: {action:?}"));
+            Action::Pair { account } => {
+                self.time_passes();
+                let what = self.pair(account)?;
+                self.append(what)?;
+            }
+            Action::Verify { generation } => {
+                self.time_passes();
+                return self.verify(generation);
+            }
+            Action::Retire { generation, current } => {
+                self.check_retiring(generation, current)?;
+                self.time_passes();
+                return self.retire(generation, current);
             }
             Action::FindTask { .. } | Action::PollTask(_) | Action::ReadMark | Action::TryLogin { .. } => {
                 self.time_passes();
-                self.cloud.tick(self.now, &mut self.dice);
+                self.instance.tick(self.now, &mut self.dice);
                 let what = self.look(action)?;
                 or_die!(self);
                 self.append(what)?;
@@ -83,59 +99,54 @@ impl World {
         Ok(Ok(()))
     }
 
-    fn adopt(&mut self) -> Told<What> {
-        let by = keywheel::rotation::event::By::Configuration;
-        let generation = self.state.standing.newest.following();
-        let proof = if self.plan.login { Proof::Login } else { Proof::Stated };
-        if self.plan.login {
-            match self.cloud.login(1, self.now, &mut self.dice) {
-                Login::Accepted => {}
-                Login::Refused => {
-                    return Ok(What::Halted { fault: fault(Kind::LoginRefused) });
-                }
-                Login::Mixed | Login::PasswordFree | Login::Unreachable { .. } => {
-                    return Ok(What::Blocked { fault: fault(Kind::LoginUnreachable) });
-                }
-            }
-        }
-        self.passwords.insert(generation, 1);
-        Ok(What::Adopted { generation, proof, by, place: PLACE.to_owned(), account: None })
-    }
-
-    fn preflight(&mut self) -> Told<What> {
-        if !self.cloud.is_free(self.now) || self.fails() {
+    fn preflight(&mut self, account: usize, previous: Option<Generation>, beside: bool) -> Told<What> {
+        self.instance.tick(self.now, &mut self.dice);
+        if !self.instance.is_free(self.now) || self.fails() {
             return Ok(What::Blocked { fault: fault(Kind::Busy) });
         }
         if self.fails() && self.dice.chance(100) {
             return Ok(What::Halted { fault: fault(Kind::Denied) });
         }
-        let current = self.state.standing.current.as_ref().ok_or("preflight without a current password")?;
-        let password = self.password(current.generation)?;
-        let login = self.cloud.login(password, self.now, &mut self.dice);
-        let drifted = match login {
-            _ if !self.plan.login => false,
-            Login::Accepted => false,
-            Login::Refused => true,
-            Login::Mixed | Login::PasswordFree | Login::Unreachable { .. } => {
-                return Ok(What::Blocked { fault: fault(Kind::LoginUnreachable) });
+        let mut drifted = false;
+        if let Some(previous) = previous.filter(|_| self.plan.login) {
+            let password = self.password(previous)?;
+            match self.instance.login(account, password, self.now, &mut self.dice) {
+                Login::Accepted => {}
+                Login::Refused => drifted = true,
+                Login::Mixed if beside => {}
+                Login::Mixed | Login::PasswordFree | Login::Unreachable { .. } => {
+                    return Ok(What::Blocked { fault: fault(Kind::LoginUnreachable) });
+                }
             }
-        };
-        let change_mark = self.plan.abilities.change_mark.then(|| self.cloud.mark.to_string());
-        Ok(What::Ready { change_mark, drifted })
+        }
+        let mark = self.instance.mark(account);
+        Ok(What::Ready { change_mark: mark.filter(|_| self.plan.abilities.change_mark), drifted })
     }
 
-    fn call(&mut self, call: Call, candidate: Generation, previous: Option<Generation>) -> Performed {
+    fn call(&mut self, call: Call, candidate: Generation, previous: Option<Generation>, account: usize) -> Performed {
         if call == Call::Reset {
             let open = self.state.open.as_ref().ok_or("a call without a rotation")?;
             let allowed = open.reset_allowed || self.plan.recovery == Recovery::Reset;
             ensure(allowed && self.plan.abilities.reset, "a reset that is not allowed or not offered")?;
         }
+        if self.plan.strategy.is_alternate() {
+            let active = self.state.standing.current.as_ref().map(|current| index(current.account.as_deref()));
+            ensure(active != Some(account), "a call for the active account")?;
+        }
         self.append(What::Intended { call })?;
         or_die!(self);
-        let previous = previous.ok_or("a call without the old password")?;
-        let (new, old) = (self.password(candidate)?, self.password(previous)?);
-        let answer = self.cloud.change(call, old, new, self.now, &mut self.dice);
-        self.say(format!("    . {answer:?}; password {} is live", self.cloud.live));
+        let compares = call == Call::Modify && self.plan.abilities.asks_old;
+        let old = match previous {
+            Some(previous) => Some(self.password(previous)?).filter(|_| compares),
+            None => {
+                ensure(!compares, "a call without the old password it compares")?;
+                None
+            }
+        };
+        let new = self.password(candidate)?;
+        let answer = self.instance.change(account, old, new, self.now, &mut self.dice);
+        self.say(format!("    . {answer:?}"));
+        self.say_what_is_live();
         self.time_passes();
         self.check_promises()?;
         or_die!(self);
@@ -151,27 +162,29 @@ impl World {
             Action::FindTask { from } => {
                 ensure(abilities.task_list, "searches tasks where none can be listed")?;
                 let from = from.millis() + self.clock_behind - super::CLOCK_TOLERANCE;
-                let found = self.cloud.find_task(from, self.now);
+                let found = self.instance.find_task(from, self.now);
                 if failed { no_look } else { What::TaskSought { found } }
             }
             Action::PollTask(task) => {
                 ensure(abilities.task_status, "asks for a task's status where none is told")?;
-                let status = self.cloud.task(task, self.now);
+                let status = self.instance.task(task, self.now);
                 if failed { no_look } else { What::TaskRead { status } }
             }
             Action::ReadMark => {
                 ensure(abilities.change_mark, "reads a change mark where there is none")?;
-                let mark = Some(self.cloud.mark.to_string());
+                let open = self.state.open.as_ref().and_then(|open| open.account.as_deref());
+                let mark = self.instance.mark(index(open));
                 if failed { no_look } else { What::MarkRead { mark } }
             }
-            Action::TryLogin { candidate, previous, account: _ } => {
+            Action::TryLogin { candidate, previous, account } => {
+                let account = index(account.as_deref());
                 ensure(self.plan.login, "logs in where no route exists")?;
                 let candidate = self.password(candidate)?;
-                let candidate = self.cloud.login(candidate, self.now, &mut self.dice);
+                let candidate = self.instance.login(account, candidate, self.now, &mut self.dice);
                 let previous = match previous {
                     Some(previous) => {
                         let previous = self.password(previous)?;
-                        Some(self.cloud.login(previous, self.now, &mut self.dice))
+                        Some(self.instance.login(account, previous, self.now, &mut self.dice))
                     }
                     None => None,
                 };
@@ -205,19 +218,12 @@ impl World {
             }
             let held = self.sinks.insert(sink.clone(), generation);
             ensure(held.is_none_or(|held| held <= generation), "P4: a sink went backwards")?;
+            self.meddled.remove(&sink);
+            self.deleted.remove(&sink);
+            self.consumers.delivered(&sink, generation, self.clock());
             or_die!(self);
             self.append(What::Delivered { sink, generation })?;
         }
         Ok(Ok(()))
-    }
-
-    /// Settled is true: every sink holds current, and current is live unless somebody else interfered.
-    fn check_settled(&self) -> Told {
-        ensure(self.sinks_hold_current(), "settled although a sink lacks current")?;
-        let undisturbed = self.cloud.foreign == 0 && self.cloud.stray_resets == 0 && !self.replaced;
-        let current = self.state.standing.current.as_ref().ok_or("settled without a current password")?;
-        let password = self.password(current.generation)?;
-        let live = self.cloud.live == password || self.cloud.may_become(password);
-        ensure(live || !undisturbed, "settled although current is not live")
     }
 }
