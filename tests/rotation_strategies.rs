@@ -156,7 +156,7 @@ fn two_passwords_at_once() {
         Row("… again, if it did not go", later.clone(), settled().then(1731, What::RetireFailed { generation: generation(1), fault: busy() }), 1731, "wait ~ RetireAgain"),
         Row("… and then it is gone", later.clone(), settled().then(1731, What::Retired { generation: generation(1) }), 1732, "wait never OnlyWhenAsked"),
         Row("nothing begins while two are valid", later.clone(), settled().then(1200, asked()), 1201, "wait ~ Overlapping"),
-        Row("a candidate that a person's password left behind goes too, after the one before it", later, sent().then(1122, unanswered()).then(1140, replaced(3)).delivered_all(1141, 3), 1741, "retire 1, 3 stays"),
+        Row("a candidate that a person's password left behind goes too, after the one before it", later.clone(), sent().then(1122, unanswered()).then(1140, replaced(3)).delivered_all(1141, 3), 1741, "retire 1, 3 stays"),
         Row("… one after the other", later, sent().then(1122, unanswered()).then(1140, replaced(3)).delivered_all(1141, 3).then(1741, What::Retired { generation: generation(1) }), 1742, "retire 2, 3 stays"),
         Row("the strategy was changed: the former one goes at once", Plan { strategy: Strategy::InPlace, ..overlap() }, settled(), 1140, "retire 1, 2 stays"),
     ]);

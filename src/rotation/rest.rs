@@ -193,7 +193,8 @@ fn verify(state: &State, plan: &Plan, current: Generation, now: Moment) -> Optio
     let seed = last.millis().unsigned_abs() ^ backoff::seed(&plan.place);
     let until = match refusals {
         0 => last + (every - backoff::draw(every / VERIFY_SPREAD, seed)),
-        times => last + backoff::wait(plan.limits.look_backoff, times, seed),
+        // Never at once: a route that fails in no time would be tried without end.
+        times => last + plan.limits.look_backoff.first + backoff::wait(plan.limits.look_backoff, times, seed),
     };
     Some(match now < until {
         true => Action::Wait { until, why: at_rest(state).unwrap_or(Why::NotDue) },
