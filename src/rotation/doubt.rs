@@ -123,6 +123,11 @@ fn conclude(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
         Some((Sighting::MarkMoved, _)) => proven(Proof::ChangeMark),
         Some((Sighting::PasswordFree, _)) => halt(password_free()),
         Some((Sighting::NeitherLive, times)) if agreed(times) && now >= doubt.since + plan.limits.late_effect => {
+            // A reset is worth trying on an instance that was locked; not without end on one that stays so.
+            let often = open.held.as_ref().is_some_and(|held| held.times > plan.limits.attempts);
+            if often && held_for_good(open, doubt, plan, now) {
+                return halt_held(doubt);
+            }
             reset_or_halt(open, plan)
         }
         Some((Sighting::PreviousLive, _)) | None => not_live(open, doubt, plan, now),
@@ -178,13 +183,7 @@ fn not_live(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
             }
             reset_or_halt(open, plan)
         }
-        DoubtCause::Held(Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::Unsent)
-            if outlasted(open, plan, now).is_some() && (open.closes.is_none() || is_closed(open, now)) =>
-        {
-            halt(doubt.fault.clone().advise(
-                "look at the instance's tasks in the cloud console; when it is free, `keywheel recover TARGET --resume`",
-            ))
-        }
+        DoubtCause::Held(_) if held_for_good(open, doubt, plan, now) => halt_held(doubt),
         DoubtCause::Lost
         | DoubtCause::Held(_)
         | DoubtCause::TaskFailed
@@ -214,6 +213,37 @@ fn reset_or_halt(open: &Rotation, plan: &Plan) -> Conclusion {
         return Conclusion::Act(call(open, plan, Call::Reset));
     }
     halt(drift(open))
+}
+
+/// Whether the instance has been held off for longer than the patience for it, and the window is no reason to go on. Waiting burns no attempt, so nothing else
+/// would end it.
+fn held_for_good(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> bool {
+    let waits = match doubt.cause {
+        DoubtCause::Held(Refusal::Locked | Refusal::Busy | Refusal::Throttled | Refusal::Unsent) => true,
+        DoubtCause::Held(
+            Refusal::NotNow
+            | Refusal::OldPasswordWrong
+            | Refusal::RuleViolated
+            | Refusal::RuleOrOldPassword
+            | Refusal::Fatal,
+        )
+        | DoubtCause::Lost
+        | DoubtCause::TaskFailed
+        | DoubtCause::TaskStuck
+        | DoubtCause::ProofFailed
+        | DoubtCause::OldPasswordWrong
+        | DoubtCause::RuleViolated
+        | DoubtCause::RuleOrOldPassword
+        | DoubtCause::Fatal
+        | DoubtCause::Resumed => false,
+    };
+    waits && outlasted(open, plan, now).is_some() && (open.closes.is_none() || is_closed(open, now))
+}
+
+fn halt_held(doubt: &Doubt) -> Conclusion {
+    halt(doubt.fault.clone().advise(
+        "look at the instance's tasks in the cloud console; when it is free, `keywheel recover TARGET --resume`",
+    ))
 }
 
 fn halt(fault: Fault) -> Conclusion {
