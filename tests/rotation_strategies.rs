@@ -3,7 +3,7 @@
 mod story;
 
 use keywheel::moment::Moment;
-use keywheel::rotation::answer::{Call, Login};
+use keywheel::rotation::answer::{Call, Login, Refusal};
 use keywheel::rotation::event::{By, Event, Proof, What};
 use keywheel::rotation::plan::{Abilities, Plan, Recovery, Strategy};
 use keywheel::rotation::{apply, fold, next};
@@ -79,6 +79,17 @@ fn prepared_beside(number: u64) -> What {
     What::Prepared { generation: generation(number), account: None, beside: true }
 }
 
+/// A person gives the password of one account of a pair.
+fn given_for(account: &str, number: u64) -> What {
+    What::Replaced {
+        generation: generation(number),
+        proof: Proof::Login,
+        by: operator(),
+        place: PAIR.to_owned(),
+        account: Some(account.to_owned()),
+    }
+}
+
 fn tried(candidate: Login) -> What {
     What::LoginTried { candidate, previous: None }
 }
@@ -87,9 +98,12 @@ fn proven(number: u64) -> What {
     What::Proven { generation: generation(number), proof: Proof::Login }
 }
 
-/// Everything up to the proof, by a call that was accepted at once.
+fn told() -> What {
+    What::HookTold { hook: "h".parse().expect("a name") }
+}
+
+/// A rotation by a call that was accepted at once, up to its end.
 fn rotated(story: Vec<Event>, prepared: What, number: u64) -> Vec<Event> {
-    let told = What::HookTold { hook: "h".parse().expect("a name") };
     let story = story
         .then(1100, began(2))
         .then(1110, ready(false))
@@ -99,9 +113,13 @@ fn rotated(story: Vec<Event>, prepared: What, number: u64) -> Vec<Event> {
         .then(1123, tried(yes()))
         .then(1124, proven(number))
         .delivered_all(1130, number)
-        .then(1131, told);
+        .then(1131, told());
+    settled(story, 1132)
+}
+
+fn settled(story: Vec<Event>, second: i64) -> Vec<Event> {
     let standing = fold(&story).expect("a legal story").standing;
-    story.then(1132, What::Settled { standing: Box::new(standing) })
+    story.then(second, What::Settled { standing: Box::new(standing) })
 }
 
 #[test]
@@ -113,6 +131,7 @@ fn two_accounts_in_turn() {
     let begun = |story: Vec<Event>| story.then(1100, began(2));
     let sent = |story: Vec<Event>, number| begun(story).then(1110, ready(false)).then(1120, prepared_for("b", number)).then(1121, intended(Call::Modify));
     let turned = || rotated(both(), prepared_for("b", 3), 3);
+    let lost = |second| turned().then(1800, began(3)).then(1801, ready(false)).then(1802, prepared_for("a", 4)).then(second, intended(Call::Modify)).then(second, unanswered());
     check(vec![
         Row("the resting account is taken in where its place is named", adopts.clone(), half(), 5, "pair b"),
         Row("… and tried again later", adopts.clone(), half().then(5, blocked(60)), 6, "wait 65 NotAdopted"),
@@ -130,7 +149,14 @@ fn two_accounts_in_turn() {
         Row("the new account goes to the sinks", pair(), sent(both(), 3).then(1122, accepted(None)).then(1123, tried(yes())).then(1124, proven(3)), 1125, "deliver 3 to a b"),
         Row("asked within the grace", later.clone(), turned().then(1200, asked()), 1201, "wait 1730 Grace"),
         Row("… and after it", later.clone(), turned().then(1200, asked()), 1730, "begin"),
-        Row("then the other one's turn has come", later, turned().then(1200, asked()).then(1740, began(3)), 1741, "preflight a, 1"),
+        Row("then the other one's turn has come", later.clone(), turned().then(1200, asked()).then(1740, began(3)), 1741, "preflight a, 1"),
+        Row("a slot that is due waits for the grace", pair(), turned(), 1729, "wait 1730 Grace"),
+        Row("… and begins after it", pair(), turned(), 1730, "begin in its slot"),
+        Row("a reset that a person allowed waits for it too", later.clone(), turned().then(1200, halted()).then(1201, resumed(true)), 1202, "wait 1730 Grace"),
+        Row("… and begins after it", later.clone(), turned().then(1200, halted()).then(1201, resumed(true)), 1730, "begin"),
+        Row("a lost call so soon after the other account's proof is not searched for: the list names no account", pair(), lost(2023), 2100, "login 4, 1 of a"),
+        Row("… a quarter of an hour after it, it is", pair(), lost(2024), 2100, "find task since 2024"),
+        Row("… and an hour after it", pair(), lost(4724), 4800, "find task since 4724"),
         Row("no grace before the first rotation", Plan { slot: None, ..pair() }, both().then(5, asked()), 6, "begin"),
         Row("a person makes one account of the pair", Plan { slot: None, ..plan() }, turned().then(1200, replaced(4)).delivered_all(1201, 4).then(1202, asked()), 1203, "begin"),
         Row("a configuration that names another pair", Plan { place: "crs-1/a+c".to_owned(), ..pair() }, both(), 5, "record halted Misconfigured"),
@@ -142,23 +168,36 @@ fn two_accounts_in_turn() {
 fn two_passwords_at_once() {
     let begun = || rest().then(1100, began(2)).then(1110, ready(false));
     let sent = || begun().then(1120, prepared_beside(2)).then(1121, intended(Call::Modify));
-    let settled = || rotated(rest(), prepared_beside(2), 2);
+    let overlapping = || rotated(rest(), prepared_beside(2), 2);
     let later = Plan { slot: None, ..overlap() };
+    let abilities = Abilities { reset: true, ..Abilities::default() };
+    let resets = Plan { recovery: Recovery::Reset, abilities, ..later.clone() };
+    let drifted = || (0..4).fold(overlapping(), |story, time| story.then(1200 + time, What::Verified { login: no() }));
+    let reset = || drifted().then(1210, began(3)).then(1211, ready(true)).then(1212, prepared_beside(3));
+    let whole = || settled(reset().then(1213, intended(Call::Reset)).then(1214, accepted(None)).then(1215, tried(yes())).then(1216, proven(3)).delivered_all(1217, 3).then(1218, told()), 1219);
+    let retired = |number| What::Retired { generation: generation(number) };
     check(vec![
         Row("the candidate is added", overlap(), begun(), 1111, "prepare 2 beside"),
         Row("both live is what was asked for", overlap(), sent().then(1122, unanswered()).then(1123, look(yes(), yes())), 1124, "record proven 2 Login"),
         Row("a node lacks it: the same call again, soon", overlap(), sent().then(1122, unanswered()).then(1123, look(Login::Mixed, yes())), 1160, "modify 2 over 1"),
         Row("the cloud says done and a node lacks it", overlap(), (0..4).fold(sent().then(1122, accepted(None)), |story, n| story.then(1123 + n, tried(Login::Mixed))), 1127, "record proof-failed"),
         Row("a node is down: look again", overlap(), sent().then(1122, unanswered()).then(1123, look(Login::Unreachable { fault: busy() }, yes())), 1123, "wait ~ Unreachable"),
-        Row("the former one stays for the grace", later.clone(), settled(), 1140, "wait 1730 Overlapping"),
-        Row("… which begins when the last sink had it", later.clone(), settled().then(1200, delivered("b", 2)), 1210, "wait 1800 Overlapping"),
-        Row("… and goes after it", later.clone(), settled(), 1730, "retire 1, 2 stays"),
-        Row("… again, if it did not go", later.clone(), settled().then(1731, What::RetireFailed { generation: generation(1), fault: busy() }), 1731, "wait ~ RetireAgain"),
-        Row("… and then it is gone", later.clone(), settled().then(1731, What::Retired { generation: generation(1) }), 1732, "wait never OnlyWhenAsked"),
-        Row("nothing begins while two are valid", later.clone(), settled().then(1200, asked()), 1201, "wait ~ Overlapping"),
+        Row("the former one stays for the grace", later.clone(), overlapping(), 1140, "wait 1730 Overlapping"),
+        Row("… which begins when the last sink had it", later.clone(), overlapping().then(1200, delivered("b", 2)), 1210, "wait 1800 Overlapping"),
+        Row("… and goes after it", later.clone(), overlapping(), 1730, "retire 1, 2 stays"),
+        Row("… again, if it did not go", later.clone(), overlapping().then(1731, What::RetireFailed { generation: generation(1), fault: busy() }), 1731, "wait ~ RetireAgain"),
+        Row("… and then it is gone", later.clone(), overlapping().then(1731, What::Retired { generation: generation(1) }), 1732, "wait never OnlyWhenAsked"),
+        Row("nothing begins while two are valid", later.clone(), overlapping().then(1200, asked()), 1201, "wait ~ Overlapping"),
         Row("a candidate that a person's password left behind goes too, after the one before it", later.clone(), sent().then(1122, unanswered()).then(1140, replaced(3)).delivered_all(1141, 3), 1741, "retire 1, 3 stays"),
-        Row("… one after the other", later, sent().then(1122, unanswered()).then(1140, replaced(3)).delivered_all(1141, 3).then(1741, What::Retired { generation: generation(1) }), 1742, "retire 2, 3 stays"),
-        Row("the strategy was changed: the former one goes at once", Plan { strategy: Strategy::InPlace, ..overlap() }, settled(), 1140, "retire 1, 2 stays"),
+        Row("… one after the other", later.clone(), sent().then(1122, unanswered()).then(1140, replaced(3)).delivered_all(1141, 3).then(1741, What::Retired { generation: generation(1) }), 1742, "retire 2, 3 stays"),
+        Row("drift while two are valid halts", later.clone(), drifted(), 1204, "record halted OldPasswordWrong"),
+        Row("… or, where a reset may repair it, does not wait for the grace", resets.clone(), drifted(), 1204, "begin"),
+        Row("… a third one is added", resets.clone(), reset(), 1213, "reset 3 over 2"),
+        Row("… no older one goes before its grace is over", resets.clone(), whole(), 1816, "wait 1817 Overlapping"),
+        Row("… then the one before it goes", resets.clone(), whole(), 1817, "retire 2, 3 stays"),
+        Row("… and the one that was still to go", resets.clone(), whole().then(1818, retired(2)), 1818, "retire 1, 3 stays"),
+        Row("… and nothing is left", resets, whole().then(1818, retired(2)).then(1819, retired(1)), 1820, "wait never OnlyWhenAsked"),
+        Row("the strategy was changed: the former one goes at once", Plan { strategy: Strategy::InPlace, ..overlap() }, overlapping(), 1140, "retire 1, 2 stays"),
     ]);
 }
 
@@ -168,51 +207,93 @@ fn between_rotations() {
     let every = Plan { verify_every: Some(Duration::from_secs(100)), slot: None, ..plan() };
     let resets = Plan { recovery: Recovery::Reset, ..every.clone() };
     let verified = |login: Login| What::Verified { login };
-    let refused = |times: i64| (0..times).fold(rest(), |story, time| story.then(200 + time, verified(no())));
+    let denied = |times: i64| (0..times).fold(rest(), |story, time| story.then(200 + time, verified(no())));
     let paused = |until: Option<i64>| What::Paused { by: operator(), until: until.map(Moment::from_seconds) };
     let taken = Plan { take_over: true, recovery: Recovery::Reset, ..plan() };
     let over = || vec![at(0, What::TakenOver { place: PLACE.to_owned() })];
+    let taken_pair = Plan { take_over: true, recovery: Recovery::Reset, ..pair() };
+    let over_pair = || vec![at(0, What::TakenOver { place: PAIR.to_owned() })];
+    let ready_pair = || over_pair().then(1060, began(2)).then(1070, ready(false));
+    let first_of_pair = || settled(ready_pair().then(1080, prepared_for("a", 1)).then(1081, intended(Call::Reset)).then(1082, accepted(None)).then(1083, tried(yes())).then(1084, proven(1)).delivered_all(1085, 1).then(1086, told()), 1087);
+    let withdrawn = |plan: &Plan| Plan { recovery: Recovery::Halt, ..plan.clone() };
+    let allowed = || rest().then(5, halted()).then(6, resumed(true));
+    let overlapping = || rotated(rest(), prepared_beside(2), 2);
     check(vec![
         Row("a verification in time", every.clone(), rest(), 100, "verify 1"),
         Row("… and not before", every.clone(), rest(), 10, "wait ~ OnlyWhenAsked"),
         Row("… and not without a route", Plan { login: false, ..every.clone() }, rest(), 500, "wait never OnlyWhenAsked"),
-        Row("one refusal is looked at again", every.clone(), refused(1), 260, "verify 1"),
-        Row("several are drift", every.clone(), refused(4), 300, "record halted OldPasswordWrong"),
-        Row("… which a reset repairs where it may", resets, refused(4), 300, "begin"),
-        Row("… a welcome in between starts over", every.clone(), refused(3).then(210, verified(yes())).then(220, verified(no())), 221, "wait ~ OnlyWhenAsked"),
-        Row("… a person says go on: it is looked at anew", every.clone(), refused(4).then(300, halted()).then(400, resumed(false)), 420, "verify 1"),
-        Row("… a person allows one reset", every, refused(4).then(300, halted()).then(400, resumed(true)), 401, "begin"),
+        Row("one refusal is looked at again", every.clone(), denied(1), 260, "verify 1"),
+        Row("several are drift", every.clone(), denied(4), 300, "record halted OldPasswordWrong"),
+        Row("… which a reset repairs where it may", resets.clone(), denied(4), 300, "begin"),
+        Row("… a welcome in between starts over", every.clone(), denied(3).then(210, verified(yes())).then(220, verified(no())), 221, "wait ~ OnlyWhenAsked"),
+        Row("… a person says go on: it is looked at anew", every.clone(), denied(4).then(300, halted()).then(400, resumed(false)), 420, "verify 1"),
+        Row("… a person allows one reset", every.clone(), denied(4).then(300, halted()).then(400, resumed(true)), 401, "begin"),
         Row("a sink that somebody changed is said first", plan(), rest().then(5, What::SinkDiffers { sink: "a".parse().expect("a name") }), 6, "wait 1060 SinkDiffers"),
         Row("paused: no slot counts", plan(), rest().then(5, paused(Some(3000))), 1100, "wait 3000 Paused"),
         Row("… until it ends by itself", plan(), rest().then(5, paused(Some(1090))), 1100, "record unpaused"),
         Row("… or somebody ends it", plan(), rest().then(5, paused(None)), 1100, "wait never Paused"),
         Row("… a rotation under way is finished", plan(), begun().then(1105, paused(None)), 1106, "preflight"),
+        Row("… what is current is still delivered", plan(), vec![at(0, adopted()), at(1, paused(None))], 2, "deliver 1 to a b"),
+        Row("… and again, where a sink did not take it", plan(), vec![at(0, adopted()), at(1, delivered("a", 1)), at(2, undelivered("b", 1)), at(3, paused(None))], 60, "deliver 1 to b"),
+        Row("… nothing is verified", every.clone(), rest().then(5, paused(None)), 500, "wait never Paused"),
+        Row("… nothing that was asked for begins", plan(), rest().then(5, asked()).then(6, paused(None)), 7, "wait never Paused"),
+        Row("… no drift is repaired", resets.clone(), denied(4).then(250, paused(None)), 300, "wait never Paused"),
+        Row("… and none halts", every.clone(), denied(4).then(250, paused(None)), 300, "wait never Paused"),
+        Row("… a reset that a person allowed waits", plan(), allowed().then(7, paused(None)), 8, "wait never Paused"),
+        Row("… and begins when the pause is over", plan(), allowed().then(7, paused(None)).then(8, What::Unpaused { by: operator() }), 9, "begin"),
+        Row("… nothing is adopted", plan(), vec![at(0, paused(None))], 1, "wait never Paused"),
+        Row("… and nothing taken over", taken.clone(), vec![at(0, paused(None))], 1, "wait never Paused"),
+        Row("… no resting account is taken in", Plan { adopts_resting: true, ..pair() }, half().then(5, paused(None)), 6, "wait never Paused"),
+        Row("… no former password is taken away", overlap(), overlapping().then(1200, paused(None)), 1800, "wait never Paused"),
         Row("nobody knows the password, and a reset may set one", taken.clone(), vec![], 0, "record taken-over"),
         Row("… at its slot", taken.clone(), over(), 5, "wait 1060 NotDue"),
         Row("… it begins", taken.clone(), over(), 1060, "begin in its slot"),
-        Row("… and the call is a reset", taken, over().then(1060, began(2)).then(1070, ready(false)).then(1080, prepared(1)), 1081, "reset 1 over nothing"),
+        Row("… and the call is a reset", taken.clone(), over().then(1060, began(2)).then(1070, ready(false)).then(1080, prepared(1)), 1081, "reset 1 over nothing"),
+        Row("… the leave to reset is withdrawn before it begins", withdrawn(&taken), over(), 1060, "begin in its slot"),
+        Row("… or before the call", withdrawn(&taken), over().then(1060, began(2)).then(1070, ready(false)).then(1080, prepared(1)), 1081, "record halted OldPasswordWrong"),
+        Row("… or before it is sent again", withdrawn(&taken), over().then(1060, began(2)).then(1070, ready(false)).then(1080, prepared(1)).then(1081, intended(Call::Reset)).then(1082, refused(Refusal::Unsent, 5)), 1100, "record halted OldPasswordWrong"),
+        Row("… or the reset of what somebody else changed", plan(), begun().then(1110, ready(true)).then(1120, prepared(2)), 1121, "record halted OldPasswordWrong"),
+        Row("… a person allows it for this rotation", withdrawn(&taken), over().then(1060, began(2)).then(1070, ready(false)).then(1080, prepared(1)).then(1081, halted()).then(1090, resumed(true)).then(1091, ready(false)), 1092, "reset 1 over nothing"),
+        Row("nobody knows the passwords of a pair", taken_pair.clone(), vec![], 0, "record taken-over"),
+        Row("… at its slot it begins", taken_pair.clone(), over_pair(), 1060, "begin in its slot"),
+        Row("… with the first account, of which nothing is known", taken_pair.clone(), over_pair().then(1060, began(2)), 1061, "preflight a, nothing"),
+        Row("… that one gets a password", taken_pair.clone(), ready_pair(), 1071, "prepare 1 of a"),
+        Row("… by a reset", taken_pair.clone(), ready_pair().then(1080, prepared_for("a", 1)), 1081, "reset 1 over nothing of a"),
+        Row("… the leave to reset is withdrawn before the call", withdrawn(&taken_pair), ready_pair().then(1080, prepared_for("a", 1)), 1081, "record halted OldPasswordWrong"),
+        Row("… the second account follows after the grace", taken_pair.clone(), first_of_pair().then(1100, asked()), 1101, "wait 1685 Grace"),
+        Row("… and nothing is known of it either", taken_pair, first_of_pair().then(1700, began(3)), 1701, "preflight b, nothing"),
     ]);
 }
 
 #[test]
 #[rustfmt::skip]
 fn illegal_events() {
-    let settled = || rotated(rest(), prepared_beside(2), 2);
+    let overlapping = || rotated(rest(), prepared_beside(2), 2);
     let turned = || rotated(both(), prepared_for("b", 3), 3);
     let retired = |number| What::Retired { generation: generation(number) };
     let paused = What::Paused { by: operator(), until: None };
+    let differs = || What::SinkDiffers { sink: "a".parse().expect("a name") };
+    let agrees = || What::SinkAgrees { sink: "a".parse().expect("a name") };
     let ready_pair = || both().then(1100, began(2)).then(1110, ready(false));
     let rows: Vec<(&str, Vec<Event>, What)> = vec![
-        ("current is never taken away", settled(), retired(2)),
+        ("current is never taken away", overlapping(), retired(2)),
         ("what is not on its way out is not taken away", rest(), retired(1)),
         ("an account of a pair keeps its password", turned(), retired(1)),
-        ("nothing is taken away while a rotation is open", settled().then(2000, began(3)), retired(1)),
+        ("nothing is taken away twice", overlapping().then(2000, retired(1)), retired(1)),
+        ("nothing that is gone fails to go", overlapping().then(2000, retired(1)), What::RetireFailed { generation: generation(1), fault: busy() }),
+        ("nothing is taken away while a rotation is open", overlapping().then(2000, began(3)), retired(1)),
         ("the active account is not the resting one", half(), paired("a", 2)),
         ("a pair is made of two", vec![], paired("b", 1)),
+        ("no account is taken in while a rotation is open", half().then(1100, began(2)), paired("b", 2)),
+        ("an account of a pair has one password", ready_pair(), What::Prepared { generation: generation(3), account: Some("b".to_owned()), beside: true }),
         ("the active account is left alone", ready_pair(), prepared_for("a", 3)),
         ("nothing begins while paused", rest().then(5, paused), began(2)),
         ("what is known is not taken over", rest(), What::TakenOver { place: PLACE.to_owned() }),
         ("an end without a pause", rest(), What::Unpaused { by: operator() }),
+        ("a sink differs once", rest().then(5, differs()), differs()),
+        ("a sink agrees that never differed", rest(), agrees()),
+        ("a sink agrees once", rest().then(5, differs()).then(6, agrees()), agrees()),
+        ("nothing differs where nothing was delivered", vec![at(0, adopted())], differs()),
         ("verified in mid-rotation", begun(), What::Verified { login: yes() }),
     ];
     for (name, story, what) in rows {
@@ -228,7 +309,24 @@ fn candidates_are_all_that_may_be_live() {
     let named = |story: &[Event]| fold(story).expect("a legal story").candidates();
     assert_eq!(named(&both()), [generation(1), generation(2)]);
     assert_eq!(named(&rotated(both(), prepared_for("b", 3), 3)), [generation(1), generation(3)]);
-    let overlapping = rotated(rest(), prepared_beside(2), 2);
-    assert_eq!(named(&overlapping), [generation(1), generation(2)]);
-    assert_eq!(named(&overlapping.then(2000, What::Retired { generation: generation(1) })), [generation(2)]);
+    let retired = |number| What::Retired { generation: generation(number) };
+    let overlapping = || rotated(rest(), prepared_beside(2), 2);
+    assert_eq!(named(&overlapping()), [generation(1), generation(2)]);
+    assert_eq!(named(&overlapping().then(2000, retired(1))), [generation(2)]);
+    // A person's password takes none of the others away, on nodes where several stand beside each other.
+    let given = || overlapping().then(2000, replaced(3));
+    assert_eq!(named(&given()), [generation(1), generation(2), generation(3)]);
+    assert_eq!(named(&given().then(2001, retired(1))), [generation(2), generation(3)]);
+    assert_eq!(named(&given().then(2001, retired(1)).then(2002, retired(2))), [generation(3)]);
+    assert_eq!(named(&overlapping().then(2000, retired(1)).then(2001, replaced(3))), [generation(2), generation(3)]);
+    // … where one replaces the other it does, and a pair's other account keeps its own.
+    assert_eq!(named(&rotated(rest(), prepared(2), 2).then(2000, replaced(3))), [generation(3)]);
+    assert_eq!(
+        named(&rotated(both(), prepared_for("b", 3), 3).then(2000, given_for("b", 4))),
+        [generation(1), generation(4)]
+    );
+    assert_eq!(
+        named(&rotated(both(), prepared_for("b", 3), 3).then(2000, given_for("a", 4))),
+        [generation(3), generation(4)]
+    );
 }

@@ -42,6 +42,7 @@ impl Config {
         let some = |entry: (&_, &Provider)| (Clone::clone(entry.0), Some(entry.1.clone()));
         let around = Surroundings {
             time_zone: self.daemon.time_zone,
+            late_effect: self.limits.late_effect,
             providers: &self.providers.iter().map(some).collect(),
             policies: &self.policies.iter().map(|(name, policy)| (name.clone(), Some(policy.clone()))).collect(),
             sinks: &BTreeMap::new(),

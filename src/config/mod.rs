@@ -175,6 +175,7 @@ impl Sections<'_> {
         let hooks = self.named("hooks", |section, _: &HookName| outlet::hook(section));
         let surroundings = target::Surroundings {
             time_zone,
+            late_effect: limits.late_effect,
             providers: &providers,
             policies: &policies,
             sinks: &sinks,

@@ -2,6 +2,7 @@
 
 use super::provider::Provider;
 use super::reading::{Section, refusal};
+use crate::moment::show_span;
 use crate::rotation::plan::Strategy;
 use std::time::Duration;
 
@@ -19,7 +20,12 @@ enum Named {
 }
 
 /// The strategy of a target, and the account that comes first. `None` where something is wrong; it was said.
-pub(super) fn parse(section: &Section<'_>, cloud: Option<&Provider>, id: IdParser) -> Option<Strategy> {
+pub(super) fn parse(
+    section: &Section<'_>,
+    cloud: Option<&Provider>,
+    late_effect: Duration,
+    id: IdParser,
+) -> Option<Strategy> {
     let names = [("in-place", Named::InPlace), ("alternate", Named::Alternate), ("overlap", Named::Overlap)];
     let named = match section.has("strategy") {
         true => section.choice("strategy", &names)?,
@@ -45,11 +51,30 @@ pub(super) fn parse(section: &Section<'_>, cloud: Option<&Provider>, id: IdParse
                 section.refuse("strategy", refusal(what, next));
                 return None;
             }
+            // A grace that cannot be read was refused already.
+            if grace.is_some() || !section.has("grace") {
+                refuse_revival(section, grace.unwrap_or(GRACE), late_effect);
+            }
             Some(Strategy::Overlap { grace: grace.unwrap_or(GRACE) })
         }
         Named::Alternate => {
             pair(section, id).map(|accounts| Strategy::Alternate { accounts, grace: grace.unwrap_or(GRACE) })
         }
+    }
+}
+
+/// A node that stood still may carry out an addition long after it was asked for. A password that was taken away before that would be let in again, and
+/// nobody would look for it any more.
+fn refuse_revival(section: &Section<'_>, grace: Duration, late_effect: Duration) {
+    if grace < late_effect {
+        let (soon, late) = (show_span(grace), show_span(late_effect));
+        let what = format!(
+            "The former password is taken away after {soon}, while an unanswered call may bring one back for {late} (late-effect)"
+        );
+        section.refuse(
+            "grace",
+            refusal(what, "write a grace no shorter than late-effect, or lower late-effect in limits"),
+        );
     }
 }
 

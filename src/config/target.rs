@@ -89,6 +89,8 @@ type Accepted = BTreeMap<(Option<PolicyName>, &'static str), Option<Policy>>;
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     pub time_zone: Tz,
+    /// How long an unanswered call may still take effect.
+    pub late_effect: Duration,
     pub providers: &'a BTreeMap<ProviderName, Option<Provider>>,
     pub policies: &'a BTreeMap<PolicyName, Option<Policy>>,
     pub sinks: &'a BTreeMap<SinkName, Option<Sink>>,
@@ -108,7 +110,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         section.refuse("provider", refusal("This key is missing", "add it, such as provider = \"shop\""));
     }
     let instance = instance(section, provider.as_ref(), cloud, around);
-    let strategy = strategy::parse(section, cloud, id);
+    let strategy = strategy::parse(section, cloud, around.late_effect, id);
     let account = match section.has("account") {
         _ if section.has("accounts") => strategy.as_ref().and_then(|strategy| match strategy {
             Strategy::Alternate { accounts: [first, _], .. } => Some(first.clone()),

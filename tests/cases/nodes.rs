@@ -30,7 +30,7 @@ fn redis_in_place() {
 
 #[test]
 fn redis_overlap() {
-    let keys = "account = \"app\"\nadopt = { file = \"{folder}/app\" }\nstrategy = \"overlap\"\ngrace = \"1s\"";
+    let keys = "account = \"app\"\nadopt = { file = \"{folder}/app\" }\nstrategy = \"overlap\"\ngrace = \"2s\"";
     let account = ("app", BY_HAND);
     Case { name: "redis overlap", keys, account, first: 2, beside: true, untouched: None }.run();
 }

@@ -99,12 +99,13 @@ impl Cloud {
         changes.chain(tasks).chain([now, self.locked_until]).max().unwrap_or(now)
     }
 
-    /// Somebody ends the tasks that would never have ended.
+    /// Somebody ends the tasks that would never have ended. A task that has ended has done what it was for: nothing of it comes later.
     pub fn unstick(&mut self, now: i64) {
         self.stuck = false;
-        for task in &mut self.tasks {
-            if task.ends == i64::MAX {
-                task.ends = now;
+        for (index, task) in self.tasks.iter_mut().enumerate().filter(|(_, task)| task.ends == i64::MAX) {
+            task.ends = now;
+            for change in self.pending.iter_mut().filter(|change| change.task == Some(index)) {
+                change.at = change.at.min(now);
             }
         }
     }
