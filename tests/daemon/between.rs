@@ -115,3 +115,14 @@ fn while_paused_nothing_begins_and_a_pause_ends_by_itself() {
     let asked = stage.keywheel(&["rotate", "orders", "--wait"]);
     assert_eq!(asked.status, 0, "{}{}", asked.out, asked.err);
 }
+
+/// Whoever pauses a fleet wants nothing to begin: without a daemon a command answers and leaves what is due alone.
+#[test]
+fn a_pause_without_a_daemon_begins_nothing() {
+    let stage = stage("");
+    let paused = stage.keywheel(&["pause", "--all"]);
+    assert_eq!(paused.status, 0, "{}", paused.err);
+    let told = stage.keywheel(&["history", "orders", "--json"]);
+    assert!(told.out.contains("paused") && !told.out.contains("adopted"), "{}", told.out);
+    assert!(!stage.path("orders-raw").exists());
+}
