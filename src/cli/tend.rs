@@ -51,7 +51,7 @@ pub async fn recover(scene: &Scene, args: &args::Recover) -> Result<Exit, Fault>
     let target = &args.target;
     if args.show {
         let snapshot = scene.snapshot(target).await?;
-        print_line(&format!("{target}: {}", snapshot.why));
+        print_line(&format!("{target}: {}", addressed(&snapshot.why.to_string(), target)));
         return reveal(scene, target, true).await;
     }
     let began = scene.now();
