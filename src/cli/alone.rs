@@ -23,11 +23,23 @@ pub struct Alone {
 }
 
 impl Alone {
-    /// Takes the ledger and begins.
+    /// Takes the ledger and begins; what is due among the targets goes on too.
     ///
     /// # Errors
     /// `LedgerHeld` when a daemon runs after all; what keeps a daemon from starting.
     pub fn start(scene: &Scene, targets: &[TargetName], holder: &str) -> Result<Self, Fault> {
+        Self::begin(scene, targets, holder, false)
+    }
+
+    /// The same for wishes that are answered and nothing else: no rotation begins or goes on, whatever is due.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn only_to_obey(scene: &Scene, targets: &[TargetName], holder: &str) -> Result<Self, Fault> {
+        Self::begin(scene, targets, holder, true)
+    }
+
+    fn begin(scene: &Scene, targets: &[TargetName], holder: &str, only_obeys: bool) -> Result<Self, Fault> {
         let ledger = Arc::new(assemble::ledger(scene.config(), holder)?);
         let mut fleet = assemble::fleet(scene.config(), scene.now())?;
         let all: Vec<TargetName> = fleet.keys().cloned().collect();
@@ -37,7 +49,7 @@ impl Alone {
         let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
         let working = tokio::spawn({
             let driver = Arc::clone(&driver);
-            async move { driver.run_part(&all).await }
+            async move { driver.run_part(&all, only_obeys).await }
         });
         let ringing = tokio::spawn({
             let (bell, clock) = (driver.bell(), scene.clock());

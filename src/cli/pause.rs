@@ -59,7 +59,7 @@ async fn each(scene: &Scene, targets: &[TargetName], what: What) -> Result<Exit,
         }
         None => {
             scene.start_logging("warn")?;
-            let alone = Alone::start(scene, targets, "keywheel at the command line")?;
+            let alone = Alone::only_to_obey(scene, targets, "keywheel at the command line")?;
             for target in targets {
                 let wish = match what {
                     What::Pause(span) => Wish::Pause { by: operator(), span },

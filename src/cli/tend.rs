@@ -51,7 +51,7 @@ pub async fn recover(scene: &Scene, args: &args::Recover) -> Result<Exit, Fault>
     let target = &args.target;
     if args.show {
         let snapshot = scene.snapshot(target).await?;
-        print_line(&format!("{target}: {}", snapshot.why));
+        print_line(&format!("{target}: {}", addressed(&snapshot.why.to_string(), target)));
         return reveal(scene, target, true).await;
     }
     let began = scene.now();
@@ -110,7 +110,7 @@ pub async fn reveal(scene: &Scene, target: &TargetName, all: bool) -> Result<Exi
 /// One wish, without a daemon.
 async fn alone(scene: &Scene, target: &TargetName, wish: Wish) -> Result<String, Fault> {
     scene.start_logging("warn")?;
-    let alone = Alone::start(scene, std::slice::from_ref(target), "keywheel at the command line")?;
+    let alone = Alone::only_to_obey(scene, std::slice::from_ref(target), "keywheel at the command line")?;
     let said = alone.command(target, wish).await;
     alone.finish().await?;
     said

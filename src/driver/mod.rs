@@ -26,7 +26,7 @@ use crate::ledger::Ledger;
 use crate::moment::Moment;
 use crate::name::{Generation, TargetName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -63,6 +63,8 @@ pub struct Driver {
     unseen: Mutex<BTreeSet<TargetName>>,
     /// Targets that may be due but are not in the fleet.
     strangers: AtomicUsize,
+    /// Whether turns only answer commands: nothing is begun or gone on with.
+    only_obeys: AtomicBool,
 }
 
 impl Driver {
@@ -79,6 +81,7 @@ impl Driver {
             kept_off: Mutex::default(),
             unseen: Mutex::default(),
             strangers: AtomicUsize::new(0),
+            only_obeys: AtomicBool::new(false),
         })
     }
 
@@ -128,13 +131,15 @@ impl Driver {
         }
     }
 
-    /// The same where the fleet is only a part of `all` the configured targets: the others keep their times.
+    /// The same where the fleet is only a part of `all` the configured targets: the others keep their times. One that `only_obeys` answers
+    /// commands and does nothing else, whatever is due: to pause or to reveal must not rotate.
     ///
     /// # Errors
     /// When the ledger cannot enlist them.
-    pub async fn run_part(self: &Arc<Self>, all: &[TargetName]) -> Result<(), Fault> {
+    pub async fn run_part(self: &Arc<Self>, all: &[TargetName], only_obeys: bool) -> Result<(), Fault> {
         self.tools.ledger.enlist(all, self.tools.clock.now()).await?;
         self.strangers.store(all.len().saturating_sub(self.fleet().len()), Ordering::Relaxed);
+        self.only_obeys.store(only_obeys, Ordering::Relaxed);
         self.sweep_until_stopped(&mut || {}).await;
         Ok(())
     }
@@ -206,7 +211,10 @@ impl Driver {
         let strangers = self.strangers.load(Ordering::Relaxed);
         let passed_over = strangers + lock(&self.busy).len() + lock(&self.kept_off).len();
         let asked: Vec<TargetName> = lock(&self.commands).keys().cloned().collect();
-        let due = self.tools.ledger.due(now, self.turns_at_once + passed_over).await?;
+        let due = match self.only_obeys.load(Ordering::Relaxed) {
+            true => Vec::new(),
+            false => self.tools.ledger.due(now, self.turns_at_once + passed_over).await?,
+        };
         let kept_off = |name: &TargetName| lock(&self.kept_off).get(name).is_some_and(|(until, _)| now < *until);
         let free = self.turns_at_once.saturating_sub(turns.len());
         let unseen: Vec<TargetName> = lock(&self.unseen).iter().take(free + passed_over).cloned().collect();

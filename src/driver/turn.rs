@@ -10,6 +10,7 @@ use crate::name::RotationId;
 use crate::rotation::event::What;
 use crate::rotation::why::Why;
 use crate::rotation::{Action, next};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::Instrument;
@@ -58,6 +59,9 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
     loop {
         for command in driver.take_commands(&target.name) {
             obey(tools, target, &mut journal, command).await?;
+        }
+        if driver.only_obeys.load(Ordering::Relaxed) {
+            return Ok(());
         }
         let now = tools.clock.now();
         let plan = target.settings.plan(&journal.state().standing, now);

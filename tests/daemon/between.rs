@@ -3,7 +3,7 @@
 
 use crate::common::stage::{INITIAL, INSTANCE, Stage, until};
 use keywheel::secret::Secret;
-use keywheel::simulator::InstanceChange;
+use keywheel::simulator::{InstanceChange, InstanceSettings};
 use serde_json::Value;
 use std::fs;
 
@@ -114,4 +114,23 @@ fn while_paused_nothing_begins_and_a_pause_ends_by_itself() {
     assert_eq!((count("paused"), count("unpaused")), (2, 2), "{}", told.out);
     let asked = stage.keywheel(&["rotate", "orders", "--wait"]);
     assert_eq!(asked.status, 0, "{}{}", asked.out, asked.err);
+}
+
+/// Whoever pauses a fleet wants nothing to begin: without a daemon a command answers and leaves what is due alone.
+#[test]
+fn a_pause_without_a_daemon_begins_nothing() {
+    let instances = ["crs-stage001", "crs-stage002", "crs-stage003", "crs-stage004"];
+    let stage = Stage::set_with(instances.map(|id| InstanceSettings::new(id, INITIAL)).to_vec());
+    let adopt = "adopt = { file = \"{folder}/initial\" }";
+    let targets = instances.map(|id| {
+        let sink = format!("raw-{id}");
+        stage.sink(&sink, "format = \"raw\"") + &stage.target(id, id, &format!("{adopt}\nsinks = [\"{sink}\"]"))
+    });
+    stage.configure(&targets.concat());
+    let paused = stage.keywheel(&["pause", "--all"]);
+    assert_eq!(paused.status, 0, "{}", paused.err);
+    for id in instances {
+        let told = stage.keywheel(&["history", id, "--json"]);
+        assert!(told.out.contains("paused") && !told.out.contains("adopted"), "{}", told.out);
+    }
 }

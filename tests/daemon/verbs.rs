@@ -110,6 +110,7 @@ fn a_halted_target_is_helped_in_each_way() {
         let shown = stage.keywheel(&["recover", TARGET, "--show"]);
         well(&shown);
         assert!(shown.out.contains(INITIAL) && shown.out.contains("generation 1: "), "{}", shown.out);
+        assert!(!shown.out.contains("TARGET"), "{}", shown.out);
         let wrong = stage.keywheel_reading(&["recover", TARGET, "--set"], "Not-The-One-1\n");
         assert!(wrong.status == 2 && wrong.err.contains("refuses"), "{}", wrong.err);
         well(&stage.keywheel_reading(&["recover", TARGET, "--set"], "Console-Pass-1\n"));
