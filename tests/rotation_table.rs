@@ -185,9 +185,9 @@ fn every_doubt_and_every_sighting() {
         ("rule or old password, exposed", again(Refusal::RuleOrOldPassword), [LIVE, LIVE, BUSY, OLD]),
         ("fatal, exposed", again(Refusal::Fatal), [LIVE, LIVE, BUSY, OLD]),
         ("resumed", lost().then(1200, halted()).then(1201, resumed(false)), same),
-        ("old password wrong", sent().then(1130, refused(Refusal::OldPasswordWrong, 1)), ["record halted Bug", "record halted Bug", "modify 2 over 1", OLD]),
-        ("rule violated", sent().then(1130, refused(Refusal::RuleViolated, 1)), ["record halted Bug", "record halted Bug", "record discarded 2", OLD]),
-        ("rule or old password", sent().then(1130, refused(Refusal::RuleOrOldPassword, 1)), ["record halted Bug", "record halted Bug", "record discarded 2", OLD]),
+        ("old password wrong", sent().then(1130, refused(Refusal::OldPasswordWrong, 1)), [LIVE, LIVE, "modify 2 over 1", OLD]),
+        ("rule violated", sent().then(1130, refused(Refusal::RuleViolated, 1)), [LIVE, LIVE, "record discarded 2", OLD]),
+        ("rule or old password", sent().then(1130, refused(Refusal::RuleOrOldPassword, 1)), [LIVE, LIVE, "record discarded 2", OLD]),
     ];
     let mut rows = Vec::new();
     for (name, story, [live, both, before, neither]) in doubts {
@@ -421,6 +421,40 @@ fn a_clock_that_is_set_back() {
             }
         }
     }
+}
+
+/// Somebody on the way sent the call twice: the first copy was applied, and the answer to the second was passed on. Whatever it said, what was sent stays named
+/// until another password is proven, and a login proves it.
+#[test]
+#[rustfmt::skip]
+fn refused_and_applied_all_the_same() {
+    use Refusal::*;
+    let named = |story: &[Event]| fold(story).expect("a legal story").candidates();
+    let (first, second, third) = (generation(1), generation(2), generation(3));
+    for refusal in [Locked, Busy, Throttled, Unsent, NotNow, OldPasswordWrong, RuleViolated, RuleOrOldPassword, Fatal] {
+        assert_eq!(named(&sent().then(1130, refused(refusal, 1))), [first, second], "{refusal:?}");
+    }
+    assert_eq!(named(&prepared_story()), [first], "it never left");
+    assert_eq!(named(&sent().then(1130, refused(Locked, 1)).then(2001, abandoned())), [first, second], "a spare");
+    assert_eq!(named(&sent().then(1130, refused(Fatal, 1)).then(1131, halted()).then(1140, replaced(3))), [second, third]);
+    let dropped = || sent().then(1130, refused(RuleViolated, 1)).then(1131, look(no(), yes())).then(1132, What::Discarded { generation: second, fault: busy() });
+    assert_eq!(named(&dropped().then(1133, prepared(3))), [first, second]);
+    let redrawn = dropped().then(1133, prepared(3)).then(1134, intended(Call::Modify));
+    assert_eq!(named(&redrawn.clone().then(1135, refused(Fatal, 1)).then(1136, halted())), [first, second, third]);
+    assert_eq!(named(&redrawn.clone().then(1140, replaced(4))), [second, third, generation(4)]);
+    let proven = redrawn.then(1135, accepted(None)).then(1136, What::LoginTried { candidate: yes(), previous: None }).then(1136, What::Proven { generation: third, proof: Proof::Login });
+    assert_eq!(named(&proven), [third]);
+
+    let halted_and_resumed = || sent().then(1130, refused(Fatal, 1)).then(1131, halted()).then(1200, resumed(false));
+    let gone = || halted_and_resumed().then(1201, ready(true));
+    check(vec![
+        Row("resumed: looks again", plan(), halted_and_resumed(), 1200, "preflight"),
+        Row("the password before is as it was: the same call", bare(), halted_and_resumed().then(1201, ready(false)), 1201, "modify 2 over 1"),
+        Row("it is gone, and a call was sent: logins tell", bare(), gone(), 1300, "login 2, 1"),
+        Row("the call was applied", bare(), gone().then(1300, look(yes(), no())), 1300, "record proven 2 Login"),
+        Row("it was somebody else", bare(), (0..4).fold(gone(), |story, n| story.then(1300 + n, look(no(), no()))), 1310, "record halted OldPasswordWrong"),
+        Row("it was let in somewhere: not dropped", bare(), sent().then(1130, refused(RuleViolated, 1)).then(1131, look(Login::Mixed, yes())).then(1132, look(no(), yes())), 1133, "record halted Busy"),
+    ]);
 }
 
 /// A person ends a doubt by giving the password that works. The call that is still out may make the candidate live after all, so it stays named

@@ -113,13 +113,10 @@ fn conclude(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
     let proven = |proof| Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
     let agreed = |times: u32| times >= plan.limits.agreement;
     match doubt.seen {
-        Some((Sighting::CandidateLive, _)) if open.exposed => proven(Proof::Login),
+        // Whatever was answered: somebody on the way may have sent a call twice, and passed the second answer on.
+        Some((Sighting::CandidateLive, _)) => proven(Proof::Login),
         // Beside the one before it, both live is what was asked for.
-        Some((Sighting::BothLive, times)) if open.exposed && (open.beside || agreed(times)) => proven(Proof::Login),
-        Some((Sighting::CandidateLive | Sighting::BothLive, times)) if agreed(times) => halt(
-            Fault::new(Kind::Bug, "the instance accepts a password that was never sent to it")
-                .advise("find out whether it checks passwords at all, then `keywheel recover TARGET --resume`"),
-        ),
+        Some((Sighting::BothLive, times)) if open.beside || agreed(times) => proven(Proof::Login),
         Some((Sighting::MarkMoved, _)) => proven(Proof::ChangeMark),
         Some((Sighting::PasswordFree, _)) => halt(password_free()),
         Some((Sighting::NeitherLive, times)) if agreed(times) && now >= doubt.since + plan.limits.late_effect => {
@@ -138,8 +135,7 @@ fn conclude(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
         // The login route was taken away since: what logins left open stays open, and the repeated call must tell.
         Some(_) if !plan.login => not_live(open, doubt, plan, now),
         Some((
-            Sighting::CandidateLive
-            | Sighting::BothLive
+            Sighting::BothLive
             | Sighting::NeitherLive
             | Sighting::Mixed
             | Sighting::CandidateRefused
@@ -170,7 +166,7 @@ fn not_live(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
             "the code may mean a broken rule or a changed password, and no login route can tell: add `login` to the target, then `keywheel recover TARGET --resume`",
         )),
         DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword => {
-            if open.exposed || open.redraws >= plan.limits.redraws {
+            if open.exposed || open.let_in || open.redraws >= plan.limits.redraws {
                 return halt(doubt.fault.clone());
             }
             let fault = doubt.fault.clone();
