@@ -165,6 +165,10 @@ fn not_live(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
         DoubtCause::RuleOrOldPassword if !plan.login => halt(doubt.fault.clone().advise(
             "the code may mean a broken rule or a changed password, and no login route can tell: add `login` to the target, then `keywheel recover TARGET --resume`",
         )),
+        // An earlier call may have changed the old password, and nodes that lag behind still let it in: the same call again, and a login, tell.
+        DoubtCause::RuleOrOldPassword if open.exposed || open.let_in => call_again(open, doubt, plan, now),
+        // A code that names no rule is believed to mean one only once nodes had time to show that the call was not applied.
+        DoubtCause::RuleOrOldPassword if !is_refuted(open, doubt, plan, now) => look_again(doubt, plan),
         DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword => {
             if open.exposed || open.let_in || open.redraws >= plan.limits.redraws {
                 return halt(doubt.fault.clone());
@@ -188,6 +192,11 @@ fn not_live(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
         | DoubtCause::OldPasswordWrong
         | DoubtCause::Resumed => call_again(open, doubt, plan, now),
     }
+}
+
+/// Whether logins showed often enough, and for long enough after the call, that the candidate is not live.
+fn is_refuted(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> bool {
+    doubt.seen.is_some_and(|(_, times)| times >= plan.limits.agreement) && now >= late_until(open, plan)
 }
 
 /// The same call with the same candidate, once the earlier ones have had their time to take effect. Should one of them still apply
@@ -296,7 +305,7 @@ fn why(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Why {
             | DoubtCause::Fatal
             | DoubtCause::Resumed,
         ) => {
-            if open.exposed && now < late {
+            if now < late && (open.exposed || doubt.cause == DoubtCause::RuleOrOldPassword) {
                 Why::MayStillApply { until: late }
             } else {
                 Why::LooksAgain
