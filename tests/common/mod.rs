@@ -3,3 +3,4 @@
 pub mod redis_nodes;
 pub mod redis_server;
 pub mod stage;
+pub mod traces;

@@ -1,7 +1,7 @@
 //! Taking in today's password from wherever it is kept: verified first, nothing changed, and a sentence where it cannot be.
 
 use crate::common::stage::{INITIAL, INSTANCE, Outcome, Stage, until};
-use crate::traces::{assert_absent, assert_absent_in_folder};
+use crate::common::traces::{assert_absent, assert_absent_in_folder};
 use keywheel::simulator::InstanceSettings;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

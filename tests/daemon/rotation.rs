@@ -2,7 +2,7 @@
 
 use crate::common::redis_server::RedisServer;
 use crate::common::stage::{INITIAL, INSTANCE, SECRET_KEY, Stage, until};
-use crate::traces::{assert_absent, assert_absent_in_folder};
+use crate::common::traces::{assert_absent, assert_absent_in_folder};
 use keywheel::clock::{Clock, SystemClock};
 use keywheel::simulator::{InstanceSettings, Server};
 use serde_json::{Map, Value};

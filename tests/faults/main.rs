@@ -13,3 +13,5 @@ mod rows;
 mod stage;
 mod table;
 mod tracer;
+#[path = "../common/traces.rs"]
+mod traces;

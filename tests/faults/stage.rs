@@ -1,8 +1,9 @@
 //! One row's world: a stand-in cloud in this process, a folder as an operator would lay it out, and the built program.
 
-use super::case::{Case, FIRST, INITIAL, SECOND};
+use super::case::{Case, FIRST, INITIAL, OUTSIDER, SECOND};
 use super::observer::Observer;
 use super::table::{Broken, Ending};
+use super::traces::Traces;
 use keywheel::admin::Control;
 use keywheel::ledger::Projection;
 use keywheel::ledger::sqlite::Reader;
@@ -30,7 +31,7 @@ pub const TARGET: &str = "orders-cache";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
 const SECRET_ID: &str = "AKIDfaultsfaultsfaultsfaultsfaultsfa";
-const SECRET_KEY: &str = "faultsfaultsfaultsfaultsfaultsfa";
+const SECRET_KEY: &str = "KeyOfTheFaultsTable0123456789abcdef";
 /// How long a cloud task takes.
 const TASK: Duration = Duration::from_millis(150);
 /// How often the ledger is read while waiting.
@@ -169,7 +170,7 @@ format = "json"
 
 [hooks.tell]
 kind = "command"
-argv = ["/bin/sh", "-c", "echo $KEYWHEEL_GENERATION >> {folder}/told; test -e {folder}/hook-works"]
+argv = ["/bin/sh", "-c", "echo $KEYWHEEL_GENERATION >> {folder}/told; env >> {folder}/told-env; test -e {folder}/hook-works"]
 
 [targets.{TARGET}]
 provider = "shop"
@@ -224,7 +225,7 @@ hooks    = ["tell"]
 
     fn program(&self, words: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.args(words).arg("--config").arg(self.path("keywheel.toml")).env("KEYWHEEL_LOG", "debug");
+        command.args(words).arg("--config").arg(self.path("keywheel.toml")).env("KEYWHEEL_LOG", "trace");
         command
     }
 
@@ -316,15 +317,38 @@ hooks    = ["tell"]
         if change == reset { of(change) } else { of(change) + of(reset) }
     }
 
+    /// Secrets where they do not belong: the ledger's bytes, the log of every detail, a temporary file, what a hook was told, the process's words and
+    /// variables.
+    async fn leaks(&self) -> Vec<String> {
+        let mut secrets = self.observer.generations().await;
+        secrets.extend([INITIAL, FIRST.1, SECOND.1, OUTSIDER, SECRET_KEY, self.key.expose().trim()].map(str::to_owned));
+        secrets.sort_unstable();
+        secrets.dedup();
+        let traces = Traces::of(&secrets);
+        let knows = |path: &Path| KNOWING.iter().any(|name| path == self.path(name));
+        let (mut found, read) = traces.in_folder(self.folder.path(), &knows);
+        if read < 3 {
+            found.push(format!("only {read} files were searched for secrets"));
+        }
+        let pid = self.daemon.as_ref().and_then(Child::id).unwrap_or_default();
+        for name in ["cmdline", "environ"] {
+            let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            found.extend(traces.found(&bytes).map(|(number, form)| format!("{name} holds secret {number} as {form}")));
+        }
+        found
+    }
+
     /// Ends the row: the last looks, and all there is to know where something was broken.
     pub async fn end(mut self, how: Result<String, String>) -> Result<Ending, Broken> {
         self.observer.look_at_sink();
         self.observer.look_at_ledger("at the end").await;
         self.observer.audit().await;
+        let leaks = self.leaks().await;
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill().await;
         }
         let mut what = self.observer.broken();
+        what.extend(leaks);
         let how = how.unwrap_or_else(|wrong| {
             what.push(wrong);
             String::new()
@@ -341,6 +365,9 @@ hooks    = ["tell"]
         Err(Broken { what, record })
     }
 }
+
+/// What an operator or keywheel itself writes passwords and keys to.
+const KNOWING: [&str; 7] = ["sinks", "sinks-away", "initial", "first", "second", "secret-key", "sealing-key"];
 
 /// A log that several processes append to.
 pub fn log(path: &Path) -> fs::File {
