@@ -2,11 +2,13 @@
 
 mod story;
 
+use keywheel::fault::{Fault, Kind};
 use keywheel::moment::{Moment, Slot};
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, What};
 use keywheel::rotation::plan::{Plan, Recovery};
 use keywheel::rotation::{apply, fold, next};
+use std::time::Duration;
 use story::*;
 
 /// A transcript, the plan, the second at which it is asked, and the decision (`~` stands for a jittered time).
@@ -62,6 +64,9 @@ fn preflight_and_preparation() {
     let reset = Plan { recovery: Recovery::Reset, ..plan() };
     let no_reset = Plan { abilities: Default::default(), ..reset.clone() };
     let drifted = || begun().then(1110, ready(true));
+    let refused_once = || What::Blocked { fault: Fault::new(Kind::LoginRefused, "refused").after(Duration::from_secs(5)) };
+    let denied = |times: i64| (0..times).fold(begun(), |story, n| story.then(1110 + n, refused_once()));
+    let denied_at_rest = (0..3).fold(rest(), |story, n| story.then(900 + n, What::Verified { login: no() })).then(1100, began(2));
     check(vec![
         Row("begun", plan(), begun(), 1100, "preflight"),
         Row("blocked", plan(), begun().then(1110, blocked(60)), 1111, "wait 1170 NotReady"),
@@ -69,6 +74,13 @@ fn preflight_and_preparation() {
         Row("blocked past the window", plan(), begun().then(1110, blocked(60)), 2001, "record abandoned Busy"),
         Row("asked for: blocked for as long as lock-patience", plan(), begun_asked().then(100, blocked(1)), 1899, "preflight"),
         Row("asked for: then it ends", plan(), begun_asked().then(100, blocked(1)), 1900, "record abandoned Busy"),
+        Row("one refused login is a hiccup", plan(), denied(1), 1110, "wait ~ NotReady"),
+        Row("… and is looked at again", plan(), denied(1), 1120, "preflight"),
+        Row("three are", plan(), denied(3), 1130, "preflight that believes a refusal"),
+        Row("… a busy instance in between says nothing", plan(), denied(3).then(1130, blocked(1)), 1150, "preflight that believes a refusal"),
+        Row("… refusals seen between rotations count", plan(), denied_at_rest, 1100, "preflight that believes a refusal"),
+        Row("… a welcome ends them", plan(), denied(3).then(1130, ready(false)).then(1131, halted()).then(1132, resumed(false)), 1133, "preflight"),
+        Row("… a person says go on: it is looked at anew", plan(), denied(3).then(1130, halted()).then(1131, resumed(false)), 1132, "preflight"),
         Row("a nonsense not-before is cut", plan(), begun().then(1110, blocked(u64::MAX / 1000)), 1111, "wait 4710 NotReady"),
         Row("ready", plan(), begun().then(1110, ready(false)), 1110, "prepare 2"),
         Row("drifted, no reset allowed", plan(), drifted(), 1110, "record halted OldPasswordWrong"),

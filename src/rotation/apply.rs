@@ -109,6 +109,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 previous: None,
                 change_mark: None,
                 drifted: false,
+                refusals: 0,
                 exposed: false,
                 let_in: false,
                 sent: None,
@@ -125,6 +126,9 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             let adopting = state.open.is_none();
             let begun = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Begun));
             require(adopting || begun, "nothing is waiting to begin")?;
+            if let Some(open) = state.open.as_mut().filter(|_| fault.kind == Kind::LoginRefused) {
+                open.refusals = open.refusals.saturating_add(1);
+            }
             state.blocked = Some(again(state.blocked.take(), fault, at));
         }
         What::Halted { fault } => {
@@ -283,6 +287,7 @@ fn all_behind(sinks: &mut BTreeMap<SinkName, Outlet>, at: Moment) {
 fn resume(open: &mut Rotation, allow_reset: bool, at: Moment) {
     open.attempts = 0;
     open.redraws = 0;
+    open.refusals = 0;
     open.held = None;
     open.reset_allowed |= allow_reset;
     open.exposed |= matches!(open.phase, Phase::Sent { .. });

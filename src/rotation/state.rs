@@ -182,6 +182,8 @@ pub struct Rotation {
     pub change_mark: Option<String>,
     /// The instance refuses the current password.
     pub drifted: bool,
+    /// How often the preflight saw it refused; one refusal is a hiccup.
+    pub refusals: u32,
     /// A call of ours was accepted or went unanswered: the candidate may be live or may become so. Never unset.
     pub exposed: bool,
     /// A login with the candidate was let in somewhere: whatever the answers were, one of our calls was applied.

@@ -106,6 +106,7 @@ fn older_rotation(open: &mut Rotation) {
         previous: _,
         change_mark: _,
         drifted: _,
+        refusals: _,
         exposed: _,
         let_in: _,
         sent,

@@ -250,6 +250,7 @@ pub fn show(action: &Action, now: i64) -> String {
         Action::Begin { slot: Some(_), .. } => "begin in its slot".to_owned(),
         Action::Begin { slot: None, .. } => "begin".to_owned(),
         Action::Pair { account } => format!("pair {account}"),
+        Action::Preflight { believes: true, .. } => "preflight that believes a refusal".to_owned(),
         Action::Preflight { account: None, beside, .. } => {
             if *beside {
                 "preflight beside".to_owned()
