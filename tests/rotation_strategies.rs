@@ -208,6 +208,8 @@ fn between_rotations() {
     let resets = Plan { recovery: Recovery::Reset, ..every.clone() };
     let verified = |login: Login| What::Verified { login };
     let denied = |times: i64| (0..times).fold(rest(), |story, time| story.then(200 + time, verified(no())));
+    let split = |times: i64| (0..times).fold(rest(), |story, time| story.then(200 + time, verified(Login::Mixed)));
+    let nobody = || Login::Unreachable { fault: busy() };
     let paused = |until: Option<i64>| What::Paused { by: operator(), until: until.map(Moment::from_seconds) };
     let taken = Plan { take_over: true, recovery: Recovery::Reset, ..plan() };
     let over = || vec![at(0, What::TakenOver { place: PLACE.to_owned() })];
@@ -226,6 +228,12 @@ fn between_rotations() {
         Row("several are drift", every.clone(), denied(4), 300, "record halted OldPasswordWrong"),
         Row("… which a reset repairs where it may", resets.clone(), denied(4), 300, "begin"),
         Row("… a welcome in between starts over", every.clone(), denied(3).then(210, verified(yes())).then(220, verified(no())), 221, "wait ~ OnlyWhenAsked"),
+        Row("nodes that disagree are looked at again soon", every.clone(), split(1), 260, "verify 1"),
+        Row("… and that they still do is said", every.clone(), split(4), 204, "wait ~ Unverified"),
+        Row("… at the usual pace", every.clone(), split(4), 270, "wait ~ Unverified"),
+        Row("… until all let it in", every.clone(), split(4).then(300, verified(yes())), 301, "wait ~ OnlyWhenAsked"),
+        Row("nobody answers: the same", every.clone(), split(2).then(210, verified(nobody())).then(211, verified(nobody())), 212, "wait ~ Unverified"),
+        Row("… and a rotation begins all the same", Plan { slot: None, ..every.clone() }, split(4).then(205, asked()), 206, "begin"),
         Row("… a person says go on: it is looked at anew", every.clone(), denied(4).then(300, halted()).then(400, resumed(false)), 420, "verify 1"),
         Row("… a person allows one reset", every.clone(), denied(4).then(300, halted()).then(400, resumed(true)), 401, "begin"),
         Row("a sink that somebody changed is said first", plan(), rest().then(5, What::SinkDiffers { sink: "a".parse().expect("a name") }), 6, "wait 1060 SinkDiffers"),

@@ -147,13 +147,16 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         }
         What::Verified { login } => {
             require(state.open.is_none() && state.standing.current.is_some(), "there is nothing to verify")?;
-            let before = state.standing.verified.map_or(0, |verified| verified.refusals);
-            let refusals = match login {
-                Login::Accepted => 0,
-                Login::Refused => before.saturating_add(1),
-                Login::Mixed | Login::PasswordFree | Login::Unreachable { .. } => before,
-            };
-            state.standing.verified = Some(Verified { at, refusals });
+            let before = state.standing.verified.unwrap_or_default();
+            state.standing.verified = Some(match login {
+                Login::Accepted => Verified { at, ..Verified::default() },
+                Login::Refused => Verified { at, refusals: before.refusals.saturating_add(1), ..before },
+                Login::Mixed => Verified { at, mixed: before.mixed.saturating_add(1), ..before },
+                Login::Unreachable { .. } => {
+                    Verified { at, unreachable: before.unreachable.saturating_add(1), ..before }
+                }
+                Login::PasswordFree => Verified { at, ..before },
+            });
         }
         What::Paused { by, until } => {
             let until = until.unwrap_or(Moment::NEVER);

@@ -35,7 +35,19 @@ pub(super) fn rest(state: &State, plan: &Plan, now: Moment) -> Action {
         begin(state, plan, now),
         verify(state, plan, current, now),
     ];
-    first(steps.into_iter().flatten())
+    match (first(steps.into_iter().flatten()), unverified(state, plan)) {
+        (Action::Wait { until, why }, Some(unverified)) if !why.is_alarming() => {
+            Action::Wait { until, why: unverified }
+        }
+        (action, _) => action,
+    }
+}
+
+/// Logins with current that say too little, often enough that nobody can call it a hiccup.
+fn unverified(state: &State, plan: &Plan) -> Option<Why> {
+    let Verified { mixed, unreachable, .. } = state.standing.verified.filter(|_| plan.login)?;
+    let often = mixed.saturating_add(unreachable) >= plan.limits.agreement;
+    often.then_some(Why::Unverified { mixed: mixed > 0 })
 }
 
 /// What can be done now, or the earliest time at which something can; the reason is the first step's.
@@ -186,13 +198,16 @@ fn wait_for_pair(until: Moment, fault: Fault) -> Action {
 /// A login with current, now and then.
 fn verify(state: &State, plan: &Plan, current: Generation, now: Moment) -> Option<Action> {
     let every = plan.verify_every.filter(|_| plan.login)?;
-    let (last, refusals) = match state.standing.verified {
-        Some(Verified { at, refusals }) => (at, refusals),
+    let (last, unsettled) = match state.standing.verified {
+        Some(Verified { at, refusals, mixed, unreachable }) => (at, refusals.max(mixed.saturating_add(unreachable))),
         None => (state.standing.current.as_ref()?.proven_at, 0),
     };
     let seed = last.millis().unsigned_abs() ^ backoff::seed(&plan.place);
-    let until = match refusals {
-        0 => last + (every - backoff::draw(every / VERIFY_SPREAD, seed)),
+    let until = match unsettled {
+        // What stays so is known by then, and each look is an event.
+        times if times == 0 || times >= plan.limits.agreement => {
+            last + (every - backoff::draw(every / VERIFY_SPREAD, seed))
+        }
         // Never at once: a route that fails in no time would be tried without end.
         times => last + plan.limits.look_backoff.first + backoff::wait(plan.limits.look_backoff, times, seed),
     };

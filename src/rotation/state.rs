@@ -99,13 +99,24 @@ pub struct Pause {
 }
 
 /// Logins with current between rotations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Verified {
     /// When it was last tried.
     pub at: Moment,
     /// How often in a row it was refused.
     pub refusals: u32,
+    /// How often nodes disagreed since it was last let in by all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mixed: u32,
+    /// How often nobody answered since then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unreachable: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it skips by reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What one sink holds, or whether one hook was told.

@@ -48,6 +48,11 @@ pub enum Why {
     },
     /// The former password is not taken away everywhere yet.
     RetireAgain(Fault),
+    /// Logins with current, between rotations, are not let in by every node, or nobody answers them.
+    Unverified {
+        /// Whether nodes disagree.
+        mixed: bool,
+    },
     /// Somebody changed what a sink holds.
     SinkDiffers {
         /// Which.
@@ -79,7 +84,7 @@ impl Why {
     /// Whether an operator should be alerted although keywheel goes on by itself.
     pub const fn is_alarming(&self) -> bool {
         match self {
-            Self::Halted(_) | Self::Held { too_long_since: Some(_), .. } => true,
+            Self::Halted(_) | Self::Held { too_long_since: Some(_), .. } | Self::Unverified { .. } => true,
             Self::NotDue
             | Self::OnlyWhenAsked
             | Self::NotAdopted(_)
@@ -125,6 +130,12 @@ impl fmt::Display for Why {
             }
             Self::Overlapping { until } => write!(out, "the former password stays valid until {until}"),
             Self::RetireAgain(fault) => write!(out, "the former password is still valid somewhere: {fault}"),
+            Self::Unverified { mixed: true } => out.write_str(
+                "nodes disagree about the current password: some turn it away; somebody changed it there, or a node forgot it",
+            ),
+            Self::Unverified { mixed: false } => {
+                out.write_str("the instance cannot be reached again and again, so nobody knows whether the current password works")
+            }
             Self::SinkDiffers { sink } => {
                 write!(
                     out,

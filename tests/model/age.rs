@@ -76,7 +76,7 @@ fn older_standing(standing: &mut Standing) {
         older(since);
         older(until);
     }
-    if let Some(Verified { at, refusals: _ }) = verified {
+    if let Some(Verified { at, refusals: _, mixed: _, unreachable: _ }) = verified {
         older(at);
     }
     sinks.values_mut().for_each(older_outlet);

@@ -372,8 +372,12 @@ pub fn one_of_each() -> Vec<Event> {
         retiring: Some(trouble),
         taken_over: true,
         paused: Some(Pause { by: operator(), since: Moment::from_seconds(1150), until: Moment::NEVER }),
-        verified: Some(Verified { at: Moment::from_seconds(1150), refusals: 1 }),
+        verified: Some(Verified { at: Moment::from_seconds(1150), refusals: 1, ..Verified::default() }),
         sinks: [("a".parse().expect("a name"), Outlet { differs: true, ..outlet })].into(),
+        ..standing.clone()
+    };
+    let unclear = Standing {
+        verified: Some(Verified { at: Moment::from_seconds(1150), refusals: 0, mixed: 2, unreachable: 3 }),
         ..standing.clone()
     };
     let failed = TaskStatus::Failed { message: "no".to_owned() };
@@ -435,6 +439,7 @@ pub fn one_of_each() -> Vec<Event> {
         What::Paused { by: operator(), until: Some(Moment::from_seconds(5000)) },
         What::Unpaused { by: By::Schedule },
         What::Settled { standing: Box::new(everything) },
+        What::Settled { standing: Box::new(unclear) },
     ];
     (0..).zip(whats).map(|(second, what)| at(second, what)).collect()
 }
