@@ -6,7 +6,9 @@ use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal};
 use keywheel::rotation::event::{By, Event, Proof, What};
 use keywheel::rotation::plan::{Abilities, Plan, Recovery, Strategy};
-use keywheel::rotation::{apply, fold, next};
+use keywheel::rotation::state::Label;
+use keywheel::rotation::why::Why;
+use keywheel::rotation::{Action, apply, fold, next};
 use std::time::Duration;
 use story::*;
 
@@ -186,6 +188,7 @@ fn two_passwords_at_once() {
         Row("… which begins when the last sink had it", later.clone(), overlapping().then(1200, delivered("b", 2)), 1210, "wait 1800 Overlapping"),
         Row("… and goes after it", later.clone(), overlapping(), 1730, "retire 1, 2 stays"),
         Row("… again, if it did not go", later.clone(), overlapping().then(1731, What::RetireFailed { generation: generation(1), fault: busy() }), 1731, "wait ~ RetireAgain"),
+        Row("… a rotation that is asked for waits for that, and says so", later.clone(), overlapping().then(1731, What::RetireFailed { generation: generation(1), fault: busy() }).then(1731, asked()), 1731, "wait ~ RetireAgain"),
         Row("… and then it is gone", later.clone(), overlapping().then(1731, What::Retired { generation: generation(1) }), 1732, "wait never OnlyWhenAsked"),
         Row("nothing begins while two are valid", later.clone(), overlapping().then(1200, asked()), 1201, "wait ~ Overlapping"),
         Row("a candidate that a person's password left behind goes too, after the one before it", later.clone(), sent().then(1122, unanswered()).then(1140, replaced(3)).delivered_all(1141, 3), 1741, "retire 1, 3 stays"),
@@ -309,6 +312,30 @@ fn illegal_events() {
         let event = Event { at: Moment::from_seconds(9_000), what };
         assert!(apply(state, &event).is_err(), "{name} was allowed");
     }
+}
+
+/// A former password that cannot be taken away is not settled; after the patience for it a person should know.
+#[test]
+fn a_former_password_that_stays_is_told_of() {
+    let failed = |second: i64| at(second, What::RetireFailed { generation: generation(1), fault: busy() });
+    let label = |story: &[Event]| fold(story).expect("a legal story").label();
+    let overlapping = rotated(rest(), prepared_beside(2), 2);
+    assert_eq!(label(&overlapping), Label::Settled);
+    let mut stays = overlapping;
+    stays.push(failed(1731));
+    assert_eq!(label(&stays), Label::Behind);
+    for (second, alarming) in [(1800, false), (3530, false), (3531, true)] {
+        let mut story = stays.clone();
+        story.push(failed(second));
+        let plan = Plan { slot: None, ..overlap() };
+        let Action::Wait { why, .. } = next(&fold(&story).expect("legal"), &plan, Moment::from_seconds(second)) else {
+            panic!("it is tried at once");
+        };
+        assert!(matches!(why, Why::RetireAgain { .. }), "{why:?}");
+        assert_eq!(why.is_alarming(), alarming, "{second}");
+    }
+    stays.push(at(3600, What::Retired { generation: generation(1) }));
+    assert_eq!(label(&stays), Label::Settled);
 }
 
 /// What may be live, at each step of each strategy.

@@ -168,10 +168,13 @@ fn retire(state: &State, plan: &Plan, current: Generation, now: Moment) -> Optio
     let at = moved_at(state, plan)? + grace;
     match &state.standing.retiring {
         _ if now < at => Some(Action::Wait { until: at, why: Why::Overlapping { until: at } }),
-        Some(Trouble { fault, times, at: tried, .. }) => {
+        Some(Trouble { fault, times, since, at: tried }) => {
             let until = *tried + backoff::wait(plan.limits.outlet_backoff, *times, generation.0);
             match now < until {
-                true => Some(Action::Wait { until, why: Why::RetireAgain(fault.clone()) }),
+                true => {
+                    let too_long_since = Some(*since).filter(|&since| now >= since + plan.limits.lock_patience);
+                    Some(Action::Wait { until, why: Why::RetireAgain { fault: fault.clone(), too_long_since } })
+                }
                 false => Some(Action::Retire { generation, current }),
             }
         }

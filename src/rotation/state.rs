@@ -381,7 +381,7 @@ pub enum Label {
     Rotating,
     /// We do not know which password is live.
     Doubt,
-    /// A sink lacks the current generation, or no longer holds what was delivered.
+    /// A sink lacks the current generation, or no longer holds what was delivered; or a former password that should be gone is still valid.
     Behind,
     /// A person is needed.
     Halted,
@@ -466,9 +466,7 @@ impl State {
     }
 
     fn is_behind(&self) -> bool {
-        self.standing
-            .sinks
-            .values()
-            .any(|outlet| outlet.behind_since.is_some() && outlet.failures > 0 || outlet.differs)
+        let lacks = |outlet: &Outlet| outlet.behind_since.is_some() && outlet.failures > 0 || outlet.differs;
+        self.standing.retiring.is_some() || self.standing.sinks.values().any(lacks)
     }
 }

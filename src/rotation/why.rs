@@ -47,7 +47,12 @@ pub enum Why {
         until: Moment,
     },
     /// The former password is not taken away everywhere yet.
-    RetireAgain(Fault),
+    RetireAgain {
+        /// Why not.
+        fault: Fault,
+        /// Since when, if it outlasted the patience for locks.
+        too_long_since: Option<Moment>,
+    },
     /// Logins with current, between rotations, are not let in by every node, or nobody answers them.
     Unverified {
         /// Whether nodes disagree.
@@ -84,7 +89,10 @@ impl Why {
     /// Whether an operator should be alerted although keywheel goes on by itself.
     pub const fn is_alarming(&self) -> bool {
         match self {
-            Self::Halted(_) | Self::Held { too_long_since: Some(_), .. } | Self::Unverified { .. } => true,
+            Self::Halted(_)
+            | Self::Held { too_long_since: Some(_), .. }
+            | Self::RetireAgain { too_long_since: Some(_), .. }
+            | Self::Unverified { .. } => true,
             Self::NotDue
             | Self::OnlyWhenAsked
             | Self::NotAdopted(_)
@@ -94,7 +102,7 @@ impl Why {
             | Self::Paused { .. }
             | Self::Grace { .. }
             | Self::Overlapping { .. }
-            | Self::RetireAgain(_)
+            | Self::RetireAgain { too_long_since: None, .. }
             | Self::SinkDiffers { .. }
             | Self::Held { too_long_since: None, .. }
             | Self::TaskRunning(_)
@@ -129,7 +137,15 @@ impl fmt::Display for Why {
                 write!(out, "the next rotation rests until {until}, so that every consumer has moved")
             }
             Self::Overlapping { until } => write!(out, "the former password stays valid until {until}"),
-            Self::RetireAgain(fault) => write!(out, "the former password is still valid somewhere: {fault}"),
+            Self::RetireAgain { fault, too_long_since: None } => {
+                write!(out, "the former password is still valid somewhere, and no rotation begins before it is gone: {fault}")
+            }
+            Self::RetireAgain { fault, too_long_since: Some(since) } => {
+                write!(
+                    out,
+                    "the former password is still valid somewhere since {since}, longer than lock-patience, and no rotation begins before it is gone: {fault}"
+                )
+            }
             Self::Unverified { mixed: true } => out.write_str(
                 "nodes disagree about the current password: some turn it away; somebody changed it there, or a node forgot it",
             ),
