@@ -89,6 +89,19 @@ fn given_for(account: &str, number: u64) -> What {
         by: operator(),
         place: PAIR.to_owned(),
         account: Some(account.to_owned()),
+        moved: false,
+    }
+}
+
+/// A person gives the password of an account of another pair.
+fn given_for_another_pair(number: u64) -> What {
+    What::Replaced {
+        generation: generation(number),
+        proof: Proof::Login,
+        by: operator(),
+        place: "crs-1/c+d".to_owned(),
+        account: Some("d".to_owned()),
+        moved: true,
     }
 }
 
@@ -130,6 +143,8 @@ fn two_accounts_in_turn() {
     let resets = Plan { recovery: Recovery::Reset, ..pair() };
     let adopts = Plan { adopts_resting: true, ..pair() };
     let later = Plan { slot: None, ..pair() };
+    let strategy = Strategy::Alternate { accounts: ["c".to_owned(), "d".to_owned()], grace: GRACE };
+    let replaced_pair = Plan { place: "crs-1/c+d".to_owned(), strategy, ..later.clone() };
     let begun = |story: Vec<Event>| story.then(1100, began(2));
     let sent = |story: Vec<Event>, number| begun(story).then(1110, ready(false)).then(1120, prepared_for("b", number)).then(1121, intended(Call::Modify));
     let turned = || rotated(both(), prepared_for("b", 3), 3);
@@ -161,6 +176,8 @@ fn two_accounts_in_turn() {
         Row("… and an hour after it", pair(), lost(4724), 4800, "find task since 4724"),
         Row("no grace before the first rotation", Plan { slot: None, ..pair() }, both().then(5, asked()), 6, "begin"),
         Row("a person makes one account of the pair", Plan { slot: None, ..plan() }, turned().then(1200, replaced(4)).delivered_all(1201, 4).then(1202, asked()), 1203, "begin"),
+        Row("a password of another pair is current", replaced_pair.clone(), turned().then(1200, given_for_another_pair(4)), 1201, "deliver 4 to a b"),
+        Row("… and the other account's turn has come", replaced_pair, turned().then(1200, given_for_another_pair(4)).delivered_all(1201, 4).then(2000, asked()).then(2001, began(3)), 2002, "preflight c, nothing"),
         Row("a configuration that names another pair", Plan { place: "crs-1/a+c".to_owned(), ..pair() }, both(), 5, "record halted Misconfigured"),
     ]);
 }
@@ -364,4 +381,5 @@ fn candidates_are_all_that_may_be_live() {
         named(&rotated(both(), prepared_for("b", 3), 3).then(2000, given_for("a", 4))),
         [generation(3), generation(4)]
     );
+    assert_eq!(named(&both().then(2000, given_for_another_pair(4))), [generation(4)]);
 }

@@ -64,11 +64,18 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             state.standing.place = Some(place.clone());
             state.blocked = None;
         }
-        What::Replaced { generation, proof, by: _, place, account } => {
+        What::Replaced { generation, proof, by: _, place, account, moved } => {
+            if *moved {
+                // Neither account of another pair, nor what stood beside it, says anything about this one.
+                state.standing.current = None;
+                state.standing.former = None;
+                state.standing.retiring = None;
+                state.standing.beside = false;
+            }
             let before = state.standing.current.as_ref().map(|current| current.generation);
             take_in(&mut state, *generation, *proof, at, account.as_deref())?;
             // Where passwords stand beside each other, giving one takes no other away.
-            state.standing.beside |= state.open.as_ref().is_some_and(|open| open.beside);
+            state.standing.beside |= !moved && state.open.as_ref().is_some_and(|open| open.beside);
             state.standing.loose.extend(before.filter(|_| state.standing.beside));
             state.standing.place = Some(place.clone());
             let proven = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Proven { .. }));

@@ -188,6 +188,7 @@ pub fn replaced(number: u64) -> What {
         by: operator(),
         place: PLACE.to_owned(),
         account: None,
+        moved: false,
     }
 }
 
@@ -440,6 +441,14 @@ pub fn one_of_each() -> Vec<Event> {
         What::Unpaused { by: By::Schedule },
         What::Settled { standing: Box::new(everything) },
         What::Settled { standing: Box::new(unclear) },
+        What::Replaced {
+            generation: generation(3),
+            proof: Proof::Login,
+            by: operator(),
+            place: "crs-1/c+d".to_owned(),
+            account: Some("d".to_owned()),
+            moved: true,
+        },
     ];
     (0..).zip(whats).map(|(second, what)| at(second, what)).collect()
 }
