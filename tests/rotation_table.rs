@@ -293,6 +293,12 @@ fn looks_and_limits_of_doubt() {
 fn tasks_and_proof() {
     let running = || sent().then(1130, accepted(Some(7)));
     let done = || running().then(1135, task(TaskStatus::Succeeded));
+    let settled_on_word = || {
+        let story = sent().then(1130, accepted(None)).then(1130, What::Proven { generation: generation(2), proof: Proof::Acceptance }).delivered_all(1131, 2);
+        let standing = Box::new(fold(&story).expect("legal").standing);
+        story.then(1132, What::Settled { standing })
+    };
+    let on_word = || settled_on_word().then(1133, asked());
     let look = |login| What::LoginTried { candidate: login, previous: None };
     let unseen = Plan { login: false, ..plan() };
     check(vec![
@@ -308,6 +314,9 @@ fn tasks_and_proof() {
         Row("stuck", unseen.clone(), running().then(2030, task(TaskStatus::Running)), 2030, "record task-stuck"),
         Row("succeeded, no login route", unseen, done(), 1135, "record proven 2 Task"),
         Row("accepted without a task, no login route", blind(), sent().then(1130, accepted(None)), 1130, "record proven 2 Acceptance"),
+        Row("… and the next one asked for at once rests as long as a late effect may take", Plan { slot: None, ..blind() }, on_word(), 1189, "wait 1190 OnItsWord"),
+        Row("… and begins then", Plan { slot: None, ..blind() }, on_word(), 1190, "begin"),
+        Row("… a slot waits too", blind(), settled_on_word(), 1189, "wait 1190 OnItsWord"),
         Row("succeeded: a login must agree", plan(), done(), 1135, "login 2"),
         Row("it does", plan(), done().then(1136, look(yes())), 1136, "record proven 2 Login"),
         Row("nodes disagree", plan(), done().then(1136, look(Login::Mixed)), 1136, "wait ~ NodesDisagree"),

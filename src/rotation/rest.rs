@@ -2,7 +2,7 @@
 //! works. Whatever comes first decides until when to wait.
 
 use super::backoff;
-use super::event::{By, What};
+use super::event::{By, Proof, What};
 use super::next::{Action, blocked_until, drift_at_rest};
 use super::plan::{Plan, Recovery, Strategy};
 use super::state::{State, Trouble, Verified};
@@ -102,11 +102,13 @@ fn begin(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
     let grace = grace_ends(state, plan).filter(|&ends| now < ends);
     let former_stays = state.standing.former.is_some() && !plan.strategy.is_alternate();
     let open_slot: Option<Slot> = plan.slot.filter(|_| plan.may_start);
-    let held = |what| match (grace, former_stays) {
-        (Some(until), _) => Some(Action::Wait { until, why: Why::Grace { until } }),
+    let word = on_its_word(state, plan).filter(|&until| now < until);
+    let held = |what| match (grace, word, former_stays) {
+        (Some(until), _, _) => Some(Action::Wait { until, why: Why::Grace { until } }),
+        (None, Some(until), _) => Some(Action::Wait { until, why: Why::OnItsWord { until } }),
         // The former password goes first; its own step says when.
-        (None, true) => None,
-        (None, false) => Some(what),
+        (None, None, true) => None,
+        (None, None, false) => Some(what),
     };
     if let Some(ask) = &state.asked {
         return held(Action::Begin { slot: open_slot, by: ask.by.clone(), reason: ask.reason.clone() });
@@ -129,6 +131,12 @@ fn begin(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
 fn at_rest(state: &State) -> Option<Why> {
     let differs = |(sink, outlet): (&SinkName, &super::state::Outlet)| outlet.differs.then(|| sink.clone());
     state.standing.sinks.iter().find_map(differs).map(|sink| Why::SinkDiffers { sink })
+}
+
+/// Until when a change that only the cloud's acceptance speaks for may still be on its way.
+fn on_its_word(state: &State, plan: &Plan) -> Option<Moment> {
+    let known = [&state.standing.current, &state.standing.former].into_iter().flatten();
+    known.filter(|known| known.proof == Proof::Acceptance).map(|known| known.proven_at + plan.limits.late_effect).max()
 }
 
 /// Until when two passwords are left valid: from the moment on at which the last sink held current.

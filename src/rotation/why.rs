@@ -41,6 +41,11 @@ pub enum Why {
         /// Until when they have time.
         until: Moment,
     },
+    /// The last change is believed on the cloud's word alone and may not have happened yet: the next one would compare with a password that is not there.
+    OnItsWord {
+        /// Until when.
+        until: Moment,
+    },
     /// Two passwords are valid until consumers have moved.
     Overlapping {
         /// Until when.
@@ -101,6 +106,7 @@ impl Why {
             | Self::HookAgain(_)
             | Self::Paused { .. }
             | Self::Grace { .. }
+            | Self::OnItsWord { .. }
             | Self::Overlapping { .. }
             | Self::RetireAgain { too_long_since: None, .. }
             | Self::SinkDiffers { .. }
@@ -135,6 +141,9 @@ impl fmt::Display for Why {
             Self::Paused { until } => write!(out, "paused until {until}"),
             Self::Grace { until } => {
                 write!(out, "the next rotation rests until {until}, so that every consumer has moved")
+            }
+            Self::OnItsWord { until } => {
+                write!(out, "the cloud accepted the last change and nothing proves that it has happened yet: the next one rests until {until}")
             }
             Self::Overlapping { until } => write!(out, "the former password stays valid until {until}"),
             Self::RetireAgain { fault, too_long_since: None } => {
