@@ -6,7 +6,9 @@ use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal};
 use keywheel::rotation::event::{By, Event, Proof, What};
 use keywheel::rotation::plan::{Abilities, Plan, Recovery, Strategy};
-use keywheel::rotation::{apply, fold, next};
+use keywheel::rotation::state::Label;
+use keywheel::rotation::why::Why;
+use keywheel::rotation::{Action, apply, fold, next};
 use std::time::Duration;
 use story::*;
 
@@ -87,6 +89,19 @@ fn given_for(account: &str, number: u64) -> What {
         by: operator(),
         place: PAIR.to_owned(),
         account: Some(account.to_owned()),
+        moved: false,
+    }
+}
+
+/// A person gives the password of an account of another pair.
+fn given_for_another_pair(number: u64) -> What {
+    What::Replaced {
+        generation: generation(number),
+        proof: Proof::Login,
+        by: operator(),
+        place: "crs-1/c+d".to_owned(),
+        account: Some("d".to_owned()),
+        moved: true,
     }
 }
 
@@ -128,6 +143,8 @@ fn two_accounts_in_turn() {
     let resets = Plan { recovery: Recovery::Reset, ..pair() };
     let adopts = Plan { adopts_resting: true, ..pair() };
     let later = Plan { slot: None, ..pair() };
+    let strategy = Strategy::Alternate { accounts: ["c".to_owned(), "d".to_owned()], grace: GRACE };
+    let replaced_pair = Plan { place: "crs-1/c+d".to_owned(), strategy, ..later.clone() };
     let begun = |story: Vec<Event>| story.then(1100, began(2));
     let sent = |story: Vec<Event>, number| begun(story).then(1110, ready(false)).then(1120, prepared_for("b", number)).then(1121, intended(Call::Modify));
     let turned = || rotated(both(), prepared_for("b", 3), 3);
@@ -159,6 +176,8 @@ fn two_accounts_in_turn() {
         Row("… and an hour after it", pair(), lost(4724), 4800, "find task since 4724"),
         Row("no grace before the first rotation", Plan { slot: None, ..pair() }, both().then(5, asked()), 6, "begin"),
         Row("a person makes one account of the pair", Plan { slot: None, ..plan() }, turned().then(1200, replaced(4)).delivered_all(1201, 4).then(1202, asked()), 1203, "begin"),
+        Row("a password of another pair is current", replaced_pair.clone(), turned().then(1200, given_for_another_pair(4)), 1201, "deliver 4 to a b"),
+        Row("… and the other account's turn has come", replaced_pair, turned().then(1200, given_for_another_pair(4)).delivered_all(1201, 4).then(2000, asked()).then(2001, began(3)), 2002, "preflight c, nothing"),
         Row("a configuration that names another pair", Plan { place: "crs-1/a+c".to_owned(), ..pair() }, both(), 5, "record halted Misconfigured"),
     ]);
 }
@@ -186,6 +205,7 @@ fn two_passwords_at_once() {
         Row("… which begins when the last sink had it", later.clone(), overlapping().then(1200, delivered("b", 2)), 1210, "wait 1800 Overlapping"),
         Row("… and goes after it", later.clone(), overlapping(), 1730, "retire 1, 2 stays"),
         Row("… again, if it did not go", later.clone(), overlapping().then(1731, What::RetireFailed { generation: generation(1), fault: busy() }), 1731, "wait ~ RetireAgain"),
+        Row("… a rotation that is asked for waits for that, and says so", later.clone(), overlapping().then(1731, What::RetireFailed { generation: generation(1), fault: busy() }).then(1731, asked()), 1731, "wait ~ RetireAgain"),
         Row("… and then it is gone", later.clone(), overlapping().then(1731, What::Retired { generation: generation(1) }), 1732, "wait never OnlyWhenAsked"),
         Row("nothing begins while two are valid", later.clone(), overlapping().then(1200, asked()), 1201, "wait ~ Overlapping"),
         Row("a candidate that a person's password left behind goes too, after the one before it", later.clone(), sent().then(1122, unanswered()).then(1140, replaced(3)).delivered_all(1141, 3), 1741, "retire 1, 3 stays"),
@@ -208,6 +228,8 @@ fn between_rotations() {
     let resets = Plan { recovery: Recovery::Reset, ..every.clone() };
     let verified = |login: Login| What::Verified { login };
     let denied = |times: i64| (0..times).fold(rest(), |story, time| story.then(200 + time, verified(no())));
+    let split = |times: i64| (0..times).fold(rest(), |story, time| story.then(200 + time, verified(Login::Mixed)));
+    let nobody = || Login::Unreachable { fault: busy() };
     let paused = |until: Option<i64>| What::Paused { by: operator(), until: until.map(Moment::from_seconds) };
     let taken = Plan { take_over: true, recovery: Recovery::Reset, ..plan() };
     let over = || vec![at(0, What::TakenOver { place: PLACE.to_owned() })];
@@ -226,6 +248,12 @@ fn between_rotations() {
         Row("several are drift", every.clone(), denied(4), 300, "record halted OldPasswordWrong"),
         Row("… which a reset repairs where it may", resets.clone(), denied(4), 300, "begin"),
         Row("… a welcome in between starts over", every.clone(), denied(3).then(210, verified(yes())).then(220, verified(no())), 221, "wait ~ OnlyWhenAsked"),
+        Row("nodes that disagree are looked at again soon", every.clone(), split(1), 260, "verify 1"),
+        Row("… and that they still do is said", every.clone(), split(4), 204, "wait ~ Unverified"),
+        Row("… at the usual pace", every.clone(), split(4), 270, "wait ~ Unverified"),
+        Row("… until all let it in", every.clone(), split(4).then(300, verified(yes())), 301, "wait ~ OnlyWhenAsked"),
+        Row("nobody answers: the same", every.clone(), split(2).then(210, verified(nobody())).then(211, verified(nobody())), 212, "wait ~ Unverified"),
+        Row("… and a rotation begins all the same", Plan { slot: None, ..every.clone() }, split(4).then(205, asked()), 206, "begin"),
         Row("… a person says go on: it is looked at anew", every.clone(), denied(4).then(300, halted()).then(400, resumed(false)), 420, "verify 1"),
         Row("… a person allows one reset", every.clone(), denied(4).then(300, halted()).then(400, resumed(true)), 401, "begin"),
         Row("a sink that somebody changed is said first", plan(), rest().then(5, What::SinkDiffers { sink: "a".parse().expect("a name") }), 6, "wait 1060 SinkDiffers"),
@@ -303,6 +331,30 @@ fn illegal_events() {
     }
 }
 
+/// A former password that cannot be taken away is not settled; after the patience for it a person should know.
+#[test]
+fn a_former_password_that_stays_is_told_of() {
+    let failed = |second: i64| at(second, What::RetireFailed { generation: generation(1), fault: busy() });
+    let label = |story: &[Event]| fold(story).expect("a legal story").label();
+    let overlapping = rotated(rest(), prepared_beside(2), 2);
+    assert_eq!(label(&overlapping), Label::Settled);
+    let mut stays = overlapping;
+    stays.push(failed(1731));
+    assert_eq!(label(&stays), Label::Behind);
+    for (second, alarming) in [(1800, false), (3530, false), (3531, true)] {
+        let mut story = stays.clone();
+        story.push(failed(second));
+        let plan = Plan { slot: None, ..overlap() };
+        let Action::Wait { why, .. } = next(&fold(&story).expect("legal"), &plan, Moment::from_seconds(second)) else {
+            panic!("it is tried at once");
+        };
+        assert!(matches!(why, Why::RetireAgain { .. }), "{why:?}");
+        assert_eq!(why.is_alarming(), alarming, "{second}");
+    }
+    stays.push(at(3600, What::Retired { generation: generation(1) }));
+    assert_eq!(label(&stays), Label::Settled);
+}
+
 /// What may be live, at each step of each strategy.
 #[test]
 fn candidates_are_all_that_may_be_live() {
@@ -329,4 +381,5 @@ fn candidates_are_all_that_may_be_live() {
         named(&rotated(both(), prepared_for("b", 3), 3).then(2000, given_for("a", 4))),
         [generation(3), generation(4)]
     );
+    assert_eq!(named(&both().then(2000, given_for_another_pair(4))), [generation(4)]);
 }

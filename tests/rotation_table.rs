@@ -2,11 +2,13 @@
 
 mod story;
 
+use keywheel::fault::{Fault, Kind};
 use keywheel::moment::{Moment, Slot};
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, What};
 use keywheel::rotation::plan::{Plan, Recovery};
 use keywheel::rotation::{apply, fold, next};
+use std::time::Duration;
 use story::*;
 
 /// A transcript, the plan, the second at which it is asked, and the decision (`~` stands for a jittered time).
@@ -62,6 +64,9 @@ fn preflight_and_preparation() {
     let reset = Plan { recovery: Recovery::Reset, ..plan() };
     let no_reset = Plan { abilities: Default::default(), ..reset.clone() };
     let drifted = || begun().then(1110, ready(true));
+    let refused_once = || What::Blocked { fault: Fault::new(Kind::LoginRefused, "refused").after(Duration::from_secs(5)) };
+    let denied = |times: i64| (0..times).fold(begun(), |story, n| story.then(1110 + n, refused_once()));
+    let denied_at_rest = (0..3).fold(rest(), |story, n| story.then(900 + n, What::Verified { login: no() })).then(1100, began(2));
     check(vec![
         Row("begun", plan(), begun(), 1100, "preflight"),
         Row("blocked", plan(), begun().then(1110, blocked(60)), 1111, "wait 1170 NotReady"),
@@ -69,6 +74,13 @@ fn preflight_and_preparation() {
         Row("blocked past the window", plan(), begun().then(1110, blocked(60)), 2001, "record abandoned Busy"),
         Row("asked for: blocked for as long as lock-patience", plan(), begun_asked().then(100, blocked(1)), 1899, "preflight"),
         Row("asked for: then it ends", plan(), begun_asked().then(100, blocked(1)), 1900, "record abandoned Busy"),
+        Row("one refused login is a hiccup", plan(), denied(1), 1110, "wait ~ NotReady"),
+        Row("… and is looked at again", plan(), denied(1), 1120, "preflight"),
+        Row("three are", plan(), denied(3), 1130, "preflight that believes a refusal"),
+        Row("… a busy instance in between says nothing", plan(), denied(3).then(1130, blocked(1)), 1150, "preflight that believes a refusal"),
+        Row("… refusals seen between rotations count", plan(), denied_at_rest, 1100, "preflight that believes a refusal"),
+        Row("… a welcome ends them", plan(), denied(3).then(1130, ready(false)).then(1131, halted()).then(1132, resumed(false)), 1133, "preflight"),
+        Row("… a person says go on: it is looked at anew", plan(), denied(3).then(1130, halted()).then(1131, resumed(false)), 1132, "preflight"),
         Row("a nonsense not-before is cut", plan(), begun().then(1110, blocked(u64::MAX / 1000)), 1111, "wait 4710 NotReady"),
         Row("ready", plan(), begun().then(1110, ready(false)), 1110, "prepare 2"),
         Row("drifted, no reset allowed", plan(), drifted(), 1110, "record halted OldPasswordWrong"),
@@ -281,6 +293,12 @@ fn looks_and_limits_of_doubt() {
 fn tasks_and_proof() {
     let running = || sent().then(1130, accepted(Some(7)));
     let done = || running().then(1135, task(TaskStatus::Succeeded));
+    let settled_on_word = || {
+        let story = sent().then(1130, accepted(None)).then(1130, What::Proven { generation: generation(2), proof: Proof::Acceptance }).delivered_all(1131, 2);
+        let standing = Box::new(fold(&story).expect("legal").standing);
+        story.then(1132, What::Settled { standing })
+    };
+    let on_word = || settled_on_word().then(1133, asked());
     let look = |login| What::LoginTried { candidate: login, previous: None };
     let unseen = Plan { login: false, ..plan() };
     check(vec![
@@ -296,6 +314,9 @@ fn tasks_and_proof() {
         Row("stuck", unseen.clone(), running().then(2030, task(TaskStatus::Running)), 2030, "record task-stuck"),
         Row("succeeded, no login route", unseen, done(), 1135, "record proven 2 Task"),
         Row("accepted without a task, no login route", blind(), sent().then(1130, accepted(None)), 1130, "record proven 2 Acceptance"),
+        Row("… and the next one asked for at once rests as long as a late effect may take", Plan { slot: None, ..blind() }, on_word(), 1189, "wait 1190 OnItsWord"),
+        Row("… and begins then", Plan { slot: None, ..blind() }, on_word(), 1190, "begin"),
+        Row("… a slot waits too", blind(), settled_on_word(), 1189, "wait 1190 OnItsWord"),
         Row("succeeded: a login must agree", plan(), done(), 1135, "login 2"),
         Row("it does", plan(), done().then(1136, look(yes())), 1136, "record proven 2 Login"),
         Row("nodes disagree", plan(), done().then(1136, look(Login::Mixed)), 1136, "wait ~ NodesDisagree"),

@@ -124,9 +124,13 @@ fn headline(snapshot: &Snapshot) -> String {
         Label::Due => format!("{target} is due"),
         Label::Rotating => format!("{target} is rotating{rotation}"),
         Label::Doubt => {
-            format!("{target} is in doubt{rotation}: evidence is being gathered, and both passwords are kept")
+            format!(
+                "{target} is in doubt{rotation}: evidence is being gathered, and every password that may be live is kept"
+            )
         }
-        Label::Behind => format!("{target} is behind: a sink lacks the current generation"),
+        Label::Behind => {
+            format!("{target} is behind: a sink does not hold what it should, or a former password is not gone")
+        }
         Label::Paused => format!("{target} is paused: its password is proven live, and nothing begins"),
         Label::Halted => format!("{target} is halted and needs a person{rotation}"),
     }

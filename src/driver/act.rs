@@ -49,8 +49,8 @@ pub(super) async fn perform(
             let (what, password) = adopt::pair(target, &account, generation).await;
             journal.note_with(tools.clock.now(), what, password.map(|password| (generation, password)))
         }
-        Action::Preflight { account, previous, beside } => {
-            let what = preflight(tools, target, memory, account.as_deref(), (previous, beside)).await?;
+        Action::Preflight { account, previous, beside, believes } => {
+            let what = preflight(tools, target, memory, account.as_deref(), (previous, beside, believes)).await?;
             journal.note(tools.clock.now(), what)
         }
         Action::Prepare { generation, spare, account, beside } => {
@@ -146,7 +146,7 @@ async fn preflight(
     target: &Target,
     memory: &mut Memory,
     account: Option<&str>,
-    (previous, beside): (Option<Generation>, bool),
+    (previous, beside, believes): (Option<Generation>, bool, bool),
 ) -> Result<What, Fault> {
     let account = target.account(account)?;
     let instance = match look_at_instance(target, account).await {
@@ -165,7 +165,14 @@ async fn preflight(
         let password = tools.ledger.password(&target.name, previous).await?;
         match probe.login(&password).await {
             Login::Accepted => {}
-            Login::Refused => drifted = true,
+            Login::Refused if believes => drifted = true,
+            Login::Refused => {
+                let what = format!("{} refuses the current password", probe.route());
+                let fault = Fault::new(Kind::LoginRefused, what);
+                return Ok(What::Blocked {
+                    fault: fault.advise("wait; only several refusals say that somebody else changed it"),
+                });
+            }
             Login::Mixed if beside => {
                 tracing::warn!(route = probe.route(), "a node forgot the current password; it gets the next one");
             }

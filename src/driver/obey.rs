@@ -184,7 +184,8 @@ async fn replace(
     let (proof, account) = proof(target, &password, known(target, account)?.as_deref()).await?;
     let of = account.as_ref().map(|account| format!(" of {account}")).unwrap_or_default();
     let place = target.settings.place.clone();
-    let what = What::Replaced { generation, proof, by, place, account };
+    let moved = has_moved(target, state);
+    let what = What::Replaced { generation, proof, by, place, account, moved };
     let said = format!("taken in as generation {generation}{of}");
     Ok(Obeyed { events: vec![what], password: Some(password), said })
 }
@@ -200,6 +201,15 @@ fn known(target: &Target, account: Option<String>) -> Result<Option<String>, Fau
             Err(Fault::new(Kind::Usage, format!("the target has no account {}", scrub(&named, &[]))).advise(next))
         }
     }
+}
+
+/// Whether the configuration names another place than that of the known passwords, and current opens nothing there.
+fn has_moved(target: &Target, state: &State) -> bool {
+    let instance = |place: &str| place.rsplit_once('/').map_or(place, |(instance, _)| instance).to_owned();
+    let (Some(known), named) = (&state.standing.place, &target.settings.place) else { return false };
+    let active = state.standing.current.as_ref().and_then(|current| current.account.as_ref());
+    let stays = active.is_some_and(|active| target.accounts.iter().any(|account| account.address.account == *active));
+    known != named && (instance(known) != instance(named) || !stays)
 }
 
 async fn reveal(tools: &Tools, target: &Target, state: &State, by: By, all: bool) -> Result<Obeyed, Fault> {

@@ -129,6 +129,7 @@ fn label(state: &State, action: &Action) -> Label {
     match (state.label(), action) {
         (Label::Settled, Action::Begin { .. } | Action::Adopt | Action::Record(_)) => Label::Due,
         (Label::Paused, Action::Record(_)) => Label::Settled,
+        (Label::Settled, Action::Wait { why: Why::Unverified { .. }, .. }) => Label::Doubt,
         (Label::Settled, Action::Deliver { .. } | Action::Wait { why: Why::Behind { .. }, .. }) => Label::Behind,
         (label, _) => label,
     }

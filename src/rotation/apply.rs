@@ -64,11 +64,18 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             state.standing.place = Some(place.clone());
             state.blocked = None;
         }
-        What::Replaced { generation, proof, by: _, place, account } => {
+        What::Replaced { generation, proof, by: _, place, account, moved } => {
+            if *moved {
+                // Neither account of another pair, nor what stood beside it, says anything about this one.
+                state.standing.current = None;
+                state.standing.former = None;
+                state.standing.retiring = None;
+                state.standing.beside = false;
+            }
             let before = state.standing.current.as_ref().map(|current| current.generation);
             take_in(&mut state, *generation, *proof, at, account.as_deref())?;
             // Where passwords stand beside each other, giving one takes no other away.
-            state.standing.beside |= state.open.as_ref().is_some_and(|open| open.beside);
+            state.standing.beside |= !moved && state.open.as_ref().is_some_and(|open| open.beside);
             state.standing.loose.extend(before.filter(|_| state.standing.beside));
             state.standing.place = Some(place.clone());
             let proven = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Proven { .. }));
@@ -109,6 +116,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 previous: None,
                 change_mark: None,
                 drifted: false,
+                refusals: 0,
                 exposed: false,
                 let_in: false,
                 sent: None,
@@ -125,6 +133,9 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             let adopting = state.open.is_none();
             let begun = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Begun));
             require(adopting || begun, "nothing is waiting to begin")?;
+            if let Some(open) = state.open.as_mut().filter(|_| fault.kind == Kind::LoginRefused) {
+                open.refusals = open.refusals.saturating_add(1);
+            }
             state.blocked = Some(again(state.blocked.take(), fault, at));
         }
         What::Halted { fault } => {
@@ -143,13 +154,16 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         }
         What::Verified { login } => {
             require(state.open.is_none() && state.standing.current.is_some(), "there is nothing to verify")?;
-            let before = state.standing.verified.map_or(0, |verified| verified.refusals);
-            let refusals = match login {
-                Login::Accepted => 0,
-                Login::Refused => before.saturating_add(1),
-                Login::Mixed | Login::PasswordFree | Login::Unreachable { .. } => before,
-            };
-            state.standing.verified = Some(Verified { at, refusals });
+            let before = state.standing.verified.unwrap_or_default();
+            state.standing.verified = Some(match login {
+                Login::Accepted => Verified { at, ..Verified::default() },
+                Login::Refused => Verified { at, refusals: before.refusals.saturating_add(1), ..before },
+                Login::Mixed => Verified { at, mixed: before.mixed.saturating_add(1), ..before },
+                Login::Unreachable { .. } => {
+                    Verified { at, unreachable: before.unreachable.saturating_add(1), ..before }
+                }
+                Login::PasswordFree => Verified { at, ..before },
+            });
         }
         What::Paused { by, until } => {
             let until = until.unwrap_or(Moment::NEVER);
@@ -283,6 +297,7 @@ fn all_behind(sinks: &mut BTreeMap<SinkName, Outlet>, at: Moment) {
 fn resume(open: &mut Rotation, allow_reset: bool, at: Moment) {
     open.attempts = 0;
     open.redraws = 0;
+    open.refusals = 0;
     open.held = None;
     open.reset_allowed |= allow_reset;
     open.exposed |= matches!(open.phase, Phase::Sent { .. });

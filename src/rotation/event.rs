@@ -270,6 +270,9 @@ pub enum What {
         /// Which account of a pair; `None` where the target has only one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account: Option<String>,
+        /// It opens another instance, account or pair than the passwords known before: those are given up.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        moved: bool,
     },
 }
 

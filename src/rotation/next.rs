@@ -52,6 +52,8 @@ pub enum Action {
         previous: Option<Generation>,
         /// Whether the candidate is added beside it: a node that forgot the password then stands in nobody's way, since it gets the next one.
         beside: bool,
+        /// Whether one more refused login is drift. Before that it is a hiccup: `blocked` by [`Kind::LoginRefused`].
+        believes: bool,
     },
     /// Draw a password (or take the spare's number) and append `prepared` with it.
     Prepare {
@@ -191,7 +193,8 @@ fn begin(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
         let account = if open.candidate.is_some() { open.account.clone() } else { plan.changes(&state.standing) };
         let previous = state.standing.on(account.as_deref()).map(|known| known.generation);
         let beside = if open.candidate.is_some() { open.beside } else { plan.strategy.is_overlap() };
-        Action::Preflight { account, previous, beside }
+        let refusals = open.refusals + state.standing.verified.map_or(0, |verified| verified.refusals);
+        Action::Preflight { account, previous, beside, believes: refusals + 1 >= plan.limits.agreement }
     };
     let Some((until, fault)) = blocked_until(state.blocked.as_ref(), plan, open.id.seed()) else {
         return preflight();

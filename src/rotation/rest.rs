@@ -2,7 +2,7 @@
 //! works. Whatever comes first decides until when to wait.
 
 use super::backoff;
-use super::event::{By, What};
+use super::event::{By, Proof, What};
 use super::next::{Action, blocked_until, drift_at_rest};
 use super::plan::{Plan, Recovery, Strategy};
 use super::state::{State, Trouble, Verified};
@@ -35,7 +35,19 @@ pub(super) fn rest(state: &State, plan: &Plan, now: Moment) -> Action {
         begin(state, plan, now),
         verify(state, plan, current, now),
     ];
-    first(steps.into_iter().flatten())
+    match (first(steps.into_iter().flatten()), unverified(state, plan)) {
+        (Action::Wait { until, why }, Some(unverified)) if !why.is_alarming() => {
+            Action::Wait { until, why: unverified }
+        }
+        (action, _) => action,
+    }
+}
+
+/// Logins with current that say too little, often enough that nobody can call it a hiccup.
+fn unverified(state: &State, plan: &Plan) -> Option<Why> {
+    let Verified { mixed, unreachable, .. } = state.standing.verified.filter(|_| plan.login)?;
+    let often = mixed.saturating_add(unreachable) >= plan.limits.agreement;
+    often.then_some(Why::Unverified { mixed: mixed > 0 })
 }
 
 /// What can be done now, or the earliest time at which something can; the reason is the first step's.
@@ -90,11 +102,13 @@ fn begin(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
     let grace = grace_ends(state, plan).filter(|&ends| now < ends);
     let former_stays = state.standing.former.is_some() && !plan.strategy.is_alternate();
     let open_slot: Option<Slot> = plan.slot.filter(|_| plan.may_start);
-    let held = |what| match (grace, former_stays) {
-        (Some(until), _) => Some(Action::Wait { until, why: Why::Grace { until } }),
+    let word = on_its_word(state, plan).filter(|&until| now < until);
+    let held = |what| match (grace, word, former_stays) {
+        (Some(until), _, _) => Some(Action::Wait { until, why: Why::Grace { until } }),
+        (None, Some(until), _) => Some(Action::Wait { until, why: Why::OnItsWord { until } }),
         // The former password goes first; its own step says when.
-        (None, true) => None,
-        (None, false) => Some(what),
+        (None, None, true) => None,
+        (None, None, false) => Some(what),
     };
     if let Some(ask) = &state.asked {
         return held(Action::Begin { slot: open_slot, by: ask.by.clone(), reason: ask.reason.clone() });
@@ -117,6 +131,12 @@ fn begin(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
 fn at_rest(state: &State) -> Option<Why> {
     let differs = |(sink, outlet): (&SinkName, &super::state::Outlet)| outlet.differs.then(|| sink.clone());
     state.standing.sinks.iter().find_map(differs).map(|sink| Why::SinkDiffers { sink })
+}
+
+/// Until when a change that only the cloud's acceptance speaks for may still be on its way.
+fn on_its_word(state: &State, plan: &Plan) -> Option<Moment> {
+    let known = [&state.standing.current, &state.standing.former].into_iter().flatten();
+    known.filter(|known| known.proof == Proof::Acceptance).map(|known| known.proven_at + plan.limits.late_effect).max()
 }
 
 /// Until when two passwords are left valid: from the moment on at which the last sink held current.
@@ -156,10 +176,13 @@ fn retire(state: &State, plan: &Plan, current: Generation, now: Moment) -> Optio
     let at = moved_at(state, plan)? + grace;
     match &state.standing.retiring {
         _ if now < at => Some(Action::Wait { until: at, why: Why::Overlapping { until: at } }),
-        Some(Trouble { fault, times, at: tried, .. }) => {
+        Some(Trouble { fault, times, since, at: tried }) => {
             let until = *tried + backoff::wait(plan.limits.outlet_backoff, *times, generation.0);
             match now < until {
-                true => Some(Action::Wait { until, why: Why::RetireAgain(fault.clone()) }),
+                true => {
+                    let too_long_since = Some(*since).filter(|&since| now >= since + plan.limits.lock_patience);
+                    Some(Action::Wait { until, why: Why::RetireAgain { fault: fault.clone(), too_long_since } })
+                }
                 false => Some(Action::Retire { generation, current }),
             }
         }
@@ -186,13 +209,16 @@ fn wait_for_pair(until: Moment, fault: Fault) -> Action {
 /// A login with current, now and then.
 fn verify(state: &State, plan: &Plan, current: Generation, now: Moment) -> Option<Action> {
     let every = plan.verify_every.filter(|_| plan.login)?;
-    let (last, refusals) = match state.standing.verified {
-        Some(Verified { at, refusals }) => (at, refusals),
+    let (last, unsettled) = match state.standing.verified {
+        Some(Verified { at, refusals, mixed, unreachable }) => (at, refusals.max(mixed.saturating_add(unreachable))),
         None => (state.standing.current.as_ref()?.proven_at, 0),
     };
     let seed = last.millis().unsigned_abs() ^ backoff::seed(&plan.place);
-    let until = match refusals {
-        0 => last + (every - backoff::draw(every / VERIFY_SPREAD, seed)),
+    let until = match unsettled {
+        // What stays so is known by then, and each look is an event.
+        times if times == 0 || times >= plan.limits.agreement => {
+            last + (every - backoff::draw(every / VERIFY_SPREAD, seed))
+        }
         // Never at once: a route that fails in no time would be tried without end.
         times => last + plan.limits.look_backoff.first + backoff::wait(plan.limits.look_backoff, times, seed),
     };

@@ -99,13 +99,24 @@ pub struct Pause {
 }
 
 /// Logins with current between rotations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Verified {
     /// When it was last tried.
     pub at: Moment,
     /// How often in a row it was refused.
     pub refusals: u32,
+    /// How often nodes disagreed since it was last let in by all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mixed: u32,
+    /// How often nobody answered since then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unreachable: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it skips by reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What one sink holds, or whether one hook was told.
@@ -182,6 +193,8 @@ pub struct Rotation {
     pub change_mark: Option<String>,
     /// The instance refuses the current password.
     pub drifted: bool,
+    /// How often the preflight saw it refused; one refusal is a hiccup.
+    pub refusals: u32,
     /// A call of ours was accepted or went unanswered: the candidate may be live or may become so. Never unset.
     pub exposed: bool,
     /// A login with the candidate was let in somewhere: whatever the answers were, one of our calls was applied.
@@ -368,7 +381,7 @@ pub enum Label {
     Rotating,
     /// We do not know which password is live.
     Doubt,
-    /// A sink lacks the current generation, or no longer holds what was delivered.
+    /// A sink lacks the current generation, or no longer holds what was delivered; or a former password that should be gone is still valid.
     Behind,
     /// A person is needed.
     Halted,
@@ -453,9 +466,7 @@ impl State {
     }
 
     fn is_behind(&self) -> bool {
-        self.standing
-            .sinks
-            .values()
-            .any(|outlet| outlet.behind_since.is_some() && outlet.failures > 0 || outlet.differs)
+        let lacks = |outlet: &Outlet| outlet.behind_since.is_some() && outlet.failures > 0 || outlet.differs;
+        self.standing.retiring.is_some() || self.standing.sinks.values().any(lacks)
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
         (What::Ready { change_mark, drifted }, Phase::Begun) => {
             open.change_mark.clone_from(change_mark);
             open.drifted = *drifted;
+            open.refusals = 0;
             open.phase = match open.candidate {
                 None => Phase::Ready,
                 // Resumed, and the password before it is gone: a call that was refused may have been applied all the same. Logins tell.

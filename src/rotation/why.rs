@@ -41,13 +41,28 @@ pub enum Why {
         /// Until when they have time.
         until: Moment,
     },
+    /// The last change is believed on the cloud's word alone and may not have happened yet: the next one would compare with a password that is not there.
+    OnItsWord {
+        /// Until when.
+        until: Moment,
+    },
     /// Two passwords are valid until consumers have moved.
     Overlapping {
         /// Until when.
         until: Moment,
     },
     /// The former password is not taken away everywhere yet.
-    RetireAgain(Fault),
+    RetireAgain {
+        /// Why not.
+        fault: Fault,
+        /// Since when, if it outlasted the patience for locks.
+        too_long_since: Option<Moment>,
+    },
+    /// Logins with current, between rotations, are not let in by every node, or nobody answers them.
+    Unverified {
+        /// Whether nodes disagree.
+        mixed: bool,
+    },
     /// Somebody changed what a sink holds.
     SinkDiffers {
         /// Which.
@@ -79,7 +94,10 @@ impl Why {
     /// Whether an operator should be alerted although keywheel goes on by itself.
     pub const fn is_alarming(&self) -> bool {
         match self {
-            Self::Halted(_) | Self::Held { too_long_since: Some(_), .. } => true,
+            Self::Halted(_)
+            | Self::Held { too_long_since: Some(_), .. }
+            | Self::RetireAgain { too_long_since: Some(_), .. }
+            | Self::Unverified { .. } => true,
             Self::NotDue
             | Self::OnlyWhenAsked
             | Self::NotAdopted(_)
@@ -88,8 +106,9 @@ impl Why {
             | Self::HookAgain(_)
             | Self::Paused { .. }
             | Self::Grace { .. }
+            | Self::OnItsWord { .. }
             | Self::Overlapping { .. }
-            | Self::RetireAgain(_)
+            | Self::RetireAgain { too_long_since: None, .. }
             | Self::SinkDiffers { .. }
             | Self::Held { too_long_since: None, .. }
             | Self::TaskRunning(_)
@@ -123,8 +142,25 @@ impl fmt::Display for Why {
             Self::Grace { until } => {
                 write!(out, "the next rotation rests until {until}, so that every consumer has moved")
             }
+            Self::OnItsWord { until } => {
+                write!(out, "the cloud accepted the last change and nothing proves that it has happened yet: the next one rests until {until}")
+            }
             Self::Overlapping { until } => write!(out, "the former password stays valid until {until}"),
-            Self::RetireAgain(fault) => write!(out, "the former password is still valid somewhere: {fault}"),
+            Self::RetireAgain { fault, too_long_since: None } => {
+                write!(out, "the former password is still valid somewhere, and no rotation begins before it is gone: {fault}")
+            }
+            Self::RetireAgain { fault, too_long_since: Some(since) } => {
+                write!(
+                    out,
+                    "the former password is still valid somewhere since {since}, longer than lock-patience, and no rotation begins before it is gone: {fault}"
+                )
+            }
+            Self::Unverified { mixed: true } => out.write_str(
+                "nodes disagree about the current password: some turn it away; somebody changed it there, or a node forgot it",
+            ),
+            Self::Unverified { mixed: false } => {
+                out.write_str("the instance cannot be reached again and again, so nobody knows whether the current password works")
+            }
             Self::SinkDiffers { sink } => {
                 write!(
                     out,

@@ -135,3 +135,30 @@ fn a_resting_account_whose_password_nobody_knows_is_asked_for_where_the_call_com
     assert!(opens(&server, &document(&stage, "orders")));
     assert!(lets_in(&server, FIRST.0, FIRST.1));
 }
+
+/// The accounts of a target are replaced in the configuration: the password that a person gives then is current, whichever of the pair it opens.
+#[test]
+fn a_password_of_another_pair_becomes_current() {
+    let server = RedisServer::start(Some(INITIAL));
+    let stage = stage(&server, "tencent");
+    let target = format!(
+        "[targets.orders]\nprovider = \"shop\"\ninstance = \"{INSTANCE}\"\naccount = \"{}\"\n\
+         adopt = {{ file = \"{{folder}}/first\" }}\nsinks = [\"orders-json\"]\n\
+         login = {{ url = \"redis://{}\", form = \"user-and-password\" }}\n",
+        FIRST.0,
+        server.address()
+    );
+    stage.configure(&[stage.sink("orders-json", "format = \"json\""), target].concat());
+    let daemon = stage.start(&[]);
+    stage.until("orders", "settled", 1);
+    drop(daemon);
+    configure(&stage, &server, "tencent", "grace = \"1ms\"");
+    let daemon = stage.start(&[]);
+    until("it to halt", || stage.status_of("orders")["state"] == "halted");
+    let given = stage.keywheel_reading(&["recover", "orders", "--set", "--account", SECOND.0], SECOND.1);
+    assert_eq!(given.status, 0, "{}", given.err);
+    stage.until("orders", "settled", 2);
+    let found = document(&stage, "orders");
+    assert_eq!((&found["account"], &found["generation"]), (&SECOND.0.into(), &2.into()), "{}", daemon.log());
+    assert!(opens(&server, &found));
+}

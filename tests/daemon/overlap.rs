@@ -212,3 +212,23 @@ impl Consumer {
         Felt { let_in, refused, unreachable }
     }
 }
+
+/// Somebody sets another password on one node: nothing is overwritten, and it is said, with an exit code, until it is mended.
+#[test]
+fn nodes_that_disagree_between_rotations_are_told_of() {
+    let cluster = RedisCluster::start(BY_HAND);
+    let stage = stage(&cluster, "verify-every = \"1s\"");
+    let daemon = stage.start(&[]);
+    stage.until("app", "settled", 1);
+    let set =
+        |password: &str| cluster.nodes[1].administer(&["ACL", "SETUSER", "app", "resetpass", &format!(">{password}")]);
+    set("Other-2026-xY");
+    until("the disagreement to be seen", || stage.status_of("app")["state"] == "doubt");
+    let why = stage.status_of("app")["why"].as_str().unwrap_or_default().to_owned();
+    assert!(why.contains("nodes disagree"), "{why}\n{}", daemon.log());
+    assert_eq!(stage.keywheel(&["status"]).status, 1);
+    assert!(cluster.nodes[1].lets_in("app", "Other-2026-xY"), "nothing was overwritten");
+    set(BY_HAND);
+    stage.until("app", "settled", 1);
+    assert_eq!(stage.keywheel(&["status"]).status, 0);
+}

@@ -76,7 +76,7 @@ fn older_standing(standing: &mut Standing) {
         older(since);
         older(until);
     }
-    if let Some(Verified { at, refusals: _ }) = verified {
+    if let Some(Verified { at, refusals: _, mixed: _, unreachable: _ }) = verified {
         older(at);
     }
     sinks.values_mut().for_each(older_outlet);
@@ -106,6 +106,7 @@ fn older_rotation(open: &mut Rotation) {
         previous: _,
         change_mark: _,
         drifted: _,
+        refusals: _,
         exposed: _,
         let_in: _,
         sent,

@@ -125,13 +125,16 @@ impl Setting {
         let (lost, no_look) = (fate == Fate::Lost, What::LookFailed { fault: fault(Kind::Unreachable) });
         let password = |generation| turn.password(&world.ledger, generation);
         Ok(match action {
-            Action::Preflight { account, previous, .. } => {
+            Action::Preflight { account, previous, believes, .. } => {
                 if lost || cloud.is_busy() {
                     return Ok(What::Blocked { fault: fault(Kind::Busy) });
                 }
                 let mut drifted = false;
                 if let Some(previous) = previous.filter(|_| self.plan.login) {
                     drifted = cloud.login(index(account.as_deref()), password(previous)?) == Login::Refused;
+                }
+                if drifted && !believes {
+                    return Ok(What::Blocked { fault: fault(Kind::LoginRefused) });
                 }
                 let mark = self.plan.abilities.change_mark.then(|| cloud.mark.to_string());
                 What::Ready { change_mark: mark, drifted }

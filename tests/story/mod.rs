@@ -188,6 +188,7 @@ pub fn replaced(number: u64) -> What {
         by: operator(),
         place: PLACE.to_owned(),
         account: None,
+        moved: false,
     }
 }
 
@@ -250,6 +251,7 @@ pub fn show(action: &Action, now: i64) -> String {
         Action::Begin { slot: Some(_), .. } => "begin in its slot".to_owned(),
         Action::Begin { slot: None, .. } => "begin".to_owned(),
         Action::Pair { account } => format!("pair {account}"),
+        Action::Preflight { believes: true, .. } => "preflight that believes a refusal".to_owned(),
         Action::Preflight { account: None, beside, .. } => {
             if *beside {
                 "preflight beside".to_owned()
@@ -371,8 +373,12 @@ pub fn one_of_each() -> Vec<Event> {
         retiring: Some(trouble),
         taken_over: true,
         paused: Some(Pause { by: operator(), since: Moment::from_seconds(1150), until: Moment::NEVER }),
-        verified: Some(Verified { at: Moment::from_seconds(1150), refusals: 1 }),
+        verified: Some(Verified { at: Moment::from_seconds(1150), refusals: 1, ..Verified::default() }),
         sinks: [("a".parse().expect("a name"), Outlet { differs: true, ..outlet })].into(),
+        ..standing.clone()
+    };
+    let unclear = Standing {
+        verified: Some(Verified { at: Moment::from_seconds(1150), refusals: 0, mixed: 2, unreachable: 3 }),
         ..standing.clone()
     };
     let failed = TaskStatus::Failed { message: "no".to_owned() };
@@ -434,6 +440,15 @@ pub fn one_of_each() -> Vec<Event> {
         What::Paused { by: operator(), until: Some(Moment::from_seconds(5000)) },
         What::Unpaused { by: By::Schedule },
         What::Settled { standing: Box::new(everything) },
+        What::Settled { standing: Box::new(unclear) },
+        What::Replaced {
+            generation: generation(3),
+            proof: Proof::Login,
+            by: operator(),
+            place: "crs-1/c+d".to_owned(),
+            account: Some("d".to_owned()),
+            moved: true,
+        },
     ];
     (0..).zip(whats).map(|(second, what)| at(second, what)).collect()
 }

@@ -137,7 +137,7 @@ impl World {
         self.take_in(generation, password, account);
         let proof = if self.plan.login { Proof::Login } else { Proof::Stated };
         let account = self.plan.strategy.is_alternate().then(|| PAIR[account].to_owned());
-        self.append(What::Replaced { generation, proof, by: OPERATOR, place: PLACE.to_owned(), account })
+        self.append(What::Replaced { generation, proof, by: OPERATOR, place: PLACE.to_owned(), account, moved: false })
     }
 
     /// A person gives every password that the ledger lacks, the active account's first.

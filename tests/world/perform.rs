@@ -44,9 +44,9 @@ impl World {
                 let rotation = RotationId::from_parts(self.clock(), self.dice.bits());
                 self.append(What::Began { rotation, slot, by, reason })?;
             }
-            Action::Preflight { account, previous, beside } => {
+            Action::Preflight { account, previous, beside, believes } => {
                 self.time_passes();
-                let what = self.preflight(index(account.as_deref()), previous, beside)?;
+                let what = self.preflight(index(account.as_deref()), previous, beside, believes)?;
                 or_die!(self);
                 self.append(what)?;
             }
@@ -99,7 +99,7 @@ impl World {
         Ok(Ok(()))
     }
 
-    fn preflight(&mut self, account: usize, previous: Option<Generation>, beside: bool) -> Told<What> {
+    fn preflight(&mut self, account: usize, previous: Option<Generation>, beside: bool, believes: bool) -> Told<What> {
         self.instance.tick(self.now, &mut self.dice);
         if !self.instance.is_free(self.now) || self.fails() {
             return Ok(What::Blocked { fault: fault(Kind::Busy) });
@@ -112,7 +112,8 @@ impl World {
             let password = self.password(previous)?;
             match self.instance.login(account, password, self.now, &mut self.dice) {
                 Login::Accepted => {}
-                Login::Refused => drifted = true,
+                Login::Refused if believes => drifted = true,
+                Login::Refused => return Ok(What::Blocked { fault: fault(Kind::LoginRefused) }),
                 Login::Mixed if beside => {}
                 Login::Mixed | Login::PasswordFree | Login::Unreachable { .. } => {
                     return Ok(What::Blocked { fault: fault(Kind::LoginUnreachable) });
