@@ -121,7 +121,8 @@ async fn each_account_has_its_reset() {
     let rows = [
         ("app", "resetaccountpassword", "AccountName=app&AccountPassword=NewPassw0rd%2102&InstanceId=r-1"),
         ("r-1", "modifyinstanceattribute", "InstanceId=r-1&NewPassword=NewPassw0rd%2102"),
-        ("default", "modifyinstanceattribute", "InstanceId=r-1&NewPassword=NewPassw0rd%2102"),
+        // A call that names no account would change the one that is named like the instance.
+        ("default", "resetaccountpassword", "AccountName=default&AccountPassword=NewPassw0rd%2102&InstanceId=r-1"),
     ];
     for (account, action, body) in rows {
         let (server, provider) = scripted(vec![reply(DONE)]).await;

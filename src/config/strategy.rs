@@ -63,6 +63,24 @@ pub(super) fn parse(
     }
 }
 
+/// Two names of the vendor's default account: a login there sends the password alone, so none could tell which of the two it opens.
+pub(super) fn refuse_one_login(
+    section: &Section<'_>,
+    cloud: Option<&Provider>,
+    instance: Option<&str>,
+    strategy: Option<&Strategy>,
+) {
+    let (Some(cloud), Some(instance), Some(Strategy::Alternate { accounts, .. })) = (cloud, instance, strategy) else {
+        return;
+    };
+    if accounts.iter().all(|account| cloud.is_default_account(instance, account)) {
+        let what =
+            "Both are default accounts, which log in by the password alone, and nothing tells the one from the other";
+        let next = "take at least one account that is not a default one, or rotate in place";
+        section.refuse("accounts", refusal(what, next));
+    }
+}
+
 /// A node that stood still may carry out an addition long after it was asked for. A password that was taken away before that would be let in again, and
 /// nobody would look for it any more.
 fn refuse_revival(section: &Section<'_>, grace: Duration, late_effect: Duration) {

@@ -111,6 +111,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
     }
     let instance = instance(section, provider.as_ref(), cloud, around);
     let strategy = strategy::parse(section, cloud, around.late_effect, id);
+    strategy::refuse_one_login(section, cloud, instance.as_deref(), strategy.as_ref());
     let account = match section.has("account") {
         _ if section.has("accounts") => strategy.as_ref().and_then(|strategy| match strategy {
             Strategy::Alternate { accounts: [first, _], .. } => Some(first.clone()),
