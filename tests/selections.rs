@@ -47,9 +47,13 @@ fn name(text: &str) -> TargetName {
 }
 
 fn read(targets: &str) -> Config {
+    read_whole(&format!("{HEAD}{targets}"))
+}
+
+fn read_whole(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keywheel.toml");
-    std::fs::write(&path, format!("{HEAD}{targets}")).unwrap();
+    std::fs::write(&path, text).unwrap();
     config::load(&path, []).unwrap_or_else(|findings| panic!("{findings}")).config
 }
 
@@ -215,6 +219,48 @@ sinks = ["all"]
         ]
     );
     assert!(expanded.left_out[0].origin.line > 0, "it says where the selection stands");
+}
+
+/// Whoever may tag an instance decides about that one and no other.
+#[test]
+fn a_tag_that_makes_no_file_name_leaves_one_instance_out() {
+    let named_by_team = HEAD.replace("/run/{{ tag.team }}/redis.env", "/run/{{ tag.team }}.env");
+    let selection = r#"
+[targets.weekly]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+recovery = "reset"
+sinks = ["by-team"]
+"#;
+    let (just, over) = ("t".repeat(196), "t".repeat(197));
+    let list = [known("crs-1", 0, &[("team", &just)]), known("crs-2", 0, &[("team", &over)])];
+    let expanded = found(&read_whole(&format!("{named_by_team}{selection}")), &[("weekly", &list)]);
+    assert_eq!(targets(&expanded), ["weekly-crs-1"]);
+    assert_eq!(
+        left_out(&expanded),
+        [
+            "targets.weekly: Instance crs-2 is left out: its sinks: the path of sink by-team: the file's name would be longer than 200 bytes"
+        ]
+    );
+}
+
+#[test]
+fn a_found_target_that_cannot_be_made_stops_nobody_else() {
+    let login = |host: &str| format!("login = {{ url = \"rediss://{host}\", tls-name = \"{host}\" }}\n");
+    let config = read(&format!(
+        "[targets.written]\nprovider = \"shop\"\ninstance = \"crs-9\"\nadopt = {{ env = \"A\" }}\nsinks = []\n{}\n\
+         [targets.weekly]\nselect = {{ provider = \"shop\", tags = {{ rotate = \"weekly\" }} }}\nrecovery = \"reset\"\nsinks = []\n{}",
+        login("redis.example.com"),
+        login("{{ tag.tls }}.example.com")
+    ));
+    // No certificate can carry the second name.
+    let list = [known("crs-1", 0, &[("tls", "one")]), known("crs-2", 0, &[("tls", "two-")])];
+    let Expanded { config, left_out } = found(&config, &[("weekly", &list)]);
+    assert_eq!((config.targets.len(), left_out.len()), (3, 0));
+    let made = keywheel::assemble::Kit::of(&config).unwrap().fleet(&config, Moment::from_seconds(0)).unwrap();
+    let names: Vec<&str> = made.fleet.keys().map(TargetName::as_str).collect();
+    assert_eq!(names, ["weekly-crs-1", "written"]);
+    let left_out: Vec<&str> = made.left_out.keys().map(TargetName::as_str).collect();
+    assert_eq!(left_out, ["weekly-crs-2"]);
 }
 
 #[test]

@@ -86,13 +86,15 @@ async fn find(scene: &Scene, targets: &[TargetName]) -> Vec<Found> {
         }
         None => None,
     };
-    let fleet = match assemble::fleet(scene.config(), scene.now()) {
-        Ok(fleet) => fleet,
+    let assemble::Made { fleet, left_out } = match assemble::fleet(scene.config(), scene.now()) {
+        Ok(made) => made,
         Err(fault) => {
             found.extend(in_daemon(fault));
             return found;
         }
     };
+    let chosen = left_out.into_iter().filter(|(name, _)| targets.contains(name));
+    found.extend(chosen.map(|(name, fault)| Found { place: name.to_string(), fault }));
     worry(scene, targets, &fleet).await;
     let reader = reader.as_ref();
     let tried = stream::iter(targets.iter().filter_map(|name| fleet.get(name)))

@@ -12,7 +12,7 @@ use super::target::{self, Surroundings, Target};
 use super::template::{Facts, is_template, render};
 use crate::name::{ProviderName, SinkName, TargetName};
 use crate::rotation::plan::Recovery;
-use crate::sink::file::Format;
+use crate::sink::file::{FILE_NAME_LIMIT, Format};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -297,7 +297,12 @@ impl Selection {
 
     fn own_path(file: &FileSink, facts: &Facts) -> Result<PathBuf, String> {
         let path = render(file.path.to_str().unwrap_or_default(), facts)?;
-        absolute(&path).map_err(|refusal| refusal.0)
+        let path = absolute(&path).map_err(|refusal| refusal.0)?;
+        match path.file_name() {
+            Some(name) if name.len() <= FILE_NAME_LIMIT => Ok(path),
+            Some(_) => Err(format!("the file's name would be longer than {FILE_NAME_LIMIT} bytes")),
+            None => Err("it would not end in a file's name".to_owned()),
+        }
     }
 
     fn own_sinks(&self, facts: &Facts) -> Result<BTreeMap<SinkName, Sink>, String> {
