@@ -65,6 +65,7 @@ fn known(instance: &str, second: i64, tags: &[(&str, &str)]) -> Known {
         name: format!("name-{instance}"),
         endpoint: Some((format!("{instance}.invalid"), 6380)),
         tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        target: None,
         since: Moment::from_seconds(second),
         missing: None,
         retired: None,
@@ -261,6 +262,53 @@ fn a_found_target_that_cannot_be_made_stops_nobody_else() {
     assert_eq!(names, ["weekly-crs-1", "written"]);
     let left_out: Vec<&str> = made.left_out.keys().map(TargetName::as_str).collect();
     assert_eq!(left_out, ["weekly-crs-2"]);
+}
+
+/// The record stands under the name that it was begun with: whoever edits a tag must not make a stranger of an instance.
+#[test]
+fn an_instance_keeps_the_name_of_its_target() {
+    let config = read(
+        r#"
+[targets.all]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+name = "all-{{ instance }}"
+recovery = "reset"
+sinks = ["all"]
+
+[targets.weekly]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+name = "cache-{{ tag.team }}"
+recovery = "reset"
+sinks = ["all"]
+"#,
+    );
+    let named = |instance: &str, team: &str, target: &str| Known {
+        target: Some(name(target)),
+        ..known(instance, 0, &[("team", team)])
+    };
+    let list = [named("crs-1", "b", "cache-a"), named("crs-2", "b", "cache-b"), known("crs-3", 0, &[("team", "a")])];
+    let expanded = found(&config, &[("weekly", &list), ("all", &[known("crs-1", 9, &[])])]);
+    let instances: Vec<(&str, &str)> = expanded
+        .config
+        .targets
+        .iter()
+        .map(|(name, target)| (name.as_str(), target.address.instance.as_str()))
+        .collect();
+    // Not that of the selection whose name comes first in the alphabet, and not that of its tag.
+    assert_eq!(instances, [("cache-a", "crs-1"), ("cache-b", "crs-2")]);
+    assert_eq!(
+        left_out(&expanded),
+        [
+            "targets.weekly: Instance crs-1 stays the target cache-a, though its templates say cache-b now",
+            "targets.all: Instance crs-1 is left out: the target cache-a rotates the same account already",
+            "targets.weekly: Instance crs-3 is left out: its target would be called cache-a, like instance crs-1",
+        ]
+    );
+    // Whoever makes a target gets its name, and nobody else does.
+    let mut list = [known("crs-4", 0, &[("team", "d")]), known("crs-5", 1, &[("team", "d")])];
+    let expanded = found(&config, &[("weekly", &list)]);
+    expanded.name(&name("weekly"), &mut list);
+    assert_eq!(list.map(|known| known.target), [Some(name("cache-d")), None]);
 }
 
 #[test]

@@ -79,6 +79,7 @@ impl Muster {
             self.scene.clock(),
             Arc::new(SystemChance),
             config.daemon.discover_every,
+            self.scene.names(),
         );
         let bell = Arc::clone(&self.bell);
         tokio::spawn(discovery.run(stop, move || bell.notify_one()));

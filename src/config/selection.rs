@@ -198,7 +198,7 @@ impl Selection {
         // A path that cannot be filled in was found above, and should not hide what else there is.
         let fits = |file: &FileSink| Self::own_path(file, &one).is_ok();
         let files = self.files.iter().filter(|(_, file)| fits(file)).map(|(k, v)| (k.clone(), v.clone())).collect();
-        match (Self { files, ..self.clone() }).filled_in(one, around, &report) {
+        match (Self { files, ..self.clone() }).filled_in(one, None, around, &report) {
             // What is wrong with this one is wrong with each of them.
             Err(Unfit { key, why }) if report.findings.borrow().is_empty() => section.refuse(key, refusal(why, ADVICE)),
             Err(Unfit { .. }) => report.findings.borrow().iter().for_each(|finding| section.pass_on(finding.clone())),
@@ -248,26 +248,39 @@ impl Selection {
         }
     }
 
-    /// The target that an instance makes.
+    /// The target that an instance makes; one that has a `name` keeps it.
     ///
     /// # Errors
     /// Why it makes none, as a sentence without its full stop.
-    pub(super) fn target(&self, facts: Facts, around: &Surroundings<'_>) -> Result<(TargetName, Target), String> {
+    pub(super) fn target(
+        &self,
+        facts: Facts,
+        name: Option<&TargetName>,
+        around: &Surroundings<'_>,
+    ) -> Result<(TargetName, Target), String> {
         let report = Report::default();
-        self.filled_in(facts, around, &report).map_err(|Unfit { key, why }| format!("its {key}: {why}"))
+        self.filled_in(facts, name, around, &report).map_err(|Unfit { key, why }| format!("its {key}: {why}"))
+    }
+
+    /// What the template calls an instance.
+    ///
+    /// # Errors
+    /// Why it gives no name, as a sentence without its full stop.
+    pub(super) fn name_of(&self, facts: &Facts) -> Result<TargetName, String> {
+        render(&self.name, facts)?
+            .parse()
+            .map_err(|_| "the name that the template gives is none: 1 to 63 of a-z A-Z 0-9 . _ -".to_owned())
     }
 
     fn filled_in(
         &self,
         mut facts: Facts,
+        name: Option<&TargetName>,
         around: &Surroundings<'_>,
         report: &Report,
     ) -> Result<(TargetName, Target), Unfit> {
         let unfit = |key: &'static str| move |why: String| Unfit { key, why };
-        let name = render(&self.name, &facts).map_err(unfit("name"))?;
-        let name: TargetName = name.parse().map_err(|_| {
-            unfit("name")("the name that the template gives is none: 1 to 63 of a-z A-Z 0-9 . _ -".to_owned())
-        })?;
+        let name = name.map_or_else(|| self.name_of(&facts), |name| Ok(name.clone())).map_err(unfit("name"))?;
         facts.target = Some(name.to_string());
         let mut table = self.table.clone();
         for path in TEMPLATES {

@@ -90,7 +90,7 @@ pub fn merge(sought: &Sought, known: &[Known], found: Vec<Found>, now: Moment) -
                 if known.retired.is_some() {
                     news.push(News::Returned { instance: found.instance.clone() });
                 }
-                list.push(as_known(found, &sought.place, known.since, known.endpoint.as_ref()));
+                list.push(as_known(found, &sought.place, Some(known), now));
             }
             there => {
                 let why = there.and_then(|found| found.unfit).unwrap_or_else(|| ABSENT.to_owned());
@@ -110,7 +110,7 @@ pub fn merge(sought: &Sought, known: &[Known], found: Vec<Found>, now: Moment) -
     let (new, unfit): (Vec<Found>, Vec<Found>) = listed.into_values().partition(|found| found.unfit.is_none());
     for found in new {
         news.push(News::Appeared { instance: found.instance.clone() });
-        list.push(as_known(found, &sought.place, now, None));
+        list.push(as_known(found, &sought.place, None, now));
     }
     if waiting > 0 {
         news.push(News::ManyMissing { missing: waiting, of });
@@ -120,10 +120,12 @@ pub fn merge(sought: &Sought, known: &[Known], found: Vec<Found>, now: Moment) -
 }
 
 /// An instance may have no address for a while (it is being moved); the last one counts until there is another.
-fn as_known(found: Found, place: &str, since: Moment, last: Option<&(String, u16)>) -> Known {
+fn as_known(found: Found, place: &str, before: Option<&Known>, now: Moment) -> Known {
     let Found { instance, name, endpoint, tags, unfit: _ } = found;
-    let endpoint = endpoint.or_else(|| last.cloned());
-    Known { instance, place: place.to_owned(), name, endpoint, tags, since, missing: None, retired: None }
+    let endpoint = endpoint.or_else(|| before.and_then(|known| known.endpoint.clone()));
+    let target = before.and_then(|known| known.target.clone());
+    let since = before.map_or(now, |known| known.since);
+    Known { instance, place: place.to_owned(), name, endpoint, tags, target, since, missing: None, retired: None }
 }
 
 /// One that the listing lacks. What went missing among many needs the same confirmation when fewer are missing later.
@@ -252,12 +254,16 @@ mod tests {
 
     #[test]
     fn what_the_cloud_says_anew_is_taken_over_and_the_first_time_stays() {
-        let known = merge(&search(), &[], vec![found("a")], at(0)).list;
+        let mut known = merge(&search(), &[], vec![found("a")], at(0)).list;
+        known[0].target = "a-target".parse().ok();
         let renamed = Found { name: "new".to_owned(), endpoint: Some(("h".to_owned(), 1)), ..found("a") };
         let merged = merge(&search(), &known, vec![renamed], at(9));
         assert_eq!((merged.list[0].name.as_str(), merged.list[0].since), ("new", at(0)));
         assert_eq!(merged.list[0].endpoint, Some(("h".to_owned(), 1)));
         assert_eq!(merged.news, []);
+        assert_eq!((&merged.list[0].target, merged.list[0].target.is_some()), (&known[0].target, true));
+        let gone = merge(&search(), &merged.list, vec![], at(10)).list;
+        assert!(gone[0].retired.is_some() && gone[0].target == known[0].target);
         let without = merge(&search(), &merged.list, vec![found("a")], at(10));
         assert_eq!(without.list[0].endpoint, Some(("h".to_owned(), 1)), "the last address stays");
     }

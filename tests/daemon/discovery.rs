@@ -322,6 +322,28 @@ fn an_instance_whose_password_nobody_knows_is_reset_at_its_slot_where_that_is_al
 }
 
 #[test]
+fn a_tag_that_is_edited_makes_no_stranger_of_an_instance() {
+    let stage = Stage::set_with(vec![tagged("crs-a")]);
+    let keys = format!("{LOGIN}\nname = \"c-{{{{ tag.team }}}}\"");
+    configure(&stage, &tencent(&stage), &selection(&keys));
+    let daemon = stage.start(&[]);
+    stage.until("c-orders", "settled", 1);
+    let rotated = stage.keywheel(&["rotate", "c-orders", "--wait"]);
+    assert_eq!(rotated.status, 0, "{}{}", rotated.out, rotated.err);
+    let tags = [("rotate", "weekly"), ("team", "payments")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    stage.change_instance("crs-a", InstanceChange { tags: Some(tags.into()), ..InstanceChange::default() });
+    log_says(&daemon, "stays the target c-orders, though its templates say c-payments now");
+    assert_eq!(names(&stage), ["c-orders"]);
+    let revealed = stage.keywheel(&["reveal", "c-orders"]);
+    assert_eq!(revealed.out.trim_end(), stage.live("crs-a"), "{}", revealed.err);
+    daemon.stop();
+    let daemon = stage.start(&[]);
+    log_says(&daemon, "stays the target c-orders");
+    assert_eq!(names(&stage), ["c-orders"], "after a start too");
+    daemon.stop();
+}
+
+#[test]
 fn an_instance_is_adopted_from_a_file_of_its_own() {
     let stage = Stage::set_with(vec![tagged("crs-00000001")]);
     let keys = selection(LOGIN).replace("{ file = \"{folder}/initial\" }", "{ sink = \"each\" }");
