@@ -108,6 +108,7 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
         strategy: target.strategy.clone(),
         recovery: target.recovery,
         take_over: target.selected_by.is_some(),
+        adopts: target.adopt.is_some(),
         adopts_resting: target.adopt_resting.is_some(),
         verify_every: target.verify_every,
         sinks: target.sinks.clone(),

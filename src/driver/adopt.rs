@@ -20,6 +20,10 @@ pub(super) async fn adopt(target: &Target, generation: Generation) -> Taken {
             let place = target.settings.place.clone();
             (What::Adopted { generation, proof, by: By::Configuration, place, account }, Some(password))
         }
+        // A reset may set one then, so nobody needs to correct it.
+        Err(fault) if fault.kind == Kind::LoginRefused && target.settings.may_take_over() => {
+            (What::Blocked { fault: Fault { retry: Retry::Later, ..fault } }, None)
+        }
         Err(fault) => (blocked(fault), None),
     }
 }

@@ -324,7 +324,7 @@ fn an_instance_whose_password_nobody_knows_is_reset_at_its_slot_where_that_is_al
 #[test]
 fn a_tag_that_is_edited_makes_no_stranger_of_an_instance() {
     let stage = Stage::set_with(vec![tagged("crs-a")]);
-    let keys = format!("{LOGIN}\nname = \"c-{{{{ tag.team }}}}\"");
+    let keys = format!("{LOGIN}\nrecovery = \"reset\"\nname = \"c-{{{{ tag.team }}}}\"");
     configure(&stage, &tencent(&stage), &selection(&keys));
     let daemon = stage.start(&[]);
     stage.until("c-orders", "settled", 1);
@@ -334,6 +334,9 @@ fn a_tag_that_is_edited_makes_no_stranger_of_an_instance() {
     stage.change_instance("crs-a", InstanceChange { tags: Some(tags.into()), ..InstanceChange::default() });
     log_says(&daemon, "stays the target c-orders, though its templates say c-payments now");
     assert_eq!(names(&stage), ["c-orders"]);
+    let history = stage.keywheel(&["history", "c-orders", "--json"]).out;
+    // The file knows its password, so nothing was reset.
+    assert!(history.contains("\"adopted\"") && !history.contains("\"taken-over\""), "{history}");
     let revealed = stage.keywheel(&["reveal", "c-orders"]);
     assert_eq!(revealed.out.trim_end(), stage.live("crs-a"), "{}", revealed.err);
     daemon.stop();
