@@ -1,7 +1,7 @@
 //! `check` finds before the first rotation what would fail during it, and changes nothing.
 
 use crate::common::stage::{INITIAL, INSTANCE, Stage, digest};
-use keywheel::simulator::{Change, InstanceChange, Reach};
+use keywheel::simulator::{Change, Fault, InstanceChange, Reach, Step};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -151,6 +151,22 @@ fn where_all_is_well_nothing_is_found_and_several_troubles_are_found_at_once() {
     let found = stage.keywheel(&["check"]);
     assert_eq!(found.status, 1);
     assert!(found.out.contains("3 findings"), "{}", found.out);
+}
+
+/// The codes of this action are not published, and a rotation can do without its answer.
+#[test]
+fn a_password_policy_that_cannot_be_read_is_a_finding_and_holds_up_no_rotation() {
+    for code in ["InvalidParameter.InvalidParameter", "FailedOperation.SystemError"] {
+        let stage = adopted();
+        let refused = Fault::RefuseBeforeEffect { code: code.to_owned() };
+        let always = Step { times: u32::MAX, ..Step::once("DescribeInstancePasswordPolicy", refused) };
+        stage.cloud().script([always]);
+        let found = stage.keywheel(&["check"]);
+        let text = found.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(found.status == 1 && text.contains(code) && text.contains("1 finding"), "{code}: {}", found.out);
+        let rotated = stage.keywheel(&["rotate", TARGET, "--wait"]);
+        assert_eq!(rotated.status, 0, "{code}: {}{}", rotated.out, rotated.err);
+    }
 }
 
 #[test]
