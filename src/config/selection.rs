@@ -8,6 +8,7 @@ use super::document::{Node, Table, Value};
 use super::finding::{Finding, Origin};
 use super::outlet::{FileSink, Sink};
 use super::reading::{Report, Section, absolute, refusal};
+use super::strategy;
 use super::target::{self, Surroundings, Target};
 use super::template::{Facts, is_template, render};
 use crate::name::{ProviderName, SinkName, TargetName};
@@ -202,13 +203,21 @@ impl Selection {
             // What is wrong with this one is wrong with each of them.
             Err(Unfit { key, why }) if report.findings.borrow().is_empty() => section.refuse(key, refusal(why, ADVICE)),
             Err(Unfit { .. }) => report.findings.borrow().iter().for_each(|finding| section.pass_on(finding.clone())),
-            Ok((_, target)) if !section.has("adopt") && target.recovery == Recovery::Halt => {
-                let what = "No place is named for the passwords that work today, and no reset is allowed";
-                let next_step =
-                    "add adopt or recovery = \"reset\", or run `keywheel adopt` for each instance that appears";
-                section.warn("adopt", refusal(what, next_step));
+            Ok((_, target)) => {
+                let cloud = around.providers.get(&self.provider).and_then(Option::as_ref);
+                let shared = |name| around.sinks.get(name).and_then(Option::as_ref);
+                for name in &target.sinks {
+                    if let Some(sink) = target.own_sinks.get(name).or_else(|| shared(name)) {
+                        strategy::refuse_bare(section, &target, cloud, name.as_str(), sink);
+                    }
+                }
+                if !section.has("adopt") && target.recovery == Recovery::Halt {
+                    let what = "No place is named for the passwords that work today, and no reset is allowed";
+                    let next_step =
+                        "add adopt or recovery = \"reset\", or run `keywheel adopt` for each instance that appears";
+                    section.warn("adopt", refusal(what, next_step));
+                }
             }
-            Ok(_) => {}
         }
         let about_adopt = |finding: &&Finding| finding.key.ends_with(".adopt");
         let warnings = report.warnings.borrow();
