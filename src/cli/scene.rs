@@ -211,6 +211,14 @@ impl Scene {
         Ok(shown)
     }
 
+    /// The selections that found instances once and have none left: their tags may be gone, or a permission.
+    pub fn deserted(&self) -> Vec<&TargetName> {
+        let of = |target: &config::Target, name: &TargetName| target.selected_by.as_ref() == Some(name);
+        let live = |name: &TargetName| self.config.targets.values().any(|target| of(target, name));
+        let gone = |name: &TargetName| self.config.retired.values().any(|retired| of(&retired.target, name));
+        self.config.selections.keys().filter(|name| gone(name) && !live(name)).collect()
+    }
+
     fn why_retired(&self, target: &TargetName) -> String {
         let Some(retired) = self.config.retired.get(target) else { return String::new() };
         let (instance, why) = (&retired.target.address.instance, &retired.retired.why);

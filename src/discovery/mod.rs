@@ -5,7 +5,7 @@
 
 mod merge;
 
-pub use merge::{CONFIRMATIONS, GRACE, MANY, Merged, News, Sought, merge};
+pub use merge::{CONFIRMATIONS, GRACE, LISTINGS, MANY, Merged, News, Sought, merge};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -141,6 +141,9 @@ fn tell(selection: &TargetName, merged: &Merged) {
             News::Returned { instance } => tracing::info!(%selection, instance, "a retired instance is there again"),
             News::Retired { instance, why } => {
                 tracing::warn!(%selection, instance, why, "an instance is retired: its passwords and history are kept");
+            }
+            News::Missing { instance } => {
+                tracing::info!(%selection, instance, "an instance is missing; if the next listing lacks it too, it is retired");
             }
             News::ManyMissing { missing, of } => tracing::warn!(
                 %selection,

@@ -53,6 +53,13 @@ pub struct Missing {
     pub since: Moment,
     /// How many there were.
     pub times: u32,
+    /// Whether it went missing together with many others; so did each that is noted without this.
+    #[serde(default = "yes")]
+    pub among_many: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// An instance that is no longer rotated.

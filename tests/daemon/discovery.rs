@@ -273,6 +273,11 @@ fn alibabas_instances_are_found_too() {
     }
     tag(&stage, "r-bp1stage0002", None);
     until("one to be retired", || why(&stage.status_of("r-bp1stage0002")).starts_with("retired since"));
+    assert_eq!(stage.status().1, 0, "one is left");
+    tag(&stage, "r-bp1stage0001", None);
+    until("the other one to be retired", || why(&stage.status_of("r-bp1stage0001")).starts_with("retired since"));
+    let (_, exit) = stage.status();
+    assert_eq!(exit, 1, "nothing of the selection is rotated any more, and nobody may notice");
     assert_eq!(stage.passwords("crs-a").len(), 1);
     daemon.stop();
 }

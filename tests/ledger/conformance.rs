@@ -247,7 +247,7 @@ pub async fn lists_come_back_as_they_were_kept(store: &impl Store) {
         tags: [("rotate".to_owned(), "weekly".to_owned())].into(),
         target: Some(name("weekly-orders")),
         since: at(1),
-        missing: Some(Missing { since: at(2), times: 3 }),
+        missing: Some(Missing { since: at(2), times: 3, among_many: false }),
         retired: Some(Retired { since: at(4), why: "gone".to_owned() }),
     };
     let bare = Known {
