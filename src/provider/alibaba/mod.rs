@@ -56,9 +56,9 @@ const SECOND_DEFAULT: &str = "default";
 #[serde(rename_all = "kebab-case")]
 pub enum ParametersIn {
     /// In the body, and in the query where the endpoint says that a parameter is missing; what works is remembered.
-    #[default]
     Auto,
     /// In the body only: no proxy on the way ever sees a password in a URL.
+    #[default]
     Body,
     /// In the query only.
     Query,
