@@ -28,6 +28,26 @@ pub(super) async fn adopt(target: &Target, generation: Generation) -> Taken {
     }
 }
 
+/// A password that another target's record has of this place. `None` where the instance refuses it: then nobody knows today's.
+///
+/// # Errors
+/// What keeps it from being tried now.
+pub(super) async fn from_record(
+    target: &Target,
+    generation: Generation,
+    password: Secret,
+) -> Result<Option<Taken>, Fault> {
+    match take(target, Some(Ok(password)), "", None).await {
+        Ok((password, proof, account)) => {
+            let place = target.settings.place.clone();
+            Ok(Some((What::Adopted { generation, proof, by: By::Configuration, place, account }, Some(password))))
+        }
+        Err(fault) if fault.kind == Kind::LoginRefused => Ok(None),
+        Err(fault) if fault.retry == Retry::Never => Ok(Some((What::Halted { fault }, None))),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// The password of the pair's resting account, likewise. What stands in the way never halts: the active account goes on without it.
 pub(super) async fn pair(target: &Target, account: &str, generation: Generation) -> Taken {
     let read = (target.hands.adopt_resting)().await;

@@ -352,6 +352,30 @@ fn a_tag_that_is_edited_makes_no_stranger_of_an_instance() {
 }
 
 #[test]
+fn an_instance_that_changes_its_selection_keeps_its_password() {
+    let stage = Stage::set_with(vec![tagged("crs-a")]);
+    let resetting = selection(&format!("{LOGIN}\nrecovery = \"reset\""))
+        .replace("adopt = { file = \"{folder}/initial\" }\n", "")
+        .replace("[targets.weekly]", "[targets.monthly]")
+        .replace("rotate = \"weekly\"", "rotate = \"monthly\"");
+    let (resetting, _sink) = resetting.split_once("[sinks.each]").unwrap();
+    configure(&stage, &tencent(&stage), &format!("{}{resetting}", selection(LOGIN)));
+    let daemon = stage.start(&[]);
+    stage.until("weekly-crs-a", "settled", 1);
+    let rotated = stage.keywheel(&["rotate", "weekly-crs-a", "--wait"]);
+    assert_eq!(rotated.status, 0, "{}{}", rotated.out, rotated.err);
+    let before = stage.passwords("crs-a");
+    tag(&stage, "crs-a", Some("monthly"));
+    stage.until("monthly-crs-a", "settled", 1);
+    let history = stage.keywheel(&["history", "monthly-crs-a", "--json"]).out;
+    // A reset would have been allowed; the ledger knew better.
+    assert!(history.contains("\"adopted\"") && !history.contains("\"taken-over\""), "{history}");
+    assert_eq!(stage.passwords("crs-a"), before);
+    assert_eq!(fs::read_to_string(stage.path("monthly-crs-a")).unwrap(), stage.live("crs-a"));
+    daemon.stop();
+}
+
+#[test]
 fn an_instance_is_adopted_from_a_file_of_its_own() {
     let stage = Stage::set_with(vec![tagged("crs-00000001")]);
     let keys = selection(LOGIN).replace("{ file = \"{folder}/initial\" }", "{ sink = \"each\" }");
