@@ -108,6 +108,7 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
         strategy: target.strategy.clone(),
         recovery: target.recovery,
         take_over: target.selected_by.is_some(),
+        adopts: target.adopt.is_some(),
         adopts_resting: target.adopt_resting.is_some(),
         verify_every: target.verify_every,
         sinks: target.sinks.clone(),
@@ -116,11 +117,20 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
     }
 }
 
+/// Every target with its hands, as far as those that were found could be made.
+#[derive(Default)]
+pub struct Made {
+    /// The targets.
+    pub fleet: Fleet,
+    /// Found ones that cannot be made, and why: whoever may tag an instance must not be able to stop all the others.
+    pub left_out: BTreeMap<TargetName, Fault>,
+}
+
 /// Every target with its hands. Providers, sinks and hooks are made once and shared.
 ///
 /// # Errors
-/// The first thing that cannot be made, with the key it stands under.
-pub fn fleet(config: &Config, up_since: Moment) -> Result<Fleet, Fault> {
+/// The first thing that cannot be made, with the key it stands under; a target that a selection found is left out instead.
+pub fn fleet(config: &Config, up_since: Moment) -> Result<Made, Fault> {
     Kit::of(config)?.fleet(config, up_since)
 }
 
@@ -153,12 +163,20 @@ impl Kit {
     ///
     /// # Errors
     /// As for [`fleet`].
-    pub fn fleet(&self, config: &Config, up_since: Moment) -> Result<Fleet, Fault> {
-        let made = |(name, target): (&TargetName, &config::Target)| match self.target(config, name, target, up_since) {
-            Ok(target) => Ok((name.clone(), Arc::new(target))),
-            Err(fault) => Err(at("targets", name, fault)),
-        };
-        config.targets.iter().map(made).collect()
+    pub fn fleet(&self, config: &Config, up_since: Moment) -> Result<Made, Fault> {
+        let mut made = Made::default();
+        for (name, target) in &config.targets {
+            match self.target(config, name, target, up_since) {
+                Ok(hands) => {
+                    made.fleet.insert(name.clone(), Arc::new(hands));
+                }
+                Err(fault) if target.selected_by.is_some() => {
+                    made.left_out.insert(name.clone(), fault);
+                }
+                Err(fault) => return Err(at("targets", name, fault)),
+            }
+        }
+        Ok(made)
     }
 
     /// What each selection looks for, and where.
@@ -182,7 +200,7 @@ impl Kit {
         let accounts: Result<Vec<Account>, Fault> = accounts.collect();
         Ok(Target {
             name: name.clone(),
-            accounts: accounts.map_err(|fault| at("targets", name, fault))?,
+            accounts: accounts?,
             instance_key: format!("{}/{}", config.providers[&target.provider].place(), target.address.instance),
             settings: plan_settings(config, target, up_since),
             hands: hands(config, name, target, self)?,

@@ -151,7 +151,7 @@ async fn live_through(case: &Case, strategy: &str) -> Felt {
     let config = configuration(folder.path(), &cloud, case, address, strategy);
     let clock: Arc<dyn Clock> = Arc::new(FastClock { from: SystemClock.now() });
     let ledger = Arc::new(assemble::ledger(&config, "the consumers' test").unwrap());
-    let fleet = assemble::fleet(&config, clock.now()).unwrap();
+    let fleet = assemble::fleet(&config, clock.now()).unwrap().fleet;
     let stop = CancellationToken::new();
     let tools = Tools { ledger: ledger.clone(), clock: clock.clone(), chance: Arc::new(SystemChance) };
     let driver = Driver::new(tools, fleet, 4, stop.clone());

@@ -141,7 +141,7 @@ async fn tencent_is_asked_by_tag_and_page_and_its_rows_are_read() {
         r#"{{"Response":{{"TotalCount":4,"InstanceSet":[{},{},{},{}],"RequestId":"r"}}}}"#,
         row("crs-1", &format!(r#","InstanceName":"o\u001b[31mrders","WanIp":"10.0.0.9","Port":6380,"Type":15,{tag}"#)),
         row("crs-2", &format!(r#","Type":200,"WanIp":"","Port":0,{tag}"#)),
-        row("crs-3", r#","InstanceTags":null"#),
+        row("crs-3", r#","InstanceTags":[{"TagKey":"team","TagValue":"weekly"}]"#),
         row("crs-4", r#","InstanceTags":[{"TagKey":"rotate","TagValue":"Weekly"}]"#),
     );
     let server = Scripted::serve(vec![reply(&page)]).await;
@@ -170,7 +170,7 @@ async fn alibaba_is_asked_by_tag_region_and_page_and_its_rows_are_read() {
         ),
         row("r-2", &format!(r#","InstanceType":"Memcache",{tags}"#)),
         row("r-3", &format!(r#","EngineVersion":"2.8",{tags}"#)),
-        row("r-4", ""),
+        row("r-4", r#","Tags":{"Tag":[{"Key":"e"}]}"#),
     );
     let server = Scripted::serve(vec![reply(&page)]).await;
     let provider = alibaba(&format!("http://{}/", server.address));
@@ -187,7 +187,8 @@ async fn alibaba_is_asked_by_tag_region_and_page_and_its_rows_are_read() {
 #[tokio::test]
 async fn a_part_of_a_list_is_no_list() {
     let tencent_page = |total: usize, ids: &[&str]| {
-        let rows: Vec<String> = ids.iter().map(|id| format!(r#"{{"InstanceId":"{id}","Status":2}}"#)).collect();
+        let tags = r#""InstanceTags":[{"TagKey":"rotate","TagValue":"weekly"}]"#;
+        let rows: Vec<String> = ids.iter().map(|id| format!(r#"{{"InstanceId":"{id}","Status":2,{tags}}}"#)).collect();
         reply(&format!(r#"{{"Response":{{"TotalCount":{total},"InstanceSet":[{}],"RequestId":"r"}}}}"#, rows.join(",")))
     };
     for steps in [
@@ -196,6 +197,10 @@ async fn a_part_of_a_list_is_no_list() {
         vec![tencent_page(3, &["a", "b"]), tencent_page(3, &["b"])],
         vec![tencent_page(3, &["a", "b"]), reply(r#"{"Response":{"RequestId":"r"}}"#)],
         vec![reply(r#"{"Response":{"TotalCount":0,"RequestId":"r"}}"#)],
+        // Found by its tags, and shown without them: then it is not known who carries them.
+        vec![reply(
+            r#"{"Response":{"TotalCount":1,"InstanceSet":[{"InstanceId":"a","Status":2,"InstanceTags":null}],"RequestId":"r"}}"#,
+        )],
     ] {
         let server = Scripted::serve(steps).await;
         let fault = find(&*tencent(&format!("http://{}/", server.address)), &[]).await.unwrap_err();

@@ -106,7 +106,7 @@ async fn a_thousand_targets_due_at_once_use_the_quota_and_never_exceed_it() {
     let config = config::load(&file, []).unwrap().config;
 
     let ledger = Arc::new(assemble::ledger(&config, "the fleet test").unwrap());
-    let fleet = assemble::fleet(&config, SystemClock.now()).unwrap();
+    let fleet = assemble::fleet(&config, SystemClock.now()).unwrap().fleet;
     let stop = CancellationToken::new();
     let tools = Tools { ledger: ledger.clone(), clock: Arc::new(SystemClock), chance: Arc::new(SystemChance) };
     let driver = Driver::new(tools, fleet, 256, stop.clone());

@@ -2,6 +2,7 @@
 
 mod story;
 
+use keywheel::fault::{Fault, Kind, Retry};
 use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal};
 use keywheel::rotation::event::{By, Event, Proof, What};
@@ -233,6 +234,8 @@ fn between_rotations() {
     let paused = |until: Option<i64>| What::Paused { by: operator(), until: until.map(Moment::from_seconds) };
     let taken = Plan { take_over: true, recovery: Recovery::Reset, ..plan() };
     let over = || vec![at(0, What::TakenOver { place: PLACE.to_owned() })];
+    let adopts = Plan { adopts: true, ..taken.clone() };
+    let not_adopted = |kind| vec![at(1, What::Blocked { fault: Fault { retry: Retry::AfterMillis(30_000), ..Fault::new(kind, "not adopted") } })];
     let taken_pair = Plan { take_over: true, recovery: Recovery::Reset, ..pair() };
     let over_pair = || vec![at(0, What::TakenOver { place: PAIR.to_owned() })];
     let ready_pair = || over_pair().then(1060, began(2)).then(1070, ready(false));
@@ -282,6 +285,14 @@ fn between_rotations() {
         Row("… or before it is sent again", withdrawn(&taken), over().then(1060, began(2)).then(1070, ready(false)).then(1080, prepared(1)).then(1081, intended(Call::Reset)).then(1082, refused(Refusal::Unsent, 5)), 1100, "record halted OldPasswordWrong"),
         Row("… or the reset of what somebody else changed", plan(), begun().then(1110, ready(true)).then(1120, prepared(2)), 1121, "record halted OldPasswordWrong"),
         Row("… a person allows it for this rotation", withdrawn(&taken), over().then(1060, began(2)).then(1070, ready(false)).then(1080, prepared(1)).then(1081, halted()).then(1090, resumed(true)).then(1091, ready(false)), 1092, "reset 1 over nothing"),
+        Row("the configuration says where it is: that is tried first", adopts.clone(), vec![], 0, "adopt"),
+        Row("… nothing is there yet", adopts.clone(), not_adopted(Kind::SecretUnreadable), 2, "wait 31 NotAdopted"),
+        Row("… it is looked for again", adopts.clone(), not_adopted(Kind::SecretUnreadable), 900, "adopt"),
+        Row("… at its slot it is known to nobody", Plan { may_start: true, ..adopts.clone() }, not_adopted(Kind::SecretUnreadable), 1060, "record taken-over"),
+        Row("… and when somebody asks", adopts.clone(), not_adopted(Kind::SecretUnreadable).then(3, asked()), 3, "record taken-over"),
+        Row("… what is there is refused", adopts.clone(), not_adopted(Kind::LoginRefused), 2, "record taken-over"),
+        Row("… an instance that cannot be asked says nothing about it", Plan { may_start: true, ..adopts.clone() }, not_adopted(Kind::LoginUnreachable), 1060, "adopt"),
+        Row("… nor does anything where no reset is allowed", withdrawn(&adopts), not_adopted(Kind::LoginRefused), 2, "wait 31 NotAdopted"),
         Row("nobody knows the passwords of a pair", taken_pair.clone(), vec![], 0, "record taken-over"),
         Row("… at its slot it begins", taken_pair.clone(), over_pair(), 1060, "begin in its slot"),
         Row("… with the first account, of which nothing is known", taken_pair.clone(), over_pair().then(1060, began(2)), 1061, "preflight a, nothing"),

@@ -47,9 +47,13 @@ fn name(text: &str) -> TargetName {
 }
 
 fn read(targets: &str) -> Config {
+    read_whole(&format!("{HEAD}{targets}"))
+}
+
+fn read_whole(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keywheel.toml");
-    std::fs::write(&path, format!("{HEAD}{targets}")).unwrap();
+    std::fs::write(&path, text).unwrap();
     config::load(&path, []).unwrap_or_else(|findings| panic!("{findings}")).config
 }
 
@@ -61,6 +65,7 @@ fn known(instance: &str, second: i64, tags: &[(&str, &str)]) -> Known {
         name: format!("name-{instance}"),
         endpoint: Some((format!("{instance}.invalid"), 6380)),
         tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        target: None,
         since: Moment::from_seconds(second),
         missing: None,
         retired: None,
@@ -215,6 +220,95 @@ sinks = ["all"]
         ]
     );
     assert!(expanded.left_out[0].origin.line > 0, "it says where the selection stands");
+}
+
+/// Whoever may tag an instance decides about that one and no other.
+#[test]
+fn a_tag_that_makes_no_file_name_leaves_one_instance_out() {
+    let named_by_team = HEAD.replace("/run/{{ tag.team }}/redis.env", "/run/{{ tag.team }}.env");
+    let selection = r#"
+[targets.weekly]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+recovery = "reset"
+sinks = ["by-team"]
+"#;
+    let (just, over) = ("t".repeat(196), "t".repeat(197));
+    let list = [known("crs-1", 0, &[("team", &just)]), known("crs-2", 0, &[("team", &over)])];
+    let expanded = found(&read_whole(&format!("{named_by_team}{selection}")), &[("weekly", &list)]);
+    assert_eq!(targets(&expanded), ["weekly-crs-1"]);
+    assert_eq!(
+        left_out(&expanded),
+        [
+            "targets.weekly: Instance crs-2 is left out: its sinks: the path of sink by-team: the file's name would be longer than 200 bytes"
+        ]
+    );
+}
+
+#[test]
+fn a_found_target_that_cannot_be_made_stops_nobody_else() {
+    let login = |host: &str| format!("login = {{ url = \"rediss://{host}\", tls-name = \"{host}\" }}\n");
+    let config = read(&format!(
+        "[targets.written]\nprovider = \"shop\"\ninstance = \"crs-9\"\nadopt = {{ env = \"A\" }}\nsinks = []\n{}\n\
+         [targets.weekly]\nselect = {{ provider = \"shop\", tags = {{ rotate = \"weekly\" }} }}\nrecovery = \"reset\"\nsinks = []\n{}",
+        login("redis.example.com"),
+        login("{{ tag.tls }}.example.com")
+    ));
+    // No certificate can carry the second name.
+    let list = [known("crs-1", 0, &[("tls", "one")]), known("crs-2", 0, &[("tls", "two-")])];
+    let Expanded { config, left_out } = found(&config, &[("weekly", &list)]);
+    assert_eq!((config.targets.len(), left_out.len()), (3, 0));
+    let made = keywheel::assemble::Kit::of(&config).unwrap().fleet(&config, Moment::from_seconds(0)).unwrap();
+    let names: Vec<&str> = made.fleet.keys().map(TargetName::as_str).collect();
+    assert_eq!(names, ["weekly-crs-1", "written"]);
+    let left_out: Vec<&str> = made.left_out.keys().map(TargetName::as_str).collect();
+    assert_eq!(left_out, ["weekly-crs-2"]);
+}
+
+/// The record stands under the name that it was begun with: whoever edits a tag must not make a stranger of an instance.
+#[test]
+fn an_instance_keeps_the_name_of_its_target() {
+    let config = read(
+        r#"
+[targets.all]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+name = "all-{{ instance }}"
+recovery = "reset"
+sinks = ["all"]
+
+[targets.weekly]
+select = { provider = "shop", tags = { rotate = "weekly" } }
+name = "cache-{{ tag.team }}"
+recovery = "reset"
+sinks = ["all"]
+"#,
+    );
+    let named = |instance: &str, team: &str, target: &str| Known {
+        target: Some(name(target)),
+        ..known(instance, 0, &[("team", team)])
+    };
+    let list = [named("crs-1", "b", "cache-a"), named("crs-2", "b", "cache-b"), known("crs-3", 0, &[("team", "a")])];
+    let expanded = found(&config, &[("weekly", &list), ("all", &[known("crs-1", 9, &[])])]);
+    let instances: Vec<(&str, &str)> = expanded
+        .config
+        .targets
+        .iter()
+        .map(|(name, target)| (name.as_str(), target.address.instance.as_str()))
+        .collect();
+    // Not that of the selection whose name comes first in the alphabet, and not that of its tag.
+    assert_eq!(instances, [("cache-a", "crs-1"), ("cache-b", "crs-2")]);
+    assert_eq!(
+        left_out(&expanded),
+        [
+            "targets.weekly: Instance crs-1 stays the target cache-a, though its templates say cache-b now",
+            "targets.all: Instance crs-1 is left out: the target cache-a rotates the same account already",
+            "targets.weekly: Instance crs-3 is left out: its target would be called cache-a, like instance crs-1",
+        ]
+    );
+    // Whoever makes a target gets its name, and nobody else does.
+    let mut list = [known("crs-4", 0, &[("team", "d")]), known("crs-5", 1, &[("team", "d")])];
+    let expanded = found(&config, &[("weekly", &list)]);
+    expanded.name(&name("weekly"), &mut list);
+    assert_eq!(list.map(|known| known.target), [Some(name("cache-d")), None]);
 }
 
 #[test]

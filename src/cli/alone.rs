@@ -41,7 +41,10 @@ impl Alone {
 
     fn begin(scene: &Scene, targets: &[TargetName], holder: &str, only_obeys: bool) -> Result<Self, Fault> {
         let ledger = Arc::new(assemble::ledger(scene.config(), holder)?);
-        let mut fleet = assemble::fleet(scene.config(), scene.now())?;
+        let assemble::Made { mut fleet, mut left_out } = assemble::fleet(scene.config(), scene.now())?;
+        if let Some(fault) = targets.iter().find_map(|target| left_out.remove(target)) {
+            return Err(fault);
+        }
         let all: Vec<TargetName> = fleet.keys().cloned().collect();
         fleet.retain(|name, _| targets.contains(name));
         let stop = CancellationToken::new();

@@ -11,7 +11,9 @@ use crate::driver::{Account, Fleet, Target};
 use crate::fault::{Fault, Kind};
 use crate::ledger::sqlite::Reader;
 use crate::name::TargetName;
+use crate::password::{Extra, PolicyProblem, Profile};
 use crate::probe::Probe;
+use crate::provider::Address;
 use crate::rotation::answer::Login;
 use crate::secret::Secret;
 use futures_util::stream::{self, StreamExt};
@@ -86,13 +88,15 @@ async fn find(scene: &Scene, targets: &[TargetName]) -> Vec<Found> {
         }
         None => None,
     };
-    let fleet = match assemble::fleet(scene.config(), scene.now()) {
-        Ok(fleet) => fleet,
+    let assemble::Made { fleet, left_out } = match assemble::fleet(scene.config(), scene.now()) {
+        Ok(made) => made,
         Err(fault) => {
             found.extend(in_daemon(fault));
             return found;
         }
     };
+    let chosen = left_out.into_iter().filter(|(name, _)| targets.contains(name));
+    found.extend(chosen.map(|(name, fault)| Found { place: name.to_string(), fault }));
     worry(scene, targets, &fleet).await;
     let reader = reader.as_ref();
     let tried = stream::iter(targets.iter().filter_map(|name| fleet.get(name)))
@@ -137,6 +141,9 @@ async fn try_target(target: &Target, reader: Option<&Reader>, scene: &Scene) -> 
             }
         }
     }
+    if faults.is_empty() {
+        faults.extend(try_policy(target).await);
+    }
     for sink in target.hands.sinks.values() {
         faults.extend(sink.ready(&target.name).await.err());
     }
@@ -149,6 +156,27 @@ async fn try_target(target: &Target, reader: Option<&Reader>, scene: &Scene) -> 
         Err(fault) => faults.push(fault),
     }
     faults
+}
+
+/// Whether this instance takes the passwords that would be drawn for it: its engine and its own password policy may be stricter than the profile.
+async fn try_policy(target: &Target) -> Option<Fault> {
+    let Address { instance: id, .. } = &target.accounts.first()?.address;
+    // What it cannot say was found before.
+    let instance = target.hands.provider.inspect(&target.accounts.first()?.address).await.ok()?;
+    let profile = Profile::of_engine(&instance.engine).unwrap_or(target.hands.profile);
+    let refused = |what: String, problems: Vec<PolicyProblem>| {
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Fault::new(Kind::RuleViolated, format!("{what}: {}", said.join("; ")))
+    };
+    if let Err(problems) = profile.accepts_policy(&target.hands.policy) {
+        let what = format!("instance {id} is {} and takes no password of this policy", instance.engine.to_uppercase());
+        let next = format!("set profile = \"{profile}\" for this target, and a policy that fits it or none");
+        return Some(refused(what, problems).advise(next));
+    }
+    let rule = instance.password_policy?;
+    let extra = Extra { letters: rule.letters, digits: rule.digits, specials: rule.specials, length: rule.length };
+    let problems = profile.tightened(&target.hands.policy, extra).err()?;
+    Some(refused(format!("the policy and the own password policy of instance {id} cannot both be met"), problems))
 }
 
 /// The passwords that may be live on this account: one should be let in.

@@ -51,6 +51,7 @@ fn change(news: &News) -> Option<String> {
         News::Appeared { .. } => None,
         News::Returned { instance } => Some(format!("{instance} is there again and would go on")),
         News::Retired { instance, why } => Some(format!("{instance} would be retired: {why}")),
+        News::Missing { instance } => Some(format!("{instance} is missing and would be retired by the next listing")),
         News::ManyMissing { missing, of } => Some(format!(
             "{missing} of {of} known instances are missing; they are retired only after this was seen for a while"
         )),

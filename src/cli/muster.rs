@@ -2,7 +2,7 @@
 
 use super::scene::Scene;
 use crate::alarm::Alarm;
-use crate::assemble::Kit;
+use crate::assemble::{Kit, Made};
 use crate::chance::SystemChance;
 use crate::config::Config;
 use crate::discovery::Discovery;
@@ -79,6 +79,7 @@ impl Muster {
             self.scene.clock(),
             Arc::new(SystemChance),
             config.daemon.discover_every,
+            self.scene.names(),
         );
         let bell = Arc::clone(&self.bell);
         tokio::spawn(discovery.run(stop, move || bell.notify_one()));
@@ -133,14 +134,15 @@ impl Muster {
     async fn fleet(&mut self, lists: Lists) -> Result<(Fleet, MadeOf), Fault> {
         self.scene.take_found(&lists);
         let finishing = self.who_finishes().await?;
-        let fleet = match finishing.is_empty() {
+        let Made { fleet, left_out } = match finishing.is_empty() {
             true => self.kit.fleet(self.scene.config(), self.scene.up_since())?,
             false => self.kit.fleet(&with_finishing(self.scene.config(), &finishing), self.scene.up_since())?,
         };
-        Ok((fleet, MadeOf { lists, finishing }))
+        let unmade = left_out.into_iter().map(|(name, fault)| format!("Target {name} is left out: {fault}"));
+        Ok((fleet, MadeOf { lists, finishing, unmade: unmade.collect() }))
     }
 
-    fn keep(&mut self, MadeOf { lists, finishing }: MadeOf) {
+    fn keep(&mut self, MadeOf { lists, finishing, unmade }: MadeOf) {
         for name in self.finishing.difference(&finishing) {
             tracing::info!(target = %name, "nothing is under way any more: it is retired now");
         }
@@ -148,7 +150,7 @@ impl Muster {
             tracing::warn!(target = %name, "its instance is retired; what is under way is finished first");
         }
         (self.lists, self.finishing) = (lists, finishing);
-        let left_out: BTreeSet<String> = self.scene.left_out().iter().map(ToString::to_string).collect();
+        let left_out: BTreeSet<String> = self.scene.left_out().iter().map(ToString::to_string).chain(unmade).collect();
         for line in left_out.difference(&self.told) {
             tracing::warn!("{line}");
         }
@@ -178,6 +180,8 @@ impl Muster {
 struct MadeOf {
     lists: Lists,
     finishing: BTreeSet<TargetName>,
+    /// What was found and cannot be made, a sentence each.
+    unmade: Vec<String>,
 }
 
 /// The configuration in which these retired targets are driven once more.

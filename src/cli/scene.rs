@@ -4,6 +4,7 @@ use crate::admin::Control;
 use crate::assemble;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Expanded, Finding};
+use crate::discovery::Names;
 use crate::driver::{PlanSettings, Snapshot, snapshot};
 use crate::fault::{Fault, Kind};
 use crate::ledger::Row;
@@ -74,6 +75,18 @@ impl Scene {
         self.settings = assemble::settings(&config, self.up_since);
         self.retired = assemble::retired_settings(&config, self.up_since);
         (self.config, self.left_out) = (config, left_out);
+    }
+
+    /// What gives an instance the name of the target that it makes.
+    pub fn names(&self) -> Names {
+        let written = self.written.clone();
+        Arc::new(move |selection, lists| {
+            let Some(written) = &written else { return };
+            let expanded = written.with_found(lists);
+            if let Some(list) = lists.get_mut(selection) {
+                expanded.name(selection, list);
+            }
+        })
     }
 
     /// The lists of what the selections found, as the ledger has them.
@@ -196,6 +209,14 @@ impl Scene {
             shown.extend(self.settings.keys().chain(self.retired.keys()).cloned());
         }
         Ok(shown)
+    }
+
+    /// The selections that found instances once and have none left: their tags may be gone, or a permission.
+    pub fn deserted(&self) -> Vec<&TargetName> {
+        let of = |target: &config::Target, name: &TargetName| target.selected_by.as_ref() == Some(name);
+        let live = |name: &TargetName| self.config.targets.values().any(|target| of(target, name));
+        let gone = |name: &TargetName| self.config.retired.values().any(|retired| of(&retired.target, name));
+        self.config.selections.keys().filter(|name| gone(name) && !live(name)).collect()
     }
 
     fn why_retired(&self, target: &TargetName) -> String {

@@ -26,7 +26,17 @@ pub async fn status(scene: &Scene, args: &args::Status) -> Result<Exit, Fault> {
     } else {
         show(&snapshots, now);
     }
-    Ok(exit(&snapshots))
+    let deserted = scene.deserted().into_iter().filter(|name| args.targets.is_empty() || args.targets.contains(name));
+    let deserted: Vec<_> = deserted.collect();
+    for name in &deserted {
+        anstream::eprintln!(
+            "{name}: every instance that it found is retired. Next: check its tags and what this identity may see, or remove it"
+        );
+    }
+    Ok(match exit(&snapshots) {
+        Exit::Well if !deserted.is_empty() => Exit::Attention,
+        exit @ (Exit::Well | Exit::Attention | Exit::Halted) => exit,
+    })
 }
 
 fn exit(snapshots: &[Snapshot]) -> Exit {

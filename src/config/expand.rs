@@ -27,7 +27,7 @@ pub struct RetiredTarget {
 pub struct Expanded {
     /// The configuration.
     pub config: Config,
-    /// Each instance that was left out, and why.
+    /// Each instance that was left out, and why; and each that keeps a name its templates do not give any more.
     pub left_out: Vec<Finding>,
 }
 
@@ -50,23 +50,30 @@ impl Config {
             accepted: &RefCell::default(),
         };
         let mut taken = Taken::by(self);
-        for (name, selection) in &self.selections {
-            let mut list: Vec<&Known> = lists.get(name).into_iter().flatten().collect();
-            // Who is there goes before who was, and who came first before who came later: a newcomer takes nobody's name.
-            list.sort_by_key(|known| (known.retired.is_some(), known.since, &known.instance));
-            // Each instance gets a copy, so only what it needs is in it.
-            let sinks = self.sinks.iter().filter(|(sink, _)| selection.names_sink(sink));
-            let around = Surroundings {
-                sinks: &sinks.map(|(name, sink)| (name.clone(), Some(sink.clone()))).collect(),
-                ..around
-            };
-            let place = self.providers.get(&selection.provider).map(Provider::place).unwrap_or_default();
-            // What an earlier configuration found is no target of this one, until this one has found it too.
-            for known in list.into_iter().filter(|known| known.is_sought(&place, &selection.tags)) {
-                match made(self, selection, name, known, &around, &mut taken) {
-                    Ok((target_name, target)) => expanded.place(target_name, target, known),
-                    Err(why) if known.retired.is_none() => expanded.left_out.push(left_out(selection, known, why)),
-                    Err(_) => {}
+        // Who has a name keeps it, so those go first; then whoever is there; and who is gone gives way to both.
+        for turn in [Turn::Named, Turn::New, Turn::Retired] {
+            for (name, selection) in &self.selections {
+                // Each instance gets a copy, so only what it needs is in it.
+                let sinks = self.sinks.iter().filter(|(sink, _)| selection.names_sink(sink));
+                let around = Surroundings {
+                    sinks: &sinks.map(|(name, sink)| (name.clone(), Some(sink.clone()))).collect(),
+                    ..around
+                };
+                let place = self.providers.get(&selection.provider).map(Provider::place).unwrap_or_default();
+                // What an earlier configuration found is no target of this one, until this one has found it too.
+                let sought = |known: &&Known| known.is_sought(&place, &selection.tags) && Turn::of(known) == turn;
+                let mut list: Vec<&Known> = lists.get(name).into_iter().flatten().filter(sought).collect();
+                // Who came first before who came later: a newcomer takes nobody's name.
+                list.sort_by_key(|known| (known.since, &known.instance));
+                for known in list {
+                    match made(self, selection, name, known, &around, &mut taken) {
+                        Ok((target_name, target)) => {
+                            expanded.left_out.extend(keeps_its_name(selection, &target_name, known));
+                            expanded.place(target_name, target, known);
+                        }
+                        Err(why) if known.retired.is_none() => expanded.left_out.push(left_out(selection, known, why)),
+                        Err(_) => {}
+                    }
                 }
             }
         }
@@ -74,7 +81,36 @@ impl Config {
     }
 }
 
+/// In which order instances become targets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Named,
+    New,
+    Retired,
+}
+
+impl Turn {
+    fn of(known: &Known) -> Self {
+        match (&known.retired, &known.target) {
+            (Some(_), _) => Self::Retired,
+            (None, Some(_)) => Self::Named,
+            (None, None) => Self::New,
+        }
+    }
+}
+
 impl Expanded {
+    /// Gives each instance of a selection the name of its target for good, where it makes one and has no name yet.
+    pub fn name(&self, selection: &TargetName, list: &mut [Known]) {
+        let ours = |(_, target): &(&TargetName, &Target)| target.selected_by.as_ref() == Some(selection);
+        let live = self.config.targets.iter().filter(ours);
+        let names: BTreeMap<&str, &TargetName> =
+            live.map(|(name, target)| (target.address.instance.as_str(), name)).collect();
+        for known in list.iter_mut().filter(|known| known.target.is_none()) {
+            known.target = names.get(known.instance.as_str()).map(|name| (*name).clone());
+        }
+    }
+
     fn place(&mut self, name: TargetName, target: Target, known: &Known) {
         match &known.retired {
             None => {
@@ -95,7 +131,7 @@ fn made(
     around: &Surroundings<'_>,
     taken: &mut Taken,
 ) -> Result<(TargetName, Target), String> {
-    let (name, target) = selection.target(Facts::of(known), around)?;
+    let (name, target) = selection.target(Facts::of(known), known.target.as_ref(), around)?;
     taken.take(config, &name, &target)?;
     Ok((name, Target { selected_by: Some(selection_name.clone()), ..target }))
 }
@@ -111,6 +147,19 @@ fn left_out(selection: &Selection, known: &Known, why: String) -> Finding {
                 .to_owned(),
         ),
     }
+}
+
+/// Its templates would call it something else by now.
+fn keeps_its_name(selection: &Selection, name: &TargetName, known: &Known) -> Option<Finding> {
+    let other = selection.name_of(&Facts::of(known)).ok().filter(|other| other != name)?;
+    let (origin, path) = selection.place();
+    let renamed = known.target.is_some() && known.retired.is_none();
+    renamed.then(|| Finding {
+        origin: origin.clone(),
+        key: path.to_owned(),
+        what: format!("Instance {} stays the target {name}, though its templates say {other} now", known.instance),
+        next_step: Some("nothing: its passwords and history are kept under the name it was found with".to_owned()),
+    })
 }
 
 /// The account of a target: where, which instance, and which account; none for the default account, which may have several names.

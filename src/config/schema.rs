@@ -126,7 +126,7 @@ const ALIBABA: &[Key] = &[
     may("endpoint", Shape::Text, "\"https://r-kvstore.aliyuncs.com\""),
     must("credentials", Shape::Kinds(&sources::ALIBABA), "{ source = \"environment\" }"),
     may("quota", Shape::Number, "20"),
-    may("parameters-in", Shape::Text, "\"auto\""),
+    may("parameters-in", Shape::Text, "\"body\""),
     may("timeout", Shape::Text, "\"60s\""),
     may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
 ];

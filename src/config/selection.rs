@@ -8,11 +8,12 @@ use super::document::{Node, Table, Value};
 use super::finding::{Finding, Origin};
 use super::outlet::{FileSink, Sink};
 use super::reading::{Report, Section, absolute, refusal};
+use super::strategy;
 use super::target::{self, Surroundings, Target};
 use super::template::{Facts, is_template, render};
 use crate::name::{ProviderName, SinkName, TargetName};
 use crate::rotation::plan::Recovery;
-use crate::sink::file::Format;
+use crate::sink::file::{FILE_NAME_LIMIT, Format};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -198,17 +199,25 @@ impl Selection {
         // A path that cannot be filled in was found above, and should not hide what else there is.
         let fits = |file: &FileSink| Self::own_path(file, &one).is_ok();
         let files = self.files.iter().filter(|(_, file)| fits(file)).map(|(k, v)| (k.clone(), v.clone())).collect();
-        match (Self { files, ..self.clone() }).filled_in(one, around, &report) {
+        match (Self { files, ..self.clone() }).filled_in(one, None, around, &report) {
             // What is wrong with this one is wrong with each of them.
             Err(Unfit { key, why }) if report.findings.borrow().is_empty() => section.refuse(key, refusal(why, ADVICE)),
             Err(Unfit { .. }) => report.findings.borrow().iter().for_each(|finding| section.pass_on(finding.clone())),
-            Ok((_, target)) if !section.has("adopt") && target.recovery == Recovery::Halt => {
-                let what = "No place is named for the passwords that work today, and no reset is allowed";
-                let next_step =
-                    "add adopt or recovery = \"reset\", or run `keywheel adopt` for each instance that appears";
-                section.warn("adopt", refusal(what, next_step));
+            Ok((_, target)) => {
+                let cloud = around.providers.get(&self.provider).and_then(Option::as_ref);
+                let shared = |name| around.sinks.get(name).and_then(Option::as_ref);
+                for name in &target.sinks {
+                    if let Some(sink) = target.own_sinks.get(name).or_else(|| shared(name)) {
+                        strategy::refuse_bare(section, &target, cloud, name.as_str(), sink);
+                    }
+                }
+                if !section.has("adopt") && target.recovery == Recovery::Halt {
+                    let what = "No place is named for the passwords that work today, and no reset is allowed";
+                    let next_step =
+                        "add adopt or recovery = \"reset\", or run `keywheel adopt` for each instance that appears";
+                    section.warn("adopt", refusal(what, next_step));
+                }
             }
-            Ok(_) => {}
         }
         let about_adopt = |finding: &&Finding| finding.key.ends_with(".adopt");
         let warnings = report.warnings.borrow();
@@ -248,26 +257,39 @@ impl Selection {
         }
     }
 
-    /// The target that an instance makes.
+    /// The target that an instance makes; one that has a `name` keeps it.
     ///
     /// # Errors
     /// Why it makes none, as a sentence without its full stop.
-    pub(super) fn target(&self, facts: Facts, around: &Surroundings<'_>) -> Result<(TargetName, Target), String> {
+    pub(super) fn target(
+        &self,
+        facts: Facts,
+        name: Option<&TargetName>,
+        around: &Surroundings<'_>,
+    ) -> Result<(TargetName, Target), String> {
         let report = Report::default();
-        self.filled_in(facts, around, &report).map_err(|Unfit { key, why }| format!("its {key}: {why}"))
+        self.filled_in(facts, name, around, &report).map_err(|Unfit { key, why }| format!("its {key}: {why}"))
+    }
+
+    /// What the template calls an instance.
+    ///
+    /// # Errors
+    /// Why it gives no name, as a sentence without its full stop.
+    pub(super) fn name_of(&self, facts: &Facts) -> Result<TargetName, String> {
+        render(&self.name, facts)?
+            .parse()
+            .map_err(|_| "the name that the template gives is none: 1 to 63 of a-z A-Z 0-9 . _ -".to_owned())
     }
 
     fn filled_in(
         &self,
         mut facts: Facts,
+        name: Option<&TargetName>,
         around: &Surroundings<'_>,
         report: &Report,
     ) -> Result<(TargetName, Target), Unfit> {
         let unfit = |key: &'static str| move |why: String| Unfit { key, why };
-        let name = render(&self.name, &facts).map_err(unfit("name"))?;
-        let name: TargetName = name.parse().map_err(|_| {
-            unfit("name")("the name that the template gives is none: 1 to 63 of a-z A-Z 0-9 . _ -".to_owned())
-        })?;
+        let name = name.map_or_else(|| self.name_of(&facts), |name| Ok(name.clone())).map_err(unfit("name"))?;
         facts.target = Some(name.to_string());
         let mut table = self.table.clone();
         for path in TEMPLATES {
@@ -297,7 +319,12 @@ impl Selection {
 
     fn own_path(file: &FileSink, facts: &Facts) -> Result<PathBuf, String> {
         let path = render(file.path.to_str().unwrap_or_default(), facts)?;
-        absolute(&path).map_err(|refusal| refusal.0)
+        let path = absolute(&path).map_err(|refusal| refusal.0)?;
+        match path.file_name() {
+            Some(name) if name.len() <= FILE_NAME_LIMIT => Ok(path),
+            Some(_) => Err(format!("the file's name would be longer than {FILE_NAME_LIMIT} bytes")),
+            None => Err("it would not end in a file's name".to_owned()),
+        }
     }
 
     fn own_sinks(&self, facts: &Facts) -> Result<BTreeMap<SinkName, Sink>, String> {

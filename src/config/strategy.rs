@@ -1,9 +1,14 @@
 //! How a target's password changes: the keys `strategy`, `accounts` and `grace` of a target.
 
+use super::outlet::Sink;
 use super::provider::Provider;
 use super::reading::{Section, refusal};
+use super::target::Target;
 use crate::moment::show_span;
+use crate::probe::redis::FormChoice;
 use crate::rotation::plan::Strategy;
+use crate::sink::command::Input as SinkInput;
+use crate::sink::file::Format as FileFormat;
 use std::time::Duration;
 
 /// How long two passwords stay valid unless said otherwise.
@@ -63,6 +68,24 @@ pub(super) fn parse(
     }
 }
 
+/// Two names of the vendor's default account: a login there sends the password alone, so none could tell which of the two it opens.
+pub(super) fn refuse_one_login(
+    section: &Section<'_>,
+    cloud: Option<&Provider>,
+    instance: Option<&str>,
+    strategy: Option<&Strategy>,
+) {
+    let (Some(cloud), Some(instance), Some(Strategy::Alternate { accounts, .. })) = (cloud, instance, strategy) else {
+        return;
+    };
+    if accounts.iter().all(|account| cloud.is_default_account(instance, account)) {
+        let what =
+            "Both are default accounts, which log in by the password alone, and nothing tells the one from the other";
+        let next = "take at least one account that is not a default one, or rotate in place";
+        section.refuse("accounts", refusal(what, next));
+    }
+}
+
 /// A node that stood still may carry out an addition long after it was asked for. A password that was taken away before that would be let in again, and
 /// nobody would look for it any more.
 fn refuse_revival(section: &Section<'_>, grace: Duration, late_effect: Duration) {
@@ -75,6 +98,30 @@ fn refuse_revival(section: &Section<'_>, grace: Duration, late_effect: Duration)
             "grace",
             refusal(what, "write a grace no shorter than late-effect, or lower late-effect in limits"),
         );
+    }
+}
+
+/// A sink that receives a password alone, where readers must know which account of a pair it opens. A file holds what clients send, which names the account
+/// in some forms of a login; a program gets the bare password in all of them.
+pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<&Provider>, name: &str, sink: &Sink) {
+    if !target.strategy.is_alternate() {
+        return;
+    }
+    let by_name = target.login.as_ref().is_some_and(|login| login.form == FormChoice::UserAndPassword)
+        || cloud.is_some_and(|cloud| cloud.own_nodes().is_some());
+    let wrong = match sink {
+        Sink::File(file) if file.format == FileFormat::Raw && by_name => Some((
+            format!("The sink {name} holds a password alone, and readers must know which of the two accounts it opens"),
+            "choose env, json, yaml or url for its format",
+        )),
+        Sink::Command(command) if command.stdin == SinkInput::Password => Some((
+            format!("The sink {name} is given a password alone, and must know which of the two accounts it opens"),
+            "write stdin = \"json\" for it",
+        )),
+        Sink::File(_) | Sink::Command(_) => None,
+    };
+    if let Some((what, next)) = wrong {
+        section.refuse("sinks", refusal(what, next));
     }
 }
 

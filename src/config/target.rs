@@ -14,7 +14,6 @@ use super::secret_ref::SecretRef;
 use super::strategy;
 use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
-use crate::probe::redis::FormChoice;
 use crate::provider::{Address, tencent};
 use crate::rotation::plan::{Recovery, Strategy};
 use crate::schedule::{Missed, Settings, Timetable};
@@ -111,6 +110,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
     }
     let instance = instance(section, provider.as_ref(), cloud, around);
     let strategy = strategy::parse(section, cloud, around.late_effect, id);
+    strategy::refuse_one_login(section, cloud, instance.as_deref(), strategy.as_ref());
     let account = match section.has("account") {
         _ if section.has("accounts") => strategy.as_ref().and_then(|strategy| match strategy {
             Strategy::Alternate { accounts: [first, _], .. } => Some(first.clone()),
@@ -440,7 +440,13 @@ pub(super) fn refuse_conflicts(
             let Ok(sink_name) = text.parse::<SinkName>() else {
                 continue;
             };
-            let Some(Some(Sink::File(file))) = around.sinks.get(&sink_name) else {
+            let Some(Some(sink)) = around.sinks.get(&sink_name) else {
+                continue;
+            };
+            if let Some(target) = target {
+                strategy::refuse_bare(&entry, target, cloud(target.provider.as_str()), text, sink);
+            }
+            let Sink::File(file) = sink else {
                 continue;
             };
             match holders.insert(text, name) {
@@ -454,18 +460,6 @@ pub(super) fn refuse_conflicts(
                 Some(_) | None => {}
             }
             let has_address = |target: &Target| target.login.is_some() || of_nodes(target.provider.as_str());
-            let by_name = |target: &Target| {
-                let named = target.login.as_ref().is_some_and(|login| login.form == FormChoice::UserAndPassword);
-                let users =
-                    around.providers.get(&target.provider).and_then(Option::as_ref).and_then(Provider::own_nodes);
-                target.strategy.is_alternate() && (named || users.is_some())
-            };
-            if file.format == crate::sink::file::Format::Raw && target.is_some_and(by_name) {
-                let what = format!(
-                    "The sink {text} holds a password alone, and readers must know which of the two accounts it opens"
-                );
-                entry.refuse("sinks", refusal(what, "choose env, json, yaml or url for its format"));
-            }
             if file.format == crate::sink::file::Format::Url && target.is_some_and(|target| !has_address(target)) {
                 let what = format!("The sink {text} writes a URL, and this target has no login address");
                 entry.refuse("sinks", refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"));

@@ -1,7 +1,7 @@
 //! What a whole listing makes of what is known: the one place that decides who is retired.
 //!
-//! A listing that failed or is not whole never comes here. One that lacks much of what is known may be whole and wrong all the same (a
-//! permission that narrows it, a tag renamed by mistake), so then time has to confirm it.
+//! A listing that failed or is not whole never comes here. One that lacks something may be whole and wrong all the same (a permission that
+//! narrows it, a tag renamed by mistake, an index of the cloud's that is behind), so another one has to confirm it; and one that lacks much, time.
 
 use crate::ledger::known::{Known, Missing, Retired};
 use crate::moment::Moment;
@@ -12,10 +12,13 @@ use std::time::Duration;
 /// From this many instances on, more than half of those known, a sudden absence has to last before it is believed.
 pub const MANY: usize = 3;
 
+/// Whole listings in a row that must lack an instance.
+pub const LISTINGS: u32 = 2;
+
 /// Whole listings in a row that must lack an instance of many.
 pub const CONFIRMATIONS: u32 = 4;
 
-/// How long they must have lacked it.
+/// How long they must have lacked one of many.
 pub const GRACE: Duration = Duration::from_secs(3_600);
 
 /// Why an instance that is no longer listed is not rotated.
@@ -61,6 +64,11 @@ pub enum News {
         /// Why.
         why: String,
     },
+    /// One is missing, and is retired if the next listing lacks it too.
+    Missing {
+        /// Its id.
+        instance: String,
+    },
     /// So many are missing that they are not retired yet.
     ManyMissing {
         /// How many are missing.
@@ -90,18 +98,28 @@ pub fn merge(sought: &Sought, known: &[Known], found: Vec<Found>, now: Moment) -
                 if known.retired.is_some() {
                     news.push(News::Returned { instance: found.instance.clone() });
                 }
-                list.push(as_known(found, &sought.place, known.since, known.endpoint.as_ref()));
+                list.push(as_known(found, &sought.place, Some(known), now));
             }
             there => {
-                let why = there.and_then(|found| found.unfit).unwrap_or_else(|| ABSENT.to_owned());
-                let suspicious = ours(known) && (many || known.missing.is_some());
-                let known = absent(known, why, suspicious, now);
-                match &known.retired {
-                    Some(retired) if retired.since == now => {
+                let unfit = there.and_then(|found| found.unfit);
+                let among_many = many || known.missing.is_some_and(|missing| missing.among_many);
+                let confirmation = match (ours(known), among_many, &unfit) {
+                    (false, _, _) => Confirmation::None,
+                    (true, true, _) => Confirmation::Time,
+                    (true, false, None) => Confirmation::Listing,
+                    // The cloud says why.
+                    (true, false, Some(_)) => Confirmation::None,
+                };
+                let known = absent(known, unfit.unwrap_or_else(|| ABSENT.to_owned()), confirmation, now);
+                match (&known.retired, &known.missing) {
+                    (Some(retired), _) if retired.since == now => {
                         news.push(News::Retired { instance: known.instance.clone(), why: retired.why.clone() });
                     }
-                    Some(_) => {}
-                    None => waiting += 1,
+                    (None, Some(missing)) if !missing.among_many => {
+                        news.push(News::Missing { instance: known.instance.clone() });
+                    }
+                    (Some(_), _) => {}
+                    (None, _) => waiting += 1,
                 }
                 list.push(known);
             }
@@ -110,7 +128,7 @@ pub fn merge(sought: &Sought, known: &[Known], found: Vec<Found>, now: Moment) -
     let (new, unfit): (Vec<Found>, Vec<Found>) = listed.into_values().partition(|found| found.unfit.is_none());
     for found in new {
         news.push(News::Appeared { instance: found.instance.clone() });
-        list.push(as_known(found, &sought.place, now, None));
+        list.push(as_known(found, &sought.place, None, now));
     }
     if waiting > 0 {
         news.push(News::ManyMissing { missing: waiting, of });
@@ -120,14 +138,27 @@ pub fn merge(sought: &Sought, known: &[Known], found: Vec<Found>, now: Moment) -
 }
 
 /// An instance may have no address for a while (it is being moved); the last one counts until there is another.
-fn as_known(found: Found, place: &str, since: Moment, last: Option<&(String, u16)>) -> Known {
+fn as_known(found: Found, place: &str, before: Option<&Known>, now: Moment) -> Known {
     let Found { instance, name, endpoint, tags, unfit: _ } = found;
-    let endpoint = endpoint.or_else(|| last.cloned());
-    Known { instance, place: place.to_owned(), name, endpoint, tags, since, missing: None, retired: None }
+    let endpoint = endpoint.or_else(|| before.and_then(|known| known.endpoint.clone()));
+    let target = before.and_then(|known| known.target.clone());
+    let since = before.map_or(now, |known| known.since);
+    Known { instance, place: place.to_owned(), name, endpoint, tags, target, since, missing: None, retired: None }
+}
+
+/// What has to confirm that an instance is gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Confirmation {
+    /// Nothing.
+    None,
+    /// The next listing.
+    Listing,
+    /// Several, over some time.
+    Time,
 }
 
 /// One that the listing lacks. What went missing among many needs the same confirmation when fewer are missing later.
-fn absent(known: &Known, why: String, suspicious: bool, now: Moment) -> Known {
+fn absent(known: &Known, why: String, confirmation: Confirmation, now: Moment) -> Known {
     let mut known = known.clone();
     if known.retired.is_some() {
         return known;
@@ -136,13 +167,18 @@ fn absent(known: &Known, why: String, suspicious: bool, now: Moment) -> Known {
     let missing = Missing {
         since: before.map_or(now, |missing| missing.since),
         times: before.map_or(0, |missing| missing.times).saturating_add(1),
+        among_many: confirmation == Confirmation::Time,
     };
-    let confirmed = missing.times >= CONFIRMATIONS && now.since(missing.since) >= GRACE;
-    if suspicious && !confirmed {
-        known.missing = Some(missing);
-    } else {
+    let confirmed = match confirmation {
+        Confirmation::None => true,
+        Confirmation::Listing => missing.times >= LISTINGS,
+        Confirmation::Time => missing.times >= CONFIRMATIONS && now.since(missing.since) >= GRACE,
+    };
+    if confirmed {
         known.missing = None;
         known.retired = Some(Retired { since: now, why });
+    } else {
+        known.missing = Some(missing);
     }
     known
 }
@@ -183,6 +219,7 @@ mod tests {
                 News::Appeared { instance } => format!("+{instance}"),
                 News::Returned { instance } => format!("={instance}"),
                 News::Retired { instance, .. } => format!("-{instance}"),
+                News::Missing { instance } => format!("?{instance}"),
                 News::ManyMissing { missing, of } => format!("?{missing}/{of}"),
             });
             words.collect::<Vec<_>>().join(" ")
@@ -198,13 +235,22 @@ mod tests {
                 (1, &["a", "b"]),
                 (2, &["b"]),
                 (3, &["b"]),
-                (4, &["c", "b", "a"]),
+                (4, &["b"]),
+                (5, &["c", "b", "a"]),
                 // Two of three are not many, however suddenly they go.
-                (5, &["a"]),
-                (6, &[]),
+                (6, &["a"]),
+                (7, &["a"]),
+                (8, &[]),
+                (9, &[]),
             ]),
-            ["+a +b", "", "-a", "", "=a +c", "-b -c", "-a"]
+            ["+a +b", "", "?a", "-a", "", "=a +c", "?b ?c", "-b -c", "?a", "-a"]
         );
+    }
+
+    #[test]
+    fn one_listing_retires_nobody_however_few_there_are() {
+        assert_eq!(story(&[(0, &["a"]), (1, &[]), (2, &["a"]), (3, &[]), (4, &["a"])]), ["+a", "?a", "", "?a", ""]);
+        assert_eq!(story(&[(0, &["a", "b"]), (1, &[]), (2, &["b"]), (3, &[])]), ["+a +b", "?a ?b", "-a", "?b"]);
     }
 
     #[test]
@@ -231,7 +277,7 @@ mod tests {
         // It was a mistake, wholly or in part; a part of it still has to last.
         assert_eq!(
             story(&[(0, all), (1, &[]), (2, all), (3, &[]), (4, &["a", "b", "c"]), (5, all), (6, &["a", "b", "c"])]),
-            ["+a +b +c +d +e", "?5/5", "", "?5/5", "?2/5", "", "-d -e"]
+            ["+a +b +c +d +e", "?5/5", "", "?5/5", "?2/5", "", "?d ?e"]
         );
     }
 
@@ -252,12 +298,17 @@ mod tests {
 
     #[test]
     fn what_the_cloud_says_anew_is_taken_over_and_the_first_time_stays() {
-        let known = merge(&search(), &[], vec![found("a")], at(0)).list;
+        let mut known = merge(&search(), &[], vec![found("a")], at(0)).list;
+        known[0].target = "a-target".parse().ok();
         let renamed = Found { name: "new".to_owned(), endpoint: Some(("h".to_owned(), 1)), ..found("a") };
         let merged = merge(&search(), &known, vec![renamed], at(9));
         assert_eq!((merged.list[0].name.as_str(), merged.list[0].since), ("new", at(0)));
         assert_eq!(merged.list[0].endpoint, Some(("h".to_owned(), 1)));
         assert_eq!(merged.news, []);
+        assert_eq!((&merged.list[0].target, merged.list[0].target.is_some()), (&known[0].target, true));
+        let gone = merge(&search(), &merged.list, vec![], at(10)).list;
+        let gone = merge(&search(), &gone, vec![], at(11)).list;
+        assert!(gone[0].retired.is_some() && gone[0].target == known[0].target);
         let without = merge(&search(), &merged.list, vec![found("a")], at(10));
         assert_eq!(without.list[0].endpoint, Some(("h".to_owned(), 1)), "the last address stays");
     }

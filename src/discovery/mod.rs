@@ -5,12 +5,13 @@
 
 mod merge;
 
-pub use merge::{CONFIRMATIONS, GRACE, MANY, Merged, News, Sought, merge};
+pub use merge::{CONFIRMATIONS, GRACE, LISTINGS, MANY, Merged, News, Sought, merge};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
 use crate::ledger::Ledger;
+use crate::ledger::known::Lists;
 use crate::name::TargetName;
 use crate::provider::Provider;
 use std::collections::BTreeMap;
@@ -35,6 +36,9 @@ pub struct Search {
     pub sought: Sought,
 }
 
+/// Gives each instance in a selection's list the name of the target that it makes, unless it has one.
+pub type Names = Arc<dyn Fn(&TargetName, &mut Lists) + Send + Sync>;
+
 /// The rounds of all selections.
 pub struct Discovery {
     searches: Vec<Search>,
@@ -42,6 +46,7 @@ pub struct Discovery {
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     every: Duration,
+    names: Names,
     /// What each selection failed with last: told when it changes and not in every round.
     failing: BTreeMap<TargetName, Kind>,
 }
@@ -54,8 +59,9 @@ impl Discovery {
         clock: Arc<dyn Clock>,
         chance: Arc<dyn Chance>,
         every: Duration,
+        names: Names,
     ) -> Self {
-        Self { searches, ledger, clock, chance, every, failing: BTreeMap::new() }
+        Self { searches, ledger, clock, chance, every, names, failing: BTreeMap::new() }
     }
 
     /// Looks at once, and then from time to time until it is stopped. `after_round` is called after each round.
@@ -103,11 +109,18 @@ impl Discovery {
     async fn look(&self, search: &Search) -> Result<(), Fault> {
         let found = search.provider.find(&search.sought.tags).await?;
         // Asked for after the listing: whoever wrote it meanwhile is not overwritten with what was known before.
-        let known = self.ledger.lists().await?.remove(&search.selection);
+        let mut lists = self.ledger.lists().await?;
+        let known = lists.remove(&search.selection);
         let merged = merge(&search.sought, known.as_deref().unwrap_or_default(), found, self.clock.now());
         tell(&search.selection, &merged);
-        if known.as_ref() != Some(&merged.list) {
-            self.ledger.keep_list(&search.selection, &merged.list).await?;
+        let mut list = merged.list;
+        if list.iter().any(|known| known.target.is_none() && known.retired.is_none()) {
+            lists.insert(search.selection.clone(), list);
+            (self.names)(&search.selection, &mut lists);
+            list = lists.remove(&search.selection).unwrap_or_default();
+        }
+        if known.as_ref() != Some(&list) {
+            self.ledger.keep_list(&search.selection, &list).await?;
         }
         Ok(())
     }
@@ -128,6 +141,9 @@ fn tell(selection: &TargetName, merged: &Merged) {
             News::Returned { instance } => tracing::info!(%selection, instance, "a retired instance is there again"),
             News::Retired { instance, why } => {
                 tracing::warn!(%selection, instance, why, "an instance is retired: its passwords and history are kept");
+            }
+            News::Missing { instance } => {
+                tracing::info!(%selection, instance, "an instance is missing; if the next listing lacks it too, it is retired");
             }
             News::ManyMissing { missing, of } => tracing::warn!(
                 %selection,

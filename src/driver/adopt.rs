@@ -20,7 +20,31 @@ pub(super) async fn adopt(target: &Target, generation: Generation) -> Taken {
             let place = target.settings.place.clone();
             (What::Adopted { generation, proof, by: By::Configuration, place, account }, Some(password))
         }
+        // A reset may set one then, so nobody needs to correct it.
+        Err(fault) if fault.kind == Kind::LoginRefused && target.settings.may_take_over() => {
+            (What::Blocked { fault: Fault { retry: Retry::Later, ..fault } }, None)
+        }
         Err(fault) => (blocked(fault), None),
+    }
+}
+
+/// A password that another target's record has of this place. `None` where the instance refuses it: then nobody knows today's.
+///
+/// # Errors
+/// What keeps it from being tried now.
+pub(super) async fn from_record(
+    target: &Target,
+    generation: Generation,
+    password: Secret,
+) -> Result<Option<Taken>, Fault> {
+    match take(target, Some(Ok(password)), "", None).await {
+        Ok((password, proof, account)) => {
+            let place = target.settings.place.clone();
+            Ok(Some((What::Adopted { generation, proof, by: By::Configuration, place, account }, Some(password))))
+        }
+        Err(fault) if fault.kind == Kind::LoginRefused => Ok(None),
+        Err(fault) if fault.retry == Retry::Never => Ok(Some((What::Halted { fault }, None))),
+        Err(fault) => Err(fault),
     }
 }
 

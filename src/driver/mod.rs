@@ -25,6 +25,7 @@ use crate::fault::{Fault, Kind};
 use crate::ledger::Ledger;
 use crate::moment::Moment;
 use crate::name::{Generation, TargetName};
+use crate::rotation::fold;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -38,6 +39,9 @@ const TURN_RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from
 
 /// The fleet as configured now.
 pub type Fleet = BTreeMap<TargetName, Arc<Target>>;
+
+/// Places whose password is in the record of a target that is not in the fleet: whose, and which.
+type Elsewhere = BTreeMap<String, (TargetName, Generation)>;
 
 /// What the driver works with.
 pub struct Tools {
@@ -61,6 +65,8 @@ pub struct Driver {
     kept_off: Mutex<HashMap<TargetName, (Moment, u32)>>,
     /// Targets whose settings may have changed since the ledger was told when they wake: each gets a turn, whatever it was told.
     unseen: Mutex<BTreeSet<TargetName>>,
+    /// Where the passwords of targets open that are in the ledger and not in the fleet, once somebody asked; another fleet has others.
+    elsewhere: Mutex<Option<Arc<Elsewhere>>>,
     /// Targets that may be due but are not in the fleet.
     strangers: AtomicUsize,
     /// Whether turns only answer commands: nothing is begun or gone on with.
@@ -80,6 +86,7 @@ impl Driver {
             busy: Mutex::default(),
             kept_off: Mutex::default(),
             unseen: Mutex::default(),
+            elsewhere: Mutex::default(),
             strangers: AtomicUsize::new(0),
             only_obeys: AtomicBool::new(false),
         })
@@ -176,6 +183,7 @@ impl Driver {
         let names: Vec<TargetName> = fleet.keys().cloned().collect();
         self.tools.ledger.enlist(&names, self.tools.clock.now()).await?;
         *self.fleet.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fleet);
+        *lock(&self.elsewhere) = None;
         *lock(&self.unseen) = names.into_iter().collect();
         self.wake.notify_one();
         Ok(())
@@ -196,6 +204,33 @@ impl Driver {
         }
         self.wake.notify_one();
         answer.await.unwrap_or_else(|_| Err(Fault::new(Kind::Stopping, "keywheel is stopping")))
+    }
+
+    /// The record of another target that has a password of this place: its instance may have left one selection for another.
+    async fn known_elsewhere(&self, place: &str) -> Result<Option<(TargetName, Generation)>, Fault> {
+        let known = lock(&self.elsewhere).clone();
+        let elsewhere = match known {
+            Some(elsewhere) => elsewhere,
+            None => {
+                let (fleet, mut found) = (self.fleet(), Elsewhere::new());
+                for row in self.tools.ledger.listing().await? {
+                    if row.projection.generation == Generation::default() || fleet.contains_key(&row.target) {
+                        continue;
+                    }
+                    let rows = self.tools.ledger.recent(&row.target).await?;
+                    let state = fold(rows.iter().map(|row| &row.event)).map_err(|illegal| {
+                        Fault::new(Kind::LedgerCorrupt, format!("target {}: {illegal}", row.target))
+                    })?;
+                    if let (Some(place), Some(current)) = (state.standing.place, state.standing.current) {
+                        found.insert(place, (row.target, current.generation));
+                    }
+                }
+                let found = Arc::new(found);
+                *lock(&self.elsewhere) = Some(Arc::clone(&found));
+                found
+            }
+        };
+        Ok(elsewhere.get(place).cloned())
     }
 
     async fn enlist(&self) -> Result<(), Fault> {

@@ -36,6 +36,8 @@ pub struct PlanSettings {
     pub recovery: Recovery,
     /// Whether it may begin without today's password, where a reset is allowed.
     pub take_over: bool,
+    /// Whether the configuration says where today's password is.
+    pub adopts: bool,
     /// Whether the configuration says where the password of a pair's resting account is.
     pub adopts_resting: bool,
     /// How often current is verified between rotations.
@@ -49,6 +51,11 @@ pub struct PlanSettings {
 }
 
 impl PlanSettings {
+    /// Whether it may begin without today's password.
+    pub fn may_take_over(&self) -> bool {
+        self.take_over && self.recovery == Recovery::Reset && self.abilities.reset
+    }
+
     /// The plan as of now: the settings and the slot that counts.
     pub fn plan(&self, standing: &Standing, now: Moment) -> Plan {
         let (slot, may_start) = match self.timetable.decide(standing.slots_after, now, self.up_since) {
@@ -65,6 +72,7 @@ impl PlanSettings {
             abilities: self.abilities,
             recovery: self.recovery,
             take_over: self.take_over,
+            adopts: self.adopts,
             adopts_resting: self.adopts_resting,
             verify_every: self.verify_every,
             sinks: self.sinks.clone(),

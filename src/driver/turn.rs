@@ -2,6 +2,7 @@
 
 use super::Driver;
 use super::act;
+use super::adopt;
 use super::journal::Journal;
 use super::obey::obey;
 use super::target::Target;
@@ -71,6 +72,26 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
             return Err(Fault::new(Kind::Bug, format!("keywheel decides in a circle: {action:?}")));
         }
         match action {
+            Action::Record(What::TakenOver { place }) => {
+                let taken = match driver.known_elsewhere(&place).await? {
+                    Some((other, known)) => {
+                        let password = tools.ledger.password(&other, known).await?;
+                        let generation = journal.state().standing.newest.following();
+                        tracing::info!(of = %other, "another target's record has a password of this instance; it is tried first");
+                        adopt::from_record(target, generation, password).await
+                    }
+                    None => Ok(None),
+                };
+                match taken {
+                    Ok(Some((what, password))) => {
+                        let generation = journal.state().standing.newest.following();
+                        journal.note_with(now, what, password.map(|password| (generation, password)))?;
+                    }
+                    Ok(None) => journal.note(now, What::TakenOver { place })?,
+                    // Nothing is taken over whose password may be known.
+                    Err(fault) => return journal.write(now + STAND_BACK, &fault.to_string()).await,
+                }
+            }
             Action::Record(what) => journal.note(now, what)?,
             Action::Begin { slot, by, reason } => {
                 let before = journal.state().clone();

@@ -25,6 +25,9 @@ pub struct Known {
     /// All its tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// The target that it became, and stays: its record is kept under this name, whatever a tag or the console says later.
+    #[serde(default)]
+    pub target: Option<TargetName>,
     /// When it was found first.
     pub since: Moment,
     /// Whole listings in a row that lacked it; none once it is retired or found again.
@@ -50,6 +53,13 @@ pub struct Missing {
     pub since: Moment,
     /// How many there were.
     pub times: u32,
+    /// Whether it went missing together with many others; so did each that is noted without this.
+    #[serde(default = "yes")]
+    pub among_many: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// An instance that is no longer rotated.

@@ -50,6 +50,11 @@ impl Profile {
         }
     }
 
+    /// The rules of an engine's family as a provider names it, where they are stricter than those of its cloud's usual one.
+    pub fn of_engine(family: &str) -> Option<Self> {
+        (family == "ckv").then_some(Self::TencentCkv)
+    }
+
     fn published(self) -> Published {
         match self {
             Self::Tencent => Published {

@@ -60,9 +60,17 @@ impl Pages {
     }
 
     /// Those that carry all of the tags, whatever the cloud took for a match.
-    pub(super) fn carrying(self, tags: &BTreeMap<String, String>) -> Vec<Found> {
+    ///
+    /// # Errors
+    /// `Unanswered` where an instance was found by its tags and shown without any: then nobody can say which of the others carry them.
+    pub(super) fn carrying(self, tags: &BTreeMap<String, String>) -> Result<Vec<Found>, Fault> {
+        if let Some(bare) = self.found.values().find(|found| found.tags.is_empty()) {
+            let what = format!("{} found {} by its tags and shows none", self.call, bare.instance);
+            return Err(Fault::new(Kind::Unanswered, what)
+                .advise("see whether this identity may read tags; until then the list stays as it was"));
+        }
         let carries = |found: &Found| tags.iter().all(|(key, value)| found.tags.get(key) == Some(value));
-        self.found.into_values().filter(carries).collect()
+        Ok(self.found.into_values().filter(carries).collect())
     }
 }
 
@@ -97,8 +105,8 @@ mod tests {
     fn read(pages: &[(&[&str], usize)]) -> Option<Vec<String>> {
         let mut all = Pages::of("Test");
         for (page, total) in pages {
-            if all.take(page.iter().map(|id| found(id, &[])).collect(), *total).ok()? {
-                return Some(all.carrying(&BTreeMap::new()).into_iter().map(|found| found.instance).collect());
+            if all.take(page.iter().map(|id| found(id, &[("rotate", "weekly")])).collect(), *total).ok()? {
+                return Some(all.carrying(&BTreeMap::new()).ok()?.into_iter().map(|found| found.instance).collect());
             }
         }
         None
@@ -139,13 +147,20 @@ mod tests {
             ("both", &[("rotate", "weekly"), ("team", "orders"), ("more", "")][..], true),
             ("one", &[("rotate", "weekly")], false),
             ("other", &[("rotate", "daily"), ("team", "orders")], false),
-            ("none", &[], false),
         ];
         let mut pages = Pages::of("Test");
         let page = rows.iter().map(|(id, tags, _)| found(id, tags)).collect();
         assert!(pages.take(page, rows.len()).unwrap());
-        let carrying: Vec<String> = pages.carrying(&wanted).into_iter().map(|found| found.instance).collect();
+        let carrying: Vec<String> = pages.carrying(&wanted).unwrap().into_iter().map(|found| found.instance).collect();
         let expected: Vec<&str> = rows.iter().filter(|(.., carries)| *carries).map(|(id, ..)| *id).collect();
         assert_eq!(carrying, expected);
+    }
+
+    #[test]
+    fn what_was_found_by_its_tags_shows_some() {
+        let mut pages = Pages::of("Test");
+        assert!(pages.take(vec![found("a", &[("rotate", "weekly")]), found("b", &[])], 2).unwrap());
+        let torn = pages.carrying(&[("rotate".to_owned(), "weekly".to_owned())].into()).unwrap_err();
+        assert_eq!(torn.kind, Kind::Unanswered, "a listing without tags would retire everybody");
     }
 }

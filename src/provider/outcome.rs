@@ -69,7 +69,12 @@ impl Failed {
     /// The fault alone, for calls that change nothing.
     pub(super) fn fault(self) -> Fault {
         match self {
-            Self::NotSent(fault) | Self::Spoken(_, fault) | Self::Unanswered(fault) => fault,
+            Self::NotSent(fault) => fault,
+            // There is no call to find out about.
+            Self::Spoken(_, fault) | Self::Unanswered(fault) if fault.kind == Kind::Unanswered => {
+                fault.advise("nothing; nothing was changed, and keywheel asks again")
+            }
+            Self::Spoken(_, fault) | Self::Unanswered(fault) => fault,
         }
     }
 
@@ -141,6 +146,21 @@ pub(super) fn permitted<T>(read: Result<Option<T>, Failed>) -> Result<Option<T>,
     }
 }
 
+/// What was read where it only helps and nobody says which codes its action has: whatever the cloud answers about it, nothing is known then. Only what
+/// would stand in the way of every call is told.
+pub(super) fn helpful<T>(read: Result<Option<T>, Failed>) -> Result<Option<T>, Fault> {
+    match read {
+        Ok(found) => Ok(found),
+        Err(Failed::Spoken(verdict, fault))
+            if matches!(verdict.kind(), Kind::Throttled | Kind::CredentialRefused | Kind::ClockSkew) =>
+        {
+            Err(fault)
+        }
+        Err(Failed::Spoken(..)) => Ok(None),
+        Err(failed @ (Failed::NotSent(_) | Failed::Unanswered(_))) => Err(failed.fault()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +170,37 @@ mod tests {
         for (kind, expected) in [(Kind::Unreachable, Refusal::Unsent), (Kind::SecretUnreadable, Refusal::Fatal)] {
             let answer = Failed::NotSent(Fault::new(kind, "x")).answer(Call::Modify);
             assert!(matches!(answer, Answer::Refused { refusal, .. } if refusal == expected), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_helps_stands_in_the_way_of_nothing_but_what_stands_in_the_way_of_all() {
+        let fault = |kind| Fault::new(kind, "x");
+        let spoken = |verdict: Verdict| Failed::Spoken(verdict, fault(verdict.kind()));
+        let refused = |kind| spoken(Verdict::Refused(Refusal::Fatal, kind));
+        let rows = [
+            (refused(Kind::Misconfigured), true),
+            (refused(Kind::NotFound), true),
+            (refused(Kind::Denied), true),
+            (spoken(Verdict::Unclear), true),
+            (spoken(Verdict::NoSuchAction), true),
+            (spoken(Verdict::RenewCredential), false),
+            (refused(Kind::Throttled), false),
+            (Failed::Unanswered(fault(Kind::Unanswered)), false),
+            (Failed::NotSent(fault(Kind::Unreachable)), false),
+        ];
+        for (failed, goes_on) in rows {
+            let said = format!("{failed:?}");
+            assert_eq!(helpful::<()>(Err(failed)).is_ok(), goes_on, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_read_without_an_answer_left_no_call_to_find_out_about() {
+        let advice = |failed: Failed| failed.fault().next_step;
+        let unanswered = || Fault::new(Kind::Unanswered, "x");
+        for failed in [Failed::Unanswered(unanswered()), Failed::Spoken(Verdict::Unclear, unanswered())] {
+            assert!(advice(failed).contains("nothing was changed"));
         }
     }
 }

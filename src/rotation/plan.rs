@@ -26,6 +26,8 @@ pub struct Plan {
     pub recovery: Recovery,
     /// Whether the target may begin without today's password, where a reset is allowed: discovered instances.
     pub take_over: bool,
+    /// Whether the configuration says where today's password is: then it is taken over only where that does not hold it.
+    pub adopts: bool,
     /// Whether the configuration says where the password of a pair's resting account is.
     pub adopts_resting: bool,
     /// How often current is verified between rotations; `None` = never.

@@ -7,7 +7,7 @@ use super::next::{Action, blocked_until, drift_at_rest};
 use super::plan::{Plan, Recovery, Strategy};
 use super::state::{State, Trouble, Verified};
 use super::why::Why;
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::moment::{Moment, Slot};
 use crate::name::{Generation, SinkName};
 use std::time::Duration;
@@ -71,13 +71,24 @@ fn without_password(state: &State, plan: &Plan, now: Moment) -> Action {
     if state.standing.taken_over {
         return begin(state, plan, now).unwrap_or(Action::Wait { until: Moment::NEVER, why: Why::OnlyWhenAsked });
     }
-    if plan.take_over && plan.recovery == Recovery::Reset && plan.abilities.reset {
+    let may_take_over = plan.take_over && plan.recovery == Recovery::Reset && plan.abilities.reset;
+    let blocked = blocked_until(state.blocked.as_ref(), plan, 0);
+    if may_take_over && is_known_to_nobody(state, plan, blocked.as_ref().map(|(_, fault)| fault.kind)) {
         return Action::Record(What::TakenOver { place: plan.place.clone() });
     }
-    match blocked_until(state.blocked.as_ref(), plan, 0) {
-        Some((until, fault)) if now < until => Action::Wait { until, why: Why::NotAdopted(fault) },
+    match blocked {
+        Some((until, fault)) if now < until => {
+            let slot = plan.slot.filter(|slot| may_take_over && now < slot.due).map(|slot| slot.due);
+            Action::Wait { until: slot.map_or(until, |due| due.min(until)), why: Why::NotAdopted(fault) }
+        }
         Some(_) | None => Action::Adopt,
     }
+}
+
+/// Whether today's password is not to be had: nobody said where it is, what is there was refused, or nothing is there when it is time to begin.
+fn is_known_to_nobody(state: &State, plan: &Plan, blocked: Option<Kind>) -> bool {
+    let is_time = plan.slot.is_some() && plan.may_start || state.asked.is_some();
+    !plan.adopts || blocked == Some(Kind::LoginRefused) || blocked == Some(Kind::SecretUnreadable) && is_time
 }
 
 /// Logins with current were refused often enough that nobody can call it a hiccup.

@@ -15,8 +15,8 @@
 //! | `login_password` | what a client sends as the password |
 //! | `host`, `port`, `tls`, `url` | where clients connect, or null |
 //!
-//! With `stdin = "password"` it reads the bare password, without a line end, and learns target, generation and rotation from
-//! `KEYWHEEL_TARGET`, `KEYWHEEL_GENERATION` and `KEYWHEEL_ROTATION`, which are set in both cases.
+//! With `stdin = "password"` it reads the bare password, without a line end, and learns target, account, generation and rotation from
+//! `KEYWHEEL_TARGET`, `KEYWHEEL_ACCOUNT`, `KEYWHEEL_GENERATION` and `KEYWHEEL_ROTATION`, which are set in both cases.
 //!
 //! Exit status 0 says that the password is stored and would survive a power cut. [`EXIT_NEWER`] says that the place holds a newer
 //! generation, [`EXIT_DENIED`] that a person must grant something first. Anything else is tried again later. A delivery can come twice.
@@ -187,6 +187,7 @@ impl Sink for CommandSink {
         let rotation = document.rotation.map(|rotation| rotation.to_string());
         let variables = [
             ("KEYWHEEL_TARGET", document.target.to_string()),
+            ("KEYWHEEL_ACCOUNT", document.account.clone()),
             ("KEYWHEEL_GENERATION", document.generation.to_string()),
             ("KEYWHEEL_ROTATION", rotation.clone().unwrap_or_default()),
         ];

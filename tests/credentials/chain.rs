@@ -55,6 +55,10 @@ async fn the_first_link_that_is_set_up_is_taken_and_kept() {
         let links = links(vendor);
         for (index, (link, begins)) in links.iter().enumerate() {
             let stage = stage(vendor, &links[index..]).await;
+            if index > 0 {
+                // A variable without anything in it is not set: compose files and unit files leave such behind.
+                stage.set_variables(vendor.key_variables().map(|(name, _)| (name, "")));
+            }
             let chain = stage.sources(vendor).chain().unwrap();
             let given = id(&chain).await.unwrap_or_else(|fault| panic!("{vendor:?} {link}: {fault}"));
             assert!(given.starts_with(begins), "{vendor:?} {link}: {given}");

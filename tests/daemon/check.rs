@@ -1,7 +1,7 @@
 //! `check` finds before the first rotation what would fail during it, and changes nothing.
 
 use crate::common::stage::{INITIAL, INSTANCE, Stage, digest};
-use keywheel::simulator::{Change, InstanceChange, Reach};
+use keywheel::simulator::{Change, Fault, InstanceChange, InstanceSettings, Reach, Step};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -151,6 +151,49 @@ fn where_all_is_well_nothing_is_found_and_several_troubles_are_found_at_once() {
     let found = stage.keywheel(&["check"]);
     assert_eq!(found.status, 1);
     assert!(found.out.contains("3 findings"), "{}", found.out);
+}
+
+#[test]
+fn an_engine_that_takes_other_passwords_than_the_profile_is_found() {
+    let ckv = InstanceSettings { engine: 3, ..InstanceSettings::new(INSTANCE, INITIAL) };
+    let stage = Stage::set_with(vec![ckv]);
+    for (profile, exit) in [("", 1), ("\nprofile = \"tencent-ckv\"", 0)] {
+        stage.configure(&stage.target(
+            TARGET,
+            INSTANCE,
+            &format!("adopt = {{ file = \"{{folder}}/initial\" }}{profile}"),
+        ));
+        let found = stage.keywheel(&["check"]);
+        assert_eq!(found.status, exit, "{}{}", found.out, found.err);
+        let text = found.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(text.contains("is CKV and takes no password"), exit == 1, "{}", found.out);
+    }
+    // The instance's own rule may be one that the policy cannot meet either.
+    let rule = keywheel::simulator::PasswordPolicy { enabled: true, letters: 1, digits: 1, specials: 3, length: 8 };
+    stage.change_instance(INSTANCE, InstanceChange { password_policy: Some(rule), ..InstanceChange::default() });
+    let found = stage.keywheel(&["check"]);
+    assert!(
+        found.status == 1 && found.out.contains("cannot") && found.out.contains("both"),
+        "{}{}",
+        found.out,
+        found.err
+    );
+}
+
+/// The codes of this action are not published, and a rotation can do without its answer.
+#[test]
+fn a_password_policy_that_cannot_be_read_is_a_finding_and_holds_up_no_rotation() {
+    for code in ["InvalidParameter.InvalidParameter", "FailedOperation.SystemError"] {
+        let stage = adopted();
+        let refused = Fault::RefuseBeforeEffect { code: code.to_owned() };
+        let always = Step { times: u32::MAX, ..Step::once("DescribeInstancePasswordPolicy", refused) };
+        stage.cloud().script([always]);
+        let found = stage.keywheel(&["check"]);
+        let text = found.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(found.status == 1 && text.contains(code) && text.contains("1 finding"), "{code}: {}", found.out);
+        let rotated = stage.keywheel(&["rotate", TARGET, "--wait"]);
+        assert_eq!(rotated.status, 0, "{code}: {}{}", rotated.out, rotated.err);
+    }
 }
 
 #[test]

@@ -273,6 +273,11 @@ fn alibabas_instances_are_found_too() {
     }
     tag(&stage, "r-bp1stage0002", None);
     until("one to be retired", || why(&stage.status_of("r-bp1stage0002")).starts_with("retired since"));
+    assert_eq!(stage.status().1, 0, "one is left");
+    tag(&stage, "r-bp1stage0001", None);
+    until("the other one to be retired", || why(&stage.status_of("r-bp1stage0001")).starts_with("retired since"));
+    let (_, exit) = stage.status();
+    assert_eq!(exit, 1, "nothing of the selection is rotated any more, and nobody may notice");
     assert_eq!(stage.passwords("crs-a").len(), 1);
     daemon.stop();
 }
@@ -319,6 +324,55 @@ fn an_instance_whose_password_nobody_knows_is_reset_at_its_slot_where_that_is_al
     assert_ne!(live, INITIAL);
     let sink = stage.path("weekly-crs-00000001");
     until("the sink to hold it", || fs::read_to_string(&sink).is_ok_and(|text| text == live));
+}
+
+#[test]
+fn a_tag_that_is_edited_makes_no_stranger_of_an_instance() {
+    let stage = Stage::set_with(vec![tagged("crs-a")]);
+    let keys = format!("{LOGIN}\nrecovery = \"reset\"\nname = \"c-{{{{ tag.team }}}}\"");
+    configure(&stage, &tencent(&stage), &selection(&keys));
+    let daemon = stage.start(&[]);
+    stage.until("c-orders", "settled", 1);
+    let rotated = stage.keywheel(&["rotate", "c-orders", "--wait"]);
+    assert_eq!(rotated.status, 0, "{}{}", rotated.out, rotated.err);
+    let tags = [("rotate", "weekly"), ("team", "payments")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    stage.change_instance("crs-a", InstanceChange { tags: Some(tags.into()), ..InstanceChange::default() });
+    log_says(&daemon, "stays the target c-orders, though its templates say c-payments now");
+    assert_eq!(names(&stage), ["c-orders"]);
+    let history = stage.keywheel(&["history", "c-orders", "--json"]).out;
+    // The file knows its password, so nothing was reset.
+    assert!(history.contains("\"adopted\"") && !history.contains("\"taken-over\""), "{history}");
+    let revealed = stage.keywheel(&["reveal", "c-orders"]);
+    assert_eq!(revealed.out.trim_end(), stage.live("crs-a"), "{}", revealed.err);
+    daemon.stop();
+    let daemon = stage.start(&[]);
+    log_says(&daemon, "stays the target c-orders");
+    assert_eq!(names(&stage), ["c-orders"], "after a start too");
+    daemon.stop();
+}
+
+#[test]
+fn an_instance_that_changes_its_selection_keeps_its_password() {
+    let stage = Stage::set_with(vec![tagged("crs-a")]);
+    let resetting = selection(&format!("{LOGIN}\nrecovery = \"reset\""))
+        .replace("adopt = { file = \"{folder}/initial\" }\n", "")
+        .replace("[targets.weekly]", "[targets.monthly]")
+        .replace("rotate = \"weekly\"", "rotate = \"monthly\"");
+    let (resetting, _sink) = resetting.split_once("[sinks.each]").unwrap();
+    configure(&stage, &tencent(&stage), &format!("{}{resetting}", selection(LOGIN)));
+    let daemon = stage.start(&[]);
+    stage.until("weekly-crs-a", "settled", 1);
+    let rotated = stage.keywheel(&["rotate", "weekly-crs-a", "--wait"]);
+    assert_eq!(rotated.status, 0, "{}{}", rotated.out, rotated.err);
+    let before = stage.passwords("crs-a");
+    tag(&stage, "crs-a", Some("monthly"));
+    stage.until("monthly-crs-a", "settled", 1);
+    let history = stage.keywheel(&["history", "monthly-crs-a", "--json"]).out;
+    // A reset would have been allowed; the ledger knew better.
+    assert!(history.contains("\"adopted\"") && !history.contains("\"taken-over\""), "{history}");
+    assert_eq!(stage.passwords("crs-a"), before);
+    assert_eq!(fs::read_to_string(stage.path("monthly-crs-a")).unwrap(), stage.live("crs-a"));
+    daemon.stop();
 }
 
 #[test]

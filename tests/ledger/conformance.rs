@@ -245,8 +245,9 @@ pub async fn lists_come_back_as_they_were_kept(store: &impl Store) {
         name: "orders".to_owned(),
         endpoint: Some(("10.0.0.9".to_owned(), 6379)),
         tags: [("rotate".to_owned(), "weekly".to_owned())].into(),
+        target: Some(name("weekly-orders")),
         since: at(1),
-        missing: Some(Missing { since: at(2), times: 3 }),
+        missing: Some(Missing { since: at(2), times: 3, among_many: false }),
         retired: Some(Retired { since: at(4), why: "gone".to_owned() }),
     };
     let bare = Known {
@@ -255,6 +256,7 @@ pub async fn lists_come_back_as_they_were_kept(store: &impl Store) {
         name: String::new(),
         endpoint: None,
         tags: [].into(),
+        target: None,
         since: at(5),
         missing: None,
         retired: None,

@@ -59,6 +59,7 @@ fn plan(login: bool, abilities: Abilities, recovery: Recovery, sinks: usize) -> 
         abilities,
         recovery,
         take_over: false,
+        adopts: false,
         adopts_resting: false,
         verify_every: None,
         sinks: (0..sinks).map(|n| format!("sink-{n}").parse::<SinkName>().unwrap()).collect(),

@@ -35,6 +35,7 @@ pub fn plan() -> Plan {
         },
         recovery: Recovery::Halt,
         take_over: false,
+        adopts: false,
         adopts_resting: false,
         verify_every: None,
         sinks: vec![name("a"), name("b")],

@@ -86,6 +86,7 @@ impl Kept {
                 asks_old: self.asks_old,
             },
             take_over: self.take_over,
+            adopts: self.take_over && dice.chance(500),
             adopts_resting: self.adopts_resting,
             verify_every: dice.chance(400).then(|| Duration::from_secs(600 * (1 + dice.below(18)))),
             recovery: if dice.chance(400) || self.take_over { Recovery::Reset } else { Recovery::Halt },

@@ -25,6 +25,7 @@ impl World {
         if self.plan.login {
             match self.instance.login(0, 1, self.now, &mut self.dice) {
                 Login::Accepted => {}
+                Login::Refused if self.plan.take_over => return Ok(What::Blocked { fault: fault(Kind::LoginRefused) }),
                 Login::Refused => return Ok(What::Halted { fault: fault(Kind::LoginRefused) }),
                 Login::Mixed | Login::PasswordFree | Login::Unreachable { .. } => {
                     return Ok(What::Blocked { fault: fault(Kind::LoginUnreachable) });

@@ -62,7 +62,7 @@ impl Alibaba {
             let page = self.read(request).await;
             let page: Page = page.map_err(|failed| advised(failed.fault(), "kvstore:DescribeInstances"))?;
             if pages.take(page.instances.rows.into_iter().map(Row::found).collect(), page.total_count)? {
-                return Ok(pages.carrying(tags));
+                return pages.carrying(tags);
             }
         }
     }

@@ -6,9 +6,10 @@
 //! - `change` is ModifyAccountPassword for all of them, since it is the only call that compares the old password first. The vendor's page
 //!   names any account that DescribeAccounts lists. That it serves the default account is UNCONFIRMED; where it does not, the rotation halts
 //!   before anything changed and says so.
-//! - `reset` is ResetAccountPassword for a standard account and ModifyInstanceAttribute for the default account, the way the vendor's own
-//!   Terraform provider sets an instance's password. Neither compares anything, so neither stands in for a `change` unless the owner chose
-//!   `mode = "reset"`.
+//! - `reset` is ModifyInstanceAttribute for the account that is named like the instance, the way the vendor's own Terraform provider sets an
+//!   instance's password, and ResetAccountPassword for every other one. The former names no account, so for `default` it would change the
+//!   password of somebody else's account; that the latter serves `default` is UNCONFIRMED, and where it does not, nothing changes. Neither
+//!   compares anything, so neither stands in for a `change` unless the owner chose `mode = "reset"`.
 //!
 //! **What is evidence.** No call names a task, and no field says when a password changed. An account's or instance's status reads as settled
 //! before a change begins as well as after it, so only a login proves one: targets need a login route.
@@ -55,9 +56,9 @@ const SECOND_DEFAULT: &str = "default";
 #[serde(rename_all = "kebab-case")]
 pub enum ParametersIn {
     /// In the body, and in the query where the endpoint says that a parameter is missing; what works is remembered.
-    #[default]
     Auto,
     /// In the body only: no proxy on the way ever sees a password in a URL.
+    #[default]
     Body,
     /// In the query only.
     Query,
@@ -235,7 +236,8 @@ impl Provider for Alibaba {
 
     async fn reset(&self, address: &Address, rotation: RotationId, new: &Secret) -> Answer {
         let Address { instance, account, mode: _ } = address;
-        let request = if is_default(instance, account) {
+        // Only the account that this call means may be changed by it; the second default account is another one.
+        let request = if account == instance {
             Request::ModifyInstanceAttribute { instance, new: new.expose() }
         } else {
             Request::ResetAccountPassword { instance, account, new: new.expose() }

@@ -37,7 +37,7 @@ impl Link {
     /// Variables with a credential in them. Half of one is set up, and wrong.
     pub(in crate::provider) fn environment(source: Source, names: VariableNames, variables: Variables) -> Self {
         let present = move || {
-            let set = [names.id, names.key].iter().any(|name| variables(name).is_some());
+            let set = [names.id, names.key].iter().any(|name| variable_set(&variables, name).is_some());
             Presence::of(set, &format!("{} and {} are not set", names.id, names.key))
         };
         Self { name: "environment", present: Box::new(present), source }

@@ -17,6 +17,10 @@ const NO_TASK: TaskId = TaskId(0);
 /// How far back the task list is asked for, when only the permission matters.
 const LOOK_BACK: Duration = Duration::from_secs(3_600);
 
+/// What it means that the instance's own password policy cannot be read.
+const NO_POLICY: &str = "ask the vendor if it lasts; rotations go on without the instance's own password policy, and a password that breaks it is \
+                         refused and drawn anew";
+
 impl Tencent {
     /// What will fail some day.
     pub(super) async fn cautions(&self) -> Vec<Fault> {
@@ -65,7 +69,10 @@ impl Tencent {
                 }
                 found @ (Found::Fine | Found::Finding(_) | Found::Dead(_)) => found,
             },
-            tried(self.password_policy(&address.instance).await.map(drop)),
+            match tried(self.password_policy(&address.instance).await.map(drop)) {
+                Found::Finding(fault) if fault.kind != Kind::Denied => Found::Finding(fault.advise(NO_POLICY)),
+                found @ (Found::Fine | Found::Finding(_) | Found::Dead(_)) => found,
+            },
         ];
         gather(&mut findings, others);
         findings

@@ -53,7 +53,7 @@ impl Tencent {
             let page: Result<Page, Failed> = self.read("DescribeInstances", &request).await;
             let page = page.map_err(|failed| advised(failed.fault(), "redis:DescribeInstances"))?;
             if pages.take(page.instance_set.into_iter().map(Row::found).collect(), page.total_count)? {
-                return Ok(pages.carrying(tags));
+                return pages.carrying(tags);
             }
         }
     }

@@ -28,7 +28,7 @@ pub use endpoint::Site;
 use self::change::refuse_account;
 pub use self::wire::DEFAULT_ACCOUNT;
 use super::credential::CredentialSource;
-use super::outcome::{Failed, Verdict, permitted};
+use super::outcome::{Failed, Verdict, helpful};
 use super::{Abilities, Address, Condition, Found, Instance, InstancePolicy, Mode, Now, Provider};
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::Client;
@@ -246,8 +246,8 @@ impl Provider for Tencent {
                 Mode::OldPassword | Mode::Reset | Mode::Add => Condition::Ready,
             };
         }
-        // It helps and is not needed: a missing permission costs a finding of `check`, not the rotation.
-        instance.password_policy = permitted(policy)?;
+        // It helps and is not needed: whatever is wrong with it is a finding of `check`, and a rule that a password breaks shows at the call.
+        instance.password_policy = helpful(policy)?;
         Ok(instance)
     }
 

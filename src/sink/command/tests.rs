@@ -39,7 +39,7 @@ async fn the_program_reads_the_whole_document_as_json() {
 async fn the_bare_password_comes_alone() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy");
-    let script = format!("[ $KEYWHEEL_GENERATION = 3 ] && cat > {}", copy.display());
+    let script = format!("[ $KEYWHEEL_ACCOUNT/$KEYWHEEL_GENERATION = root/3 ] && cat > {}", copy.display());
     sink(&script, serde_json::json!({ "stdin": "password" })).deliver(&document(3, SPECIAL)).await.unwrap();
     assert_eq!(std::fs::read(&copy).unwrap(), SPECIAL.as_bytes());
 }

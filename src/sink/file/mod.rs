@@ -36,7 +36,7 @@ use tokio::sync::Mutex;
 pub const DISK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest file name, in bytes: the names of marker and draft are longer, and 255 is the limit of Linux.
-const FILE_NAME_LIMIT: usize = 200;
+pub const FILE_NAME_LIMIT: usize = 200;
 
 /// How many bytes a check writes: more than a document ever has.
 const CHECK_SIZE: usize = 4096;
