@@ -84,7 +84,11 @@ pub fn settings(config: &Config, up_since: Moment) -> BTreeMap<TargetName, PlanS
 
 /// The same for targets that are retired: what decided their moves while they had any.
 pub fn retired_settings(config: &Config, up_since: Moment) -> BTreeMap<TargetName, PlanSettings> {
-    let settings = |target| plan_settings(config, target, up_since);
+    // No slot counts for them any more.
+    let settings = |target: &config::Target| PlanSettings {
+        timetable: target.timetable.clone().by_hand(),
+        ..plan_settings(config, target, up_since)
+    };
     config.retired.iter().map(|(name, retired)| (name.clone(), settings(&retired.target))).collect()
 }
 

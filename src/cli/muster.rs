@@ -4,7 +4,7 @@ use super::scene::Scene;
 use crate::alarm::Alarm;
 use crate::assemble::{Kit, Made};
 use crate::chance::SystemChance;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::discovery::Discovery;
 use crate::driver::{Driver, Fleet};
 use crate::fault::Fault;
@@ -184,12 +184,13 @@ struct MadeOf {
     unmade: Vec<String>,
 }
 
-/// The configuration in which these retired targets are driven once more.
+/// The configuration in which these retired targets are driven once more: what is under way goes on, and no further slot counts.
 fn with_finishing(config: &Config, finishing: &BTreeSet<TargetName>) -> Config {
     let mut config = config.clone();
     for name in finishing {
-        if let Some(retired) = config.retired.remove(name) {
-            config.targets.insert(name.clone(), retired.target);
+        if let Some(config::RetiredTarget { target, .. }) = config.retired.remove(name) {
+            let timetable = target.timetable.clone().by_hand();
+            config.targets.insert(name.clone(), config::Target { timetable, ..target });
         }
     }
     config

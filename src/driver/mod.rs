@@ -307,6 +307,12 @@ impl Driver {
         !self.fleet.read().unwrap_or_else(PoisonError::into_inner).contains_key(target)
     }
 
+    /// Whether the fleet has another target of this name by now, or none.
+    fn has_replaced(&self, target: &Target) -> bool {
+        let fleet = self.fleet.read().unwrap_or_else(PoisonError::into_inner);
+        fleet.get(&target.name).is_none_or(|now| !std::ptr::eq(Arc::as_ptr(now), target))
+    }
+
     fn take_commands(&self, target: &TargetName) -> Vec<Command> {
         lock(&self.commands).remove(target).unwrap_or_default()
     }

@@ -93,6 +93,10 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                 }
             }
             Action::Record(what) => journal.note(now, what)?,
+            // What a turn began with may be out of date by now: the next one sees whether there still is a slot, or a target.
+            Action::Begin { .. } if driver.has_replaced(target) => {
+                return journal.write(now, "its settings were read anew").await;
+            }
             Action::Begin { slot, by, reason } => {
                 let before = journal.state().clone();
                 let rotation = RotationId::from_parts(now, tools.chance.bits());

@@ -142,6 +142,12 @@ impl Timetable {
         })
     }
 
+    /// The same target, which begins nothing by itself any more.
+    #[must_use]
+    pub fn by_hand(self) -> Self {
+        Self { rhythm: Rhythm::ByHand, ..self }
+    }
+
     /// The first slot whose nominal time is later than `after`; `None` when the target is rotated only by hand.
     pub fn slot_after(&self, after: Moment) -> Option<Slot> {
         self.nominal_after(after).map(|nominal| self.slot(nominal))
