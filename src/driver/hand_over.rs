@@ -1,12 +1,14 @@
 //! Hands current over: to the sinks, then to the hooks.
 
 use super::Tools;
-use super::act::in_time;
+use super::act::{in_time, password_free};
 use super::journal::Journal;
 use super::target::Target;
 use crate::fault::{Fault, Kind};
 use crate::name::{Generation, HookName, SinkName};
+use crate::rotation::answer::Login;
 use crate::rotation::event::What;
+use crate::secret::Secret;
 use crate::sink::Document;
 use futures_util::future::join_all;
 
@@ -36,6 +38,29 @@ pub(super) async fn document(
     })
 }
 
+/// What a client sends is learned by a login, and forgotten when keywheel starts again. Where the vendor's pages disagree about it, nothing is
+/// delivered before a login has told: a sink would hold what the instance refuses.
+async fn learn_form(target: &Target, journal: &Journal<'_>, password: &Secret) -> Result<(), Fault> {
+    let account = journal.state().standing.current.as_ref().and_then(|current| current.account.as_deref());
+    let Some(probe) = &target.account(account)?.probe else { return Ok(()) };
+    if probe.knows_form() {
+        return Ok(());
+    }
+    let login = probe.login(password).await;
+    if probe.knows_form() {
+        return Ok(());
+    }
+    let unknown = |what: &str| format!("nothing is delivered before a login shows what clients must send: {what}");
+    Err(match login {
+        Login::Unreachable { fault } => Fault { what: Fault::new(fault.kind, unknown(&fault.what)).what, ..fault },
+        Login::PasswordFree => password_free(probe.route()),
+        Login::Accepted | Login::Refused | Login::Mixed => {
+            let what = format!("{} refuses the current password in every form", probe.route());
+            Fault::new(Kind::LoginRefused, unknown(&what))
+        }
+    })
+}
+
 /// Delivers to these sinks at the same time.
 pub(super) async fn deliver(
     tools: &Tools,
@@ -44,6 +69,14 @@ pub(super) async fn deliver(
     sinks: &[SinkName],
     generation: Generation,
 ) -> Result<(), Fault> {
+    let password = tools.ledger.password(&target.name, generation).await?;
+    if let Err(fault) = learn_form(target, journal, &password).await {
+        for sink in sinks.iter().cloned() {
+            let fault = fault.clone();
+            journal.note(tools.clock.now(), What::DeliveryFailed { sink, generation, fault })?;
+        }
+        return Ok(());
+    }
     let document = document(tools, target, journal, generation).await?;
     let deliveries = sinks.iter().map(|name| {
         let document = &document;

@@ -16,6 +16,7 @@ mod keys;
 mod lifecycle;
 mod overlap;
 mod rotation;
+mod sinks;
 mod tair;
 mod tair_modes;
 mod tencent_modes;
