@@ -187,7 +187,7 @@ impl Driver {
     /// What the turn answered, or `Stopping`.
     pub async fn command(self: &Arc<Self>, target: &TargetName, wish: Wish) -> Result<String, Fault> {
         if !self.fleet().contains_key(target) {
-            return Err(Fault::new(Kind::Usage, format!("there is no target {target}")));
+            return Err(no_target(target));
         }
         let (command, answer) = Command::new(wish);
         lock(&self.commands).entry(target.clone()).or_default().push(command);
@@ -223,7 +223,13 @@ impl Driver {
             if turns.len() >= self.turns_at_once {
                 break;
             }
-            let Some(target) = fleet.get(&name) else { continue };
+            let Some(target) = fleet.get(&name) else {
+                // It left the fleet before its turn came.
+                for command in self.take_commands(&name) {
+                    let _unheard = command.answer.send(Err(no_target(&name)));
+                }
+                continue;
+            };
             if lock(&self.busy).contains_key(&name) {
                 continue;
             }
@@ -279,6 +285,10 @@ impl Driver {
     fn refuse_commands(&self) {
         lock(&self.commands).clear();
     }
+}
+
+fn no_target(name: &TargetName) -> Fault {
+    Fault::new(Kind::Usage, format!("there is no target {name}"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
