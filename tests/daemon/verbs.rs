@@ -59,6 +59,8 @@ fn adopt_takes_a_password_that_works_and_only_once() {
             assert_eq!((refused.status, refused.err.contains(words)), (2, true), "{password}: {}", refused.err);
         }
         assert_eq!(stage.keywheel(&["reveal", TARGET]).status, 2);
+        let unknown = stage.keywheel(&["status"]).out;
+        assert!(unknown.contains("0/1"), "a sink cannot hold what nobody knows: {unknown}");
         well(&adopt(INITIAL));
         assert_eq!(stage.status_of(TARGET)["generation"], 1);
         assert_eq!(stage.passwords(INSTANCE), [INITIAL]);
