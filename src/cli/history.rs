@@ -122,11 +122,11 @@ pub fn describe(what: &What) -> String {
             format!("candidate {generation} was dropped, never live: {}", fault.what)
         }
         What::Abandoned { fault } => format!("ended without a change: {}", fault.what),
-        What::Delivered { sink, generation } => format!("{sink} holds generation {generation}"),
+        What::Delivered { sink, generation, .. } => format!("{sink} holds generation {generation}"),
         What::DeliveryFailed { sink, generation, fault } => {
             format!("{sink} did not take generation {generation}: {}", fault.what)
         }
-        What::SinkLost { sink } => format!("{sink} lost what it held and gets it again"),
+        What::SinkLost { sink } => format!("{sink} lost what it held, or should hold it otherwise, and gets it again"),
         What::SinkDiffers { sink } => format!("{sink} holds something else than was delivered: somebody changed it"),
         What::SinkAgrees { sink } => format!("{sink} holds what was delivered again"),
         What::Retired { generation } => format!("generation {generation} was taken away: every node refuses it"),

@@ -3,14 +3,18 @@
 use super::Tools;
 use super::act::{in_time, password_free};
 use super::journal::Journal;
-use super::target::Target;
+use super::target::{Account, Target};
 use crate::fault::{Fault, Kind};
 use crate::name::{Generation, HookName, SinkName};
 use crate::rotation::answer::Login;
 use crate::rotation::event::What;
+use crate::rotation::state::Current;
 use crate::secret::Secret;
-use crate::sink::Document;
+use crate::sink::{Document, Sink};
 use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The document that every sink of the target receives for current.
 pub(super) async fn document(
@@ -25,29 +29,59 @@ pub(super) async fn document(
     let account = target.account(current.account.as_deref())?;
     let password = tools.ledger.password(&target.name, generation).await?;
     let (login_user, login_password) = (account.login)(&password);
-    Ok(Document {
+    Ok(Document { login_user, login_password, ..bare(target, current, account, password) })
+}
+
+/// The same without what only a login tells.
+fn bare(target: &Target, current: &Current, account: &Account, password: Secret) -> Document {
+    Document {
         target: target.name.clone(),
-        generation,
+        generation: current.generation,
         rotation: current.rotation,
         proven_at: current.proven_at,
         account: account.address.account.clone(),
-        login_user,
-        login_password,
+        login_user: None,
+        login_password: password.clone(),
         password,
         endpoint: target.hands.endpoint.clone(),
-    })
+    }
+}
+
+/// A digest of what each sink would be given now, but for the password and for what only a login tells.
+fn shapes(target: &Target, current: &Current) -> BTreeMap<SinkName, String> {
+    let Ok(account) = target.account(current.account.as_deref()) else { return BTreeMap::new() };
+    let document = bare(target, current, account, Secret::new("PASSWORD".to_owned()));
+    let shape = |(name, sink): (&SinkName, &Arc<dyn Sink>)| {
+        Some((name.clone(), hex::encode(Sha256::digest(sink.shape(&document)?))))
+    };
+    target.hands.sinks.iter().filter_map(shape).collect()
+}
+
+/// Sinks hold current as it was to be written before: the configuration changed since, or the instance moved. Each is to receive it again.
+pub(super) fn note_other_shapes(tools: &Tools, target: &Target, journal: &mut Journal<'_>) -> Result<(), Fault> {
+    let state = journal.state();
+    let elsewhere = state.standing.place.as_ref().is_some_and(|place| *place != target.settings.place);
+    let Some(current) = state.standing.current.as_ref().filter(|_| state.halt.is_none() && state.open.is_none()) else {
+        return Ok(());
+    };
+    if elsewhere {
+        return Ok(());
+    }
+    let otherwise = |(name, shape): (SinkName, String)| {
+        let outlet = state.standing.sinks.get(&name)?;
+        let holds = outlet.generation == Some(current.generation);
+        (holds && outlet.shape.as_ref().is_some_and(|held| *held != shape)).then_some(name)
+    };
+    let others: Vec<SinkName> = shapes(target, current).into_iter().filter_map(otherwise).collect();
+    others.into_iter().try_for_each(|sink| journal.note(tools.clock.now(), What::SinkLost { sink }))
 }
 
 /// What a client sends is learned by a login, and forgotten when keywheel starts again. Where the vendor's pages disagree about it, nothing is
-/// delivered before a login has told: a sink would hold what the instance refuses.
-async fn learn_form(target: &Target, journal: &Journal<'_>, password: &Secret) -> Result<(), Fault> {
-    let account = journal.state().standing.current.as_ref().and_then(|current| current.account.as_deref());
-    let Some(probe) = &target.account(account)?.probe else { return Ok(()) };
-    if probe.knows_form() {
-        return Ok(());
-    }
+/// delivered before a login has told: a sink would hold what the instance refuses. The same goes for an address that no sink holds yet.
+async fn learn_form(account: &Account, is_new: bool, password: &Secret) -> Result<(), Fault> {
+    let Some(probe) = account.probe.as_ref().filter(|probe| is_new || !probe.knows_form()) else { return Ok(()) };
     let login = probe.login(password).await;
-    if probe.knows_form() {
+    if login == Login::Accepted || (!is_new && probe.knows_form()) {
         return Ok(());
     }
     let unknown = |what: &str| format!("nothing is delivered before a login shows what clients must send: {what}");
@@ -55,7 +89,7 @@ async fn learn_form(target: &Target, journal: &Journal<'_>, password: &Secret) -
         Login::Unreachable { fault } => Fault { what: Fault::new(fault.kind, unknown(&fault.what)).what, ..fault },
         Login::PasswordFree => password_free(probe.route()),
         Login::Accepted | Login::Refused | Login::Mixed => {
-            let what = format!("{} refuses the current password in every form", probe.route());
+            let what = format!("{} does not let the current password in", probe.route());
             Fault::new(Kind::LoginRefused, unknown(&what))
         }
     })
@@ -69,8 +103,18 @@ pub(super) async fn deliver(
     sinks: &[SinkName],
     generation: Generation,
 ) -> Result<(), Fault> {
+    let state = journal.state();
+    let Some(current) = state.standing.current.as_ref() else {
+        return Err(Fault::new(Kind::Bug, "a delivery before anything is current"));
+    };
+    let shapes = shapes(target, current);
+    let is_new = sinks.iter().any(|name| {
+        let held = state.standing.sinks.get(name).and_then(|outlet| outlet.shape.as_ref());
+        held.is_some_and(|held| shapes.get(name) != Some(held))
+    });
+    let account = target.account(current.account.as_deref())?;
     let password = tools.ledger.password(&target.name, generation).await?;
-    if let Err(fault) = learn_form(target, journal, &password).await {
+    if let Err(fault) = learn_form(account, is_new, &password).await {
         for sink in sinks.iter().cloned() {
             let fault = fault.clone();
             journal.note(tools.clock.now(), What::DeliveryFailed { sink, generation, fault })?;
@@ -92,7 +136,7 @@ pub(super) async fn deliver(
         journal.note(
             tools.clock.now(),
             match outcome {
-                Ok(()) => What::Delivered { sink, generation },
+                Ok(()) => What::Delivered { shape: shapes.get(&sink).cloned(), sink, generation },
                 Err(fault) => What::DeliveryFailed { sink, generation, fault },
             },
         )?;

@@ -167,8 +167,8 @@ impl Driver {
         self.refuse_commands();
     }
 
-    /// Replaces the fleet. Turns under way go on with the hands they began with; those of targets that are no longer named end before their
-    /// next act.
+    /// Replaces the fleet. Turns under way go on with the hands they began with until their next wait; those of targets that are no longer named
+    /// end before their next act.
     ///
     /// # Errors
     /// When the ledger cannot enlist it; the old fleet stays.
@@ -276,6 +276,11 @@ impl Driver {
     /// Whether the target was taken out of the configuration: its turn ends before its next act.
     fn has_let_go(&self, target: &TargetName) -> bool {
         !self.fleet.read().unwrap_or_else(PoisonError::into_inner).contains_key(target)
+    }
+
+    /// Whether the target's settings were replaced: its turn ends at its next wait, and another one goes on with the new ones.
+    fn has_replaced(&self, target: &Target) -> bool {
+        self.fleet().get(&target.name).is_some_and(|now| !std::ptr::eq(Arc::as_ptr(now), target))
     }
 
     fn take_commands(&self, target: &TargetName) -> Vec<Command> {

@@ -2,6 +2,7 @@
 
 use crate::common::stage::{INITIAL, INSTANCE, Stage, until};
 use keywheel::simulator::{InstanceChange, InstanceSettings, Reach};
+use rustix::process::Signal;
 use std::fs;
 
 const TARGET: &str = "orders-cache";
@@ -28,12 +29,49 @@ fn what_clients_send_is_learned_again_before_anything_is_delivered() {
     fs::remove_file(stage.path("orders")).unwrap();
     reach(&stage, Reach::Refuse);
     let daemon = stage.start(&[]);
-    stage.until(TARGET, "behind", 1);
-    let why = stage.status_of(TARGET)["why"].to_string();
-    assert!(why.contains("before a login shows what clients must send"), "{why}");
-    assert_eq!(held(), "");
+    let why = || stage.status_of(TARGET)["why"].to_string();
+    until("a login to fail", || why().contains("before a login shows what clients must send"));
+    assert_eq!((stage.status_of(TARGET)["state"].as_str(), held()), (Some("behind"), String::new()));
     reach(&stage, Reach::Open);
     stage.until(TARGET, "settled", 1);
     assert_eq!(held(), accepted);
+    daemon.stop();
+}
+
+/// The password stays the same and the address does not: the sink follows, once a login at the new address showed that it leads there.
+#[test]
+fn a_sink_follows_what_else_it_tells_its_readers() {
+    let stage = Stage::set();
+    let at = |host: &str, format: &str| {
+        let target = stage.target(TARGET, INSTANCE, &format!("{ADOPT}\nverify-every = \"1s\""));
+        stage.configure(&(stage.sink("orders", format) + &target.replace("127.0.0.1", host)));
+    };
+    let held = || fs::read_to_string(stage.path("orders")).unwrap_or_default();
+    let settled = |words: &str| {
+        until(words, || held().contains(words));
+        stage.until(TARGET, "settled", 1);
+    };
+    at("127.0.0.1", "format = \"env\"");
+    let daemon = stage.start(&[]);
+    settled("REDIS_HOST=\"127.0.0.1\"");
+
+    at("localhost", "format = \"env\"");
+    daemon.signal(Signal::HUP);
+    settled("REDIS_HOST=\"localhost\"");
+    daemon.stop();
+
+    // Nobody answers there.
+    at("127.0.0.2", "format = \"env\"");
+    let daemon = stage.start(&[]);
+    until("a login there to fail", || daemon.log().contains("before a login shows what clients must send"));
+    assert!(held().contains("localhost"), "{}", held());
+    at("127.0.0.1", "format = \"json\"");
+    daemon.signal(Signal::HUP);
+    settled("\"host\": \"127.0.0.1\"");
+
+    // What somebody else wrote there is still left alone, and shown.
+    stage.write("orders", "by hand");
+    stage.until(TARGET, "behind", 1);
+    assert_eq!(held(), "by hand");
     daemon.stop();
 }

@@ -192,7 +192,7 @@ pub fn replaced(number: u64) -> What {
 }
 
 pub fn delivered(sink: &str, number: u64) -> What {
-    What::Delivered { sink: sink.parse().expect("a name"), generation: generation(number) }
+    What::Delivered { sink: sink.parse().expect("a name"), generation: generation(number), shape: None }
 }
 
 pub fn undelivered(sink: &str, number: u64) -> What {
@@ -332,6 +332,7 @@ pub fn one_of_each() -> Vec<Event> {
     let fault = busy().after(Duration::from_secs(5));
     let outlet = Outlet {
         generation: Some(generation(1)),
+        shape: None,
         failures: 2,
         tried_at: Some(Moment::from_seconds(1140)),
         behind_since: Some(Moment::from_seconds(1130)),
@@ -434,6 +435,11 @@ pub fn one_of_each() -> Vec<Event> {
         What::Paused { by: operator(), until: Some(Moment::from_seconds(5000)) },
         What::Unpaused { by: By::Schedule },
         What::Settled { standing: Box::new(everything) },
+        What::Delivered {
+            sink: "a".parse().expect("a name"),
+            generation: generation(2),
+            shape: Some("a digest".to_owned()),
+        },
     ];
     (0..).zip(whats).map(|(second, what)| at(second, what)).collect()
 }
