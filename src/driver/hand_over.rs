@@ -1,7 +1,7 @@
 //! Hands current over: to the sinks, then to the hooks.
 
 use super::Tools;
-use super::act::{in_time, password_free};
+use super::act::in_time;
 use super::journal::Journal;
 use super::target::{Account, Target};
 use crate::fault::{Fault, Kind};
@@ -67,32 +67,44 @@ pub(super) fn note_other_shapes(tools: &Tools, target: &Target, journal: &mut Jo
     if elsewhere {
         return Ok(());
     }
+    let probe = target.account(current.account.as_deref()).ok().and_then(|account| account.probe.as_ref());
     let otherwise = |(name, shape): (SinkName, String)| {
         let outlet = state.standing.sinks.get(&name)?;
         let holds = outlet.generation == Some(current.generation);
-        (holds && outlet.shape.as_ref().is_some_and(|held| *held != shape)).then_some(name)
+        let held = outlet.shape.as_deref().filter(|_| holds)?;
+        let guessed = held.ends_with(GUESSED) && probe.is_some_and(|probe| probe.knows_form());
+        (guessed || held.trim_end_matches(GUESSED) != shape).then_some(name)
     };
     let others: Vec<SinkName> = shapes(target, current).into_iter().filter_map(otherwise).collect();
     others.into_iter().try_for_each(|sink| journal.note(tools.clock.now(), What::SinkLost { sink }))
 }
 
-/// What a client sends is learned by a login, and forgotten when keywheel starts again. Where the vendor's pages disagree about it, nothing is
-/// delivered before a login has told: a sink would hold what the instance refuses. The same goes for an address that no sink holds yet.
-async fn learn_form(account: &Account, is_new: bool, password: &Secret) -> Result<(), Fault> {
-    let Some(probe) = account.probe.as_ref().filter(|probe| is_new || !probe.knows_form()) else { return Ok(()) };
+/// Stands behind a shape that was delivered while no login had shown what clients must send.
+const GUESSED: char = '?';
+
+/// Whether what a client sends is known. It is learned by a login, and forgotten when keywheel starts again. Where the vendor's pages disagree about
+/// it, nothing is delivered before a login has told: a sink would hold what the instance refuses. The same goes for an address that is `new` to
+/// the sinks. An instance that goes on refusing is another matter: nothing that a sink could hold opens it, and what was changed there is for
+/// the next preflight to find, which waits for the sinks.
+async fn learn_form(account: &Account, new: bool, patient: bool, password: &Secret) -> Result<bool, Fault> {
+    let Some(probe) = account.probe.as_ref().filter(|probe| new || !probe.knows_form()) else { return Ok(true) };
     let login = probe.login(password).await;
-    if login == Login::Accepted || (!is_new && probe.knows_form()) {
-        return Ok(());
+    if login == Login::Accepted || (!new && probe.knows_form()) {
+        return Ok(true);
     }
-    let unknown = |what: &str| format!("nothing is delivered before a login shows what clients must send: {what}");
-    Err(match login {
-        Login::Unreachable { fault } => Fault { what: Fault::new(fault.kind, unknown(&fault.what)).what, ..fault },
-        Login::PasswordFree => password_free(probe.route()),
+    let what = match login {
+        Login::Unreachable { fault } => return Err(Fault { what: unknown(&fault.what), ..fault }),
+        Login::Accepted | Login::Refused | Login::Mixed | Login::PasswordFree if !new && !patient => return Ok(false),
+        Login::PasswordFree => format!("{} lets anybody in without a password", probe.route()),
         Login::Accepted | Login::Refused | Login::Mixed => {
-            let what = format!("{} does not let the current password in", probe.route());
-            Fault::new(Kind::LoginRefused, unknown(&what))
+            format!("{} does not let the current password in", probe.route())
         }
-    })
+    };
+    Err(Fault::new(Kind::LoginRefused, unknown(&what)))
+}
+
+fn unknown(why: &str) -> String {
+    Fault::new(Kind::Bug, format!("nothing is delivered before a login shows what clients must send: {why}")).what
 }
 
 /// Delivers to these sinks at the same time.
@@ -110,17 +122,25 @@ pub(super) async fn deliver(
     let shapes = shapes(target, current);
     let is_new = sinks.iter().any(|name| {
         let held = state.standing.sinks.get(name).and_then(|outlet| outlet.shape.as_ref());
-        held.is_some_and(|held| shapes.get(name) != Some(held))
+        held.is_some_and(|held| shapes.get(name).is_none_or(|shape| held.trim_end_matches(GUESSED) != shape))
     });
+    let failures = sinks.iter().map(|name| state.standing.sinks.get(name).map_or(0, |outlet| outlet.failures)).min();
+    let patient = failures.unwrap_or(0) + 1 < target.settings.limits.agreement;
     let account = target.account(current.account.as_deref())?;
     let password = tools.ledger.password(&target.name, generation).await?;
-    if let Err(fault) = learn_form(account, is_new, &password).await {
-        for sink in sinks.iter().cloned() {
-            let fault = fault.clone();
-            journal.note(tools.clock.now(), What::DeliveryFailed { sink, generation, fault })?;
+    let is_known = match learn_form(account, is_new, patient, &password).await {
+        Ok(known) => known,
+        Err(fault) => {
+            for sink in sinks.iter().cloned() {
+                let fault = fault.clone();
+                journal.note(tools.clock.now(), What::DeliveryFailed { sink, generation, fault })?;
+            }
+            return Ok(());
         }
-        return Ok(());
-    }
+    };
+    let shape_of = |sink: &SinkName| {
+        shapes.get(sink).map(|shape| if is_known { shape.clone() } else { format!("{shape}{GUESSED}") })
+    };
     let document = document(tools, target, journal, generation).await?;
     let deliveries = sinks.iter().map(|name| {
         let document = &document;
@@ -136,7 +156,7 @@ pub(super) async fn deliver(
         journal.note(
             tools.clock.now(),
             match outcome {
-                Ok(()) => What::Delivered { shape: shapes.get(&sink).cloned(), sink, generation },
+                Ok(()) => What::Delivered { shape: shape_of(&sink), sink, generation },
                 Err(fault) => What::DeliveryFailed { sink, generation, fault },
             },
         )?;

@@ -1,6 +1,7 @@
 //! What sinks hold when something but the password changes: keywheel starts again, or is told another address.
 
 use crate::common::stage::{INITIAL, INSTANCE, Stage, until};
+use keywheel::secret::Secret;
 use keywheel::simulator::{InstanceChange, InstanceSettings, Reach};
 use rustix::process::Signal;
 use std::fs;
@@ -35,6 +36,24 @@ fn what_clients_send_is_learned_again_before_anything_is_delivered() {
     reach(&stage, Reach::Open);
     stage.until(TARGET, "settled", 1);
     assert_eq!(held(), accepted);
+    daemon.stop();
+
+    // Somebody changes the password meanwhile: what the sink holds opens nothing anyway, and must not keep the change from being found.
+    let set = |password: &str| {
+        let password = Some(Secret::new(password.to_owned()));
+        stage.change_instance(INSTANCE, InstanceChange { password, ..InstanceChange::default() });
+    };
+    fs::remove_file(stage.path("orders")).unwrap();
+    set("Console-Pass-1");
+    let daemon = stage.start(&[]);
+    until("the sink to hold something", || !held().is_empty());
+    stage.keywheel(&["rotate", TARGET]);
+    stage.until(TARGET, "halted", 1);
+    // It is set back, a login shows the form, and the sink gets it.
+    set(INITIAL);
+    assert_eq!(stage.keywheel(&["recover", TARGET, "--resume"]).status, 0);
+    stage.until(TARGET, "settled", 2);
+    assert_eq!(held(), format!("{INSTANCE}:{}", stage.live(INSTANCE)));
     daemon.stop();
 }
 
