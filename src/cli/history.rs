@@ -91,7 +91,9 @@ pub fn describe(what: &What) -> String {
             format!("rotation {rotation} began for {}{}", who(by), because(reason.as_ref()))
         }
         What::Blocked { fault } => format!("not yet, nothing changed: {}", fault.what),
-        What::Ready { drifted: false, .. } => "the instance, the sinks and the password to be replaced, where it is known, are ready".to_owned(),
+        What::Ready { drifted: false, .. } => {
+            "the instance, the sinks and the password to be replaced, where it is known, are ready".to_owned()
+        }
         What::Ready { drifted: true, .. } => {
             "the instance refuses the current password: somebody changed it".to_owned()
         }
