@@ -137,7 +137,20 @@ fn refusals() {
             .then(from, prepared(number + 1))
     };
     let twice = || discarded(discarded(prepared_story(), 1121, 2), 1122, 3).then(1123, intended(Call::Modify)).then(1123, refused(RuleViolated, 1)).then(1123, look(no(), yes()));
+    let merged = |looks: i64| (0..looks).fold(sent().then(1130, refused(RuleOrOldPassword, 1)), |story, n| story.then(1131 + 20 * n, look(no(), yes())));
+    // Every node lags behind, and the cloud already compares with what the lost call set.
+    let lagging = || sent().then(1130, unanswered()).then(1131, look(no(), yes())).then(1300, intended(Call::Modify)).then(1301, refused(RuleOrOldPassword, 1)).then(1302, look(no(), yes()));
+    let lagging_on = |calls: i64| (0..calls).fold(lagging(), |story, n| story.then(1400 + 100 * n, intended(Call::Modify)).then(1401 + 100 * n, refused(RuleOrOldPassword, 1)).then(1402 + 100 * n, look(no(), yes())));
     rows.extend([
+        Row("one code for two, the old one live: not dropped at once", bare(), merged(1), 1131, "wait ~ MayStillApply"),
+        Row("… nor after a late effect's time by one look", bare(), merged(1), 1300, "login 2, 1"),
+        Row("… nor by many looks at once", bare(), merged(3).then(1172, look(no(), yes())), 1173, "wait ~ MayStillApply"),
+        Row("… only after both", bare(), merged(4), 1191, "record discarded 2"),
+        Row("… and it was applied after all", bare(), merged(3).then(1200, look(yes(), no())), 1200, "record proven 2 Login"),
+        Row("lost, nodes lag, the same call finds another old password: it may be ours", bare(), lagging(), 1302, "wait ~ MayStillApply"),
+        Row("… the nodes catch up: one generation", bare(), lagging().then(1310, look(yes(), no())), 1310, "record proven 2 Login"),
+        Row("… they take long: the same candidate again", bare(), lagging(), 1370, "modify 2 over 1"),
+        Row("… and not without end", bare(), lagging_on(6), 2100, "record halted Busy"),
         Row("the cloud's not-before wins", bare(), held(), 1189, "wait 1190 Held"),
         Row("the same candidate again", bare(), held(), 1190, "modify 2 over 1"),
         Row("the window's last second counts", bare(), held(), 2000, "modify 2 over 1"),
@@ -182,12 +195,12 @@ fn every_doubt_and_every_sighting() {
         ("proof failed", running().then(1135, task(TaskStatus::Succeeded)).then(1400, What::ProofFailed), same),
         ("old password wrong, exposed", again(Refusal::OldPasswordWrong), same),
         ("rule violated, exposed", again(Refusal::RuleViolated), [LIVE, LIVE, BUSY, OLD]),
-        ("rule or old password, exposed", again(Refusal::RuleOrOldPassword), [LIVE, LIVE, BUSY, OLD]),
+        ("rule or old password, exposed", again(Refusal::RuleOrOldPassword), same),
         ("fatal, exposed", again(Refusal::Fatal), [LIVE, LIVE, BUSY, OLD]),
         ("resumed", lost().then(1200, halted()).then(1201, resumed(false)), same),
-        ("old password wrong", sent().then(1130, refused(Refusal::OldPasswordWrong, 1)), ["record halted Bug", "record halted Bug", "modify 2 over 1", OLD]),
-        ("rule violated", sent().then(1130, refused(Refusal::RuleViolated, 1)), ["record halted Bug", "record halted Bug", "record discarded 2", OLD]),
-        ("rule or old password", sent().then(1130, refused(Refusal::RuleOrOldPassword, 1)), ["record halted Bug", "record halted Bug", "record discarded 2", OLD]),
+        ("old password wrong", sent().then(1130, refused(Refusal::OldPasswordWrong, 1)), [LIVE, LIVE, "modify 2 over 1", OLD]),
+        ("rule violated", sent().then(1130, refused(Refusal::RuleViolated, 1)), [LIVE, LIVE, "record discarded 2", OLD]),
+        ("rule or old password", sent().then(1130, refused(Refusal::RuleOrOldPassword, 1)), [LIVE, LIVE, "record discarded 2", OLD]),
     ];
     let mut rows = Vec::new();
     for (name, story, [live, both, before, neither]) in doubts {
@@ -421,6 +434,40 @@ fn a_clock_that_is_set_back() {
             }
         }
     }
+}
+
+/// Somebody on the way sent the call twice: the first copy was applied, and the answer to the second was passed on. Whatever it said, what was sent stays named
+/// until another password is proven, and a login proves it.
+#[test]
+#[rustfmt::skip]
+fn refused_and_applied_all_the_same() {
+    use Refusal::*;
+    let named = |story: &[Event]| fold(story).expect("a legal story").candidates();
+    let (first, second, third) = (generation(1), generation(2), generation(3));
+    for refusal in [Locked, Busy, Throttled, Unsent, NotNow, OldPasswordWrong, RuleViolated, RuleOrOldPassword, Fatal] {
+        assert_eq!(named(&sent().then(1130, refused(refusal, 1))), [first, second], "{refusal:?}");
+    }
+    assert_eq!(named(&prepared_story()), [first], "it never left");
+    assert_eq!(named(&sent().then(1130, refused(Locked, 1)).then(2001, abandoned())), [first, second], "a spare");
+    assert_eq!(named(&sent().then(1130, refused(Fatal, 1)).then(1131, halted()).then(1140, replaced(3))), [second, third]);
+    let dropped = || sent().then(1130, refused(RuleViolated, 1)).then(1131, look(no(), yes())).then(1132, What::Discarded { generation: second, fault: busy() });
+    assert_eq!(named(&dropped().then(1133, prepared(3))), [first, second]);
+    let redrawn = dropped().then(1133, prepared(3)).then(1134, intended(Call::Modify));
+    assert_eq!(named(&redrawn.clone().then(1135, refused(Fatal, 1)).then(1136, halted())), [first, second, third]);
+    assert_eq!(named(&redrawn.clone().then(1140, replaced(4))), [second, third, generation(4)]);
+    let proven = redrawn.then(1135, accepted(None)).then(1136, What::LoginTried { candidate: yes(), previous: None }).then(1136, What::Proven { generation: third, proof: Proof::Login });
+    assert_eq!(named(&proven), [third]);
+
+    let halted_and_resumed = || sent().then(1130, refused(Fatal, 1)).then(1131, halted()).then(1200, resumed(false));
+    let gone = || halted_and_resumed().then(1201, ready(true));
+    check(vec![
+        Row("resumed: looks again", plan(), halted_and_resumed(), 1200, "preflight"),
+        Row("the password before is as it was: the same call", bare(), halted_and_resumed().then(1201, ready(false)), 1201, "modify 2 over 1"),
+        Row("it is gone, and a call was sent: logins tell", bare(), gone(), 1300, "login 2, 1"),
+        Row("the call was applied", bare(), gone().then(1300, look(yes(), no())), 1300, "record proven 2 Login"),
+        Row("it was somebody else", bare(), (0..4).fold(gone(), |story, n| story.then(1300 + n, look(no(), no()))), 1310, "record halted OldPasswordWrong"),
+        Row("it was let in somewhere: not dropped", bare(), sent().then(1130, refused(RuleViolated, 1)).then(1131, look(Login::Mixed, yes())).then(1132, look(no(), yes())), 1133, "record halted Busy"),
+    ]);
 }
 
 /// A person ends a doubt by giving the password that works. The call that is still out may make the candidate live after all, so it stays named

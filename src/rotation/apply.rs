@@ -8,7 +8,7 @@ use super::step::{again, doubt, step_rotation};
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use crate::name::{Generation, SinkName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An event that cannot happen in this state. In a ledger it means that the record is not ours or that keywheel has a defect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,8 +72,9 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             state.standing.loose.extend(before.filter(|_| state.standing.beside));
             state.standing.place = Some(place.clone());
             let proven = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Proven { .. }));
-            let exposed = state.open.as_ref().filter(|open| open.may_be_exposed() && !proven);
-            state.standing.loose.extend(exposed.and_then(|open| open.candidate));
+            let sent = state.open.as_ref().filter(|open| open.was_sent() && !proven);
+            state.standing.loose.extend(sent.and_then(|open| open.candidate));
+            state.standing.loose.extend(state.open.iter().flat_map(|open| &open.dropped));
             state.standing.slots_after = state.standing.slots_after.max(at);
             state.open = None;
             state.asked = None;
@@ -109,9 +110,11 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 change_mark: None,
                 drifted: false,
                 exposed: false,
+                let_in: false,
                 sent: None,
                 attempts: 0,
                 redraws: 0,
+                dropped: BTreeSet::new(),
                 stuck: None,
                 reset_allowed: std::mem::take(&mut state.reset_allowed),
                 held: None,
@@ -310,7 +313,8 @@ fn outlet<'a>(state: &'a mut State, sink: &SinkName, generation: Generation) -> 
 fn prove(state: &mut State, generation: Generation, proof: Proof, at: Moment) -> Verdict<()> {
     let open = state.open.as_mut().ok_or("no rotation is open")?;
     require(open.candidate == Some(generation), "this is not the candidate")?;
-    require(open.exposed, "no call of ours can have made it live")?;
+    // A login proves more than an answer: a refused call may have been applied all the same, by a copy of it that somebody on the way sent.
+    require(open.exposed || proof == Proof::Login && open.was_sent(), "no call of ours can have made it live")?;
     let seen = match &open.phase {
         Phase::Running(running) => running.seen,
         Phase::Proving(proving) => proving.seen,
@@ -352,6 +356,8 @@ fn prove(state: &mut State, generation: Generation, proof: Proof, at: Moment) ->
     standing.taken_over = false;
     standing.verified = None;
     all_behind(&mut state.standing.sinks, at);
+    // Their calls compare with a password that is no longer live.
+    open.dropped.clear();
     open.phase = Phase::Proven { hooks: BTreeMap::new() };
     Ok(())
 }

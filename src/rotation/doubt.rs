@@ -113,13 +113,10 @@ fn conclude(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
     let proven = |proof| Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
     let agreed = |times: u32| times >= plan.limits.agreement;
     match doubt.seen {
-        Some((Sighting::CandidateLive, _)) if open.exposed => proven(Proof::Login),
+        // Whatever was answered: somebody on the way may have sent a call twice, and passed the second answer on.
+        Some((Sighting::CandidateLive, _)) => proven(Proof::Login),
         // Beside the one before it, both live is what was asked for.
-        Some((Sighting::BothLive, times)) if open.exposed && (open.beside || agreed(times)) => proven(Proof::Login),
-        Some((Sighting::CandidateLive | Sighting::BothLive, times)) if agreed(times) => halt(
-            Fault::new(Kind::Bug, "the instance accepts a password that was never sent to it")
-                .advise("find out whether it checks passwords at all, then `keywheel recover TARGET --resume`"),
-        ),
+        Some((Sighting::BothLive, times)) if open.beside || agreed(times) => proven(Proof::Login),
         Some((Sighting::MarkMoved, _)) => proven(Proof::ChangeMark),
         Some((Sighting::PasswordFree, _)) => halt(password_free()),
         Some((Sighting::NeitherLive, times)) if agreed(times) && now >= doubt.since + plan.limits.late_effect => {
@@ -138,8 +135,7 @@ fn conclude(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
         // The login route was taken away since: what logins left open stays open, and the repeated call must tell.
         Some(_) if !plan.login => not_live(open, doubt, plan, now),
         Some((
-            Sighting::CandidateLive
-            | Sighting::BothLive
+            Sighting::BothLive
             | Sighting::NeitherLive
             | Sighting::Mixed
             | Sighting::CandidateRefused
@@ -169,8 +165,12 @@ fn not_live(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
         DoubtCause::RuleOrOldPassword if !plan.login => halt(doubt.fault.clone().advise(
             "the code may mean a broken rule or a changed password, and no login route can tell: add `login` to the target, then `keywheel recover TARGET --resume`",
         )),
+        // An earlier call may have changed the old password, and nodes that lag behind still let it in: the same call again, and a login, tell.
+        DoubtCause::RuleOrOldPassword if open.exposed || open.let_in => call_again(open, doubt, plan, now),
+        // A code that names no rule is believed to mean one only once nodes had time to show that the call was not applied.
+        DoubtCause::RuleOrOldPassword if !is_refuted(open, doubt, plan, now) => look_again(doubt, plan),
         DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword => {
-            if open.exposed || open.redraws >= plan.limits.redraws {
+            if open.exposed || open.let_in || open.redraws >= plan.limits.redraws {
                 return halt(doubt.fault.clone());
             }
             let fault = doubt.fault.clone();
@@ -192,6 +192,11 @@ fn not_live(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
         | DoubtCause::OldPasswordWrong
         | DoubtCause::Resumed => call_again(open, doubt, plan, now),
     }
+}
+
+/// Whether logins showed often enough, and for long enough after the call, that the candidate is not live.
+fn is_refuted(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> bool {
+    doubt.seen.is_some_and(|(_, times)| times >= plan.limits.agreement) && now >= late_until(open, plan)
 }
 
 /// The same call with the same candidate, once the earlier ones have had their time to take effect. Should one of them still apply
@@ -300,7 +305,7 @@ fn why(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Why {
             | DoubtCause::Fatal
             | DoubtCause::Resumed,
         ) => {
-            if open.exposed && now < late {
+            if now < late && (open.exposed || doubt.cause == DoubtCause::RuleOrOldPassword) {
                 Why::MayStillApply { until: late }
             } else {
                 Why::LooksAgain

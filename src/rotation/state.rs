@@ -48,7 +48,7 @@ pub struct Standing {
     pub loose: BTreeSet<Generation>,
     /// The greatest number ever given to a password of this target.
     pub newest: Generation,
-    /// A candidate that was never sent, kept for the next rotation.
+    /// A candidate that no call can have made live as far as the answers tell, kept for the next rotation.
     pub spare: Option<Generation>,
     /// Slots up to this nominal time are used up or passed.
     pub slots_after: Moment,
@@ -187,12 +187,16 @@ pub struct Rotation {
     pub drifted: bool,
     /// A call of ours was accepted or went unanswered: the candidate may be live or may become so. Never unset.
     pub exposed: bool,
-    /// When the first and the last call that may have had an effect left.
+    /// A login with the candidate was let in somewhere: whatever the answers were, one of our calls was applied.
+    pub let_in: bool,
+    /// When the first and the last call with this candidate left, whatever was answered.
     pub sent: Option<(Moment, Moment)>,
     /// Calls that counted as an attempt.
     pub attempts: u32,
     /// Candidates dropped because they broke a rule.
     pub redraws: u32,
+    /// Which ones. An answer may be wrong, so they stay named until another one is proven.
+    pub dropped: BTreeSet<Generation>,
     /// The task that outlasted our patience: found running again, it says nothing new.
     pub stuck: Option<TaskId>,
     /// A person allowed a reset in this rotation.
@@ -391,9 +395,9 @@ impl Label {
 }
 
 impl Rotation {
-    /// Whether a call of ours may have made the candidate live, or may yet.
-    pub fn may_be_exposed(&self) -> bool {
-        self.exposed || matches!(self.phase, Phase::Sent { .. })
+    /// Whether a call with the candidate left. Whatever was answered, and by whom, it may be live.
+    pub const fn was_sent(&self) -> bool {
+        self.sent.is_some()
     }
 }
 
@@ -434,7 +438,9 @@ impl State {
     pub fn candidates(&self) -> Vec<Generation> {
         let known = [&self.standing.current, &self.standing.former];
         let mut all: Vec<Generation> = known.into_iter().flatten().map(|known| known.generation).collect();
-        all.extend(self.open.as_ref().filter(|open| open.may_be_exposed()).and_then(|open| open.candidate));
+        all.extend(self.open.as_ref().filter(|open| open.was_sent()).and_then(|open| open.candidate));
+        all.extend(self.open.iter().flat_map(|open| &open.dropped));
+        all.extend(self.standing.spare);
         all.extend(&self.standing.loose);
         all.sort_unstable();
         all.dedup();

@@ -19,7 +19,16 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
         (What::Ready { change_mark, drifted }, Phase::Begun) => {
             open.change_mark.clone_from(change_mark);
             open.drifted = *drifted;
-            open.phase = if open.candidate.is_some() { Phase::Prepared } else { Phase::Ready };
+            open.phase = match open.candidate {
+                None => Phase::Ready,
+                // Resumed, and the password before it is gone: a call that was refused may have been applied all the same. Logins tell.
+                Some(_) if *drifted && open.was_sent() => {
+                    open.drifted = false;
+                    let what = "the password before it is refused since the call with the new one was";
+                    Phase::Doubt(doubt(DoubtCause::Resumed, Fault::new(Kind::OldPasswordWrong, what), at))
+                }
+                Some(_) => Phase::Prepared,
+            };
             state.blocked = None;
         }
         (What::Prepared { generation, account, beside }, Phase::Ready) => {
@@ -82,6 +91,7 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
         }
         (What::LoginTried { candidate, previous }, Phase::Doubt(doubt)) => {
             begin_look(doubt, Step::Login, at);
+            open.let_in |= matches!(candidate, Login::Accepted | Login::Mixed);
             let seen = sighting(candidate, previous.as_ref());
             doubt.blind += u32::from(seen == Sighting::Unreachable);
             saw(&mut doubt.seen, seen);
@@ -125,7 +135,9 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
                 doubt.seen.is_none_or(|(seen, _)| !let_in.contains(&seen)),
                 "a login with the candidate was let in",
             )?;
+            open.dropped.insert(*generation);
             open.candidate = None;
+            open.sent = None;
             open.redraws += 1;
             open.phase = Phase::Ready;
         }

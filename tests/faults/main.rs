@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 #![allow(clippy::disallowed_methods, reason = "real daemons are waited for by the real clock")]
 
+mod case;
 mod kills;
 mod observer;
+mod row;
 mod rows;
 mod stage;
 mod table;

@@ -1,10 +1,13 @@
-//! Looks on without asking keywheel: what the cloud applied, what the ledger opens, what stands in the sink.
+//! Looks on without asking keywheel: what the cloud applied to each account, what the ledger opens, what stands in the sink.
 
-use super::stage::{INSTANCE, TARGET};
+use super::case::{Case, Which};
+use super::stage::TARGET;
 use keywheel::ledger::sqlite::Reader;
 use keywheel::name::Generation;
 use keywheel::seal::aead::SealingKey;
 use keywheel::simulator::Simulator;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,11 +19,21 @@ const LOOK: Duration = Duration::from_millis(4);
 /// The onlooker. Cloned into the task that looks all the time.
 #[derive(Clone)]
 pub struct Observer {
+    case: &'static Case,
     cloud: Arc<Simulator>,
     key: Arc<SealingKey>,
     ledger: PathBuf,
     sink: PathBuf,
     seen: Arc<Mutex<Seen>>,
+}
+
+/// What a consumer finds in the sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The account beside the default one that it is for.
+    pub account: Option<String>,
+    /// The account's password, without the account's name before it.
+    pub password: String,
 }
 
 #[derive(Default)]
@@ -32,29 +45,28 @@ struct Seen {
     /// What the ledger opened at the last look, from generation 1.
     generations: Vec<String>,
     /// What the sink held, in order.
-    delivered: Vec<String>,
-    /// How many passwords the instance had had at the last look at the sink.
-    applied: usize,
-    /// Up to which the ledger was compared.
+    delivered: Vec<Held>,
+    /// How many passwords each account had had at the last look at the sink.
+    applied: BTreeMap<Option<String>, usize>,
+    /// Up to how many passwords in all the ledger was compared.
     compared: usize,
 }
 
 impl Observer {
-    pub fn new(cloud: Arc<Simulator>, key: SealingKey, ledger: PathBuf, sink: PathBuf) -> Self {
-        Self {
-            cloud,
-            key: Arc::new(key),
-            ledger,
-            sink,
-            seen: Arc::new(Mutex::new(Seen { applied: 1, compared: 1, ..Seen::default() })),
-        }
+    pub fn new(
+        case: &'static Case,
+        cloud: Arc<Simulator>,
+        key: SealingKey,
+        (ledger, sink): (PathBuf, PathBuf),
+    ) -> Self {
+        Self { case, cloud, key: Arc::new(key), ledger, sink, seen: Arc::default() }
     }
 
     /// Looks until the task is aborted.
     pub async fn watch(self) {
         loop {
             self.look_at_sink();
-            if self.cloud.history(INSTANCE).len() > self.seen().compared {
+            if self.applied_in_all() > self.seen().compared {
                 self.look_at_ledger("when the cloud applied it").await;
             }
             tokio::time::sleep(LOOK).await;
@@ -71,52 +83,76 @@ impl Observer {
         self.seen().broken.clone()
     }
 
-    /// What the sink holds.
-    pub fn in_sink(&self) -> Option<String> {
-        fs::read_to_string(&self.sink).ok().map(|text| text.trim_end_matches('\n').to_owned())
+    /// What the sink holds; nothing before the first delivery.
+    pub fn in_sink(&self) -> Option<Held> {
+        let text = fs::read_to_string(&self.sink).ok()?;
+        let Ok(document) = serde_json::from_str::<Value>(&text) else {
+            self.seen().say("the sink held something that is not a whole document".to_owned());
+            return None;
+        };
+        let word = |key: &str| document[key].as_str().map(str::to_owned);
+        let account =
+            word("account").filter(|name| [Which::First, Which::Second].iter().any(|it| it.name() == Some(name)));
+        let sent = word("password").unwrap_or_default();
+        // Where a client sends no user name, the account stands before its password.
+        let alone = account.as_deref().and_then(|name| sent.strip_prefix(name)?.strip_prefix(['@', ':']));
+        let password = alone.map_or(sent.clone(), str::to_owned);
+        Some(Held { account, password })
     }
 
-    /// What the instance lets in.
-    pub fn live(&self) -> String {
-        self.applied().pop().expect("there is a first password")
+    /// What an account lets in.
+    pub fn live_on(&self, which: Which) -> String {
+        self.applied(which.name()).pop().expect("there is a first password")
     }
 
-    /// The sink holds what is live, or what was live a moment ago; and never an older one than before.
+    /// The sink holds what is live on the account that it names, or was a moment ago; and never an older document than before.
     pub fn look_at_sink(&self) {
         let held = self.in_sink();
-        let applied = self.applied();
+        let accounts = [None, Which::First.name(), Which::Second.name()];
+        let applied = accounts.map(|name| (name.map(str::to_owned), self.applied(name)));
         let mut seen = self.seen();
-        let live_from = seen.applied.saturating_sub(1);
-        seen.applied = applied.len();
+        let before = applied.iter().map(|(name, passwords)| (name.clone(), passwords.len())).collect();
+        let before = std::mem::replace(&mut seen.applied, before);
         let Some(held) = held.filter(|held| seen.delivered.last() != Some(held)) else {
             return;
         };
         if seen.delivered.contains(&held) {
             seen.say("the sink went back to an older password".to_owned());
         }
-        if !applied[live_from..].contains(&held) {
-            let before = applied.contains(&held);
+        let of = applied.iter().find(|(name, _)| *name == held.account).map(|(_, passwords)| passwords.as_slice());
+        let of = of.unwrap_or_default();
+        let live_from = before.get(&held.account).copied().unwrap_or(1).saturating_sub(1);
+        if !of[live_from..].contains(&held.password) {
+            let before = of.contains(&held.password);
             seen.say(format!(
-                "the sink was given a password that is not live (it {} live before)",
-                if before { "was" } else { "was never" }
+                "the sink was given a password that does not open the account it names, {:?} (it {} before)",
+                held.account,
+                if before { "did" } else { "never did" }
             ));
         }
         seen.delivered.push(held);
     }
 
-    /// Every password that our calls made live opens from the ledger; nothing that was in the ledger has changed or gone.
+    /// Every password that our calls made live opens from the ledger; nothing that was in the ledger has changed or gone; no account but the one that
+    /// the rotation is for has changed.
     pub async fn look_at_ledger(&self, when: &str) {
         // What was applied is read first: the ledger had it before the cloud did.
-        let applied = self.applied();
+        let compared = self.applied_in_all();
+        let applied = self.applied(self.case.account.name());
+        let others = [Which::Default, Which::First, Which::Second].into_iter().filter(|it| *it != self.case.account);
+        let touched: Vec<Which> = others.filter(|it| self.applied(it.name()).len() > 1).collect();
         let generations = self.generations().await;
         let mut seen = self.seen();
-        seen.compared = seen.compared.max(applied.len());
+        seen.compared = seen.compared.max(compared);
         for (number, password) in applied.iter().enumerate() {
             // The first one was set by hand; before it is adopted it is in the file that the operator wrote.
             let ours = number > 0 && !seen.outsiders.contains(password);
             if ours && !generations.contains(password) {
                 seen.say(format!("{when}, password {number} of the instance is not in the ledger: it is lost"));
             }
+        }
+        if !touched.is_empty() {
+            seen.say(format!("{when}, accounts had changed that the rotation was not for: {touched:?}"));
         }
         if !generations.starts_with(&seen.generations) {
             let (before, after) = (seen.generations.len(), generations.len());
@@ -152,8 +188,18 @@ impl Observer {
         found
     }
 
-    fn applied(&self) -> Vec<String> {
-        self.cloud.history(INSTANCE).into_iter().map(|applied| applied.password.expose().to_owned()).collect()
+    /// Every password that an account ever had, the live one last.
+    fn applied(&self, account: Option<&str>) -> Vec<String> {
+        let instance = self.case.instance();
+        let history = match account {
+            None => self.cloud.history(instance),
+            Some(name) => self.cloud.account_history(instance, name),
+        };
+        history.into_iter().map(|applied| applied.password.expose().to_owned()).collect()
+    }
+
+    fn applied_in_all(&self) -> usize {
+        [None, Which::First.name(), Which::Second.name()].into_iter().map(|name| self.applied(name).len()).sum()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

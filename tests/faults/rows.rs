@@ -1,118 +1,24 @@
-//! The scripted faults, one row each: what goes wrong around one rotation, and how it must end.
+//! The scripted faults, one row each: what goes wrong around one rotation, and how it must end. Each case has the rows that it can meet.
 
-use super::stage::{INSTANCE, Scenery, Stage, TARGET};
-use super::table::{self, Broken, Ending};
-use keywheel::ledger::Projection;
+use super::case::{CASES, Case, Vendor};
+use super::row::{Do, Recover, Row, When, play};
+use super::stage::Scenery;
+use super::table;
 use keywheel::rotation::state::Label;
-use keywheel::secret::Secret;
-use keywheel::simulator::{Change, Fault, Garbage, InstanceChange, Reach, StaleNodes, Step};
-use std::fs;
+use keywheel::simulator::{Fault, Garbage, InstanceChange, Reach, StaleNodes, Step};
 use std::time::Duration;
 
-const MODIFY: &str = "ModifyInstancePassword";
 /// A row's name, or a part of it, to run alone.
 const ONLY: &str = "KEYWHEEL_ROW";
-/// What somebody else sets at the console.
-const OUTSIDER: &str = "Set-By-Somebody-Else-7";
+
+/// A login after the call left a word in the log.
+const TRIED: &str = "event=\"login-tried\"";
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// One row.
-struct Row {
-    scenery: Scenery,
-    /// Done to the world after adoption, before the rotation.
-    before: Vec<Do>,
-    /// The calls that go wrong.
-    script: Vec<Step>,
-    /// What happens in its course, in this order.
-    meanwhile: Vec<(When, Do)>,
-    end: End,
-}
-
-/// What is done to the world.
-#[derive(Clone)]
-enum Do {
-    Change(InstanceChange),
-    ReleaseStuck,
-    /// Somebody else changes the password at the console.
-    Outsider,
-    /// The sink's folder is not there.
-    SinkDown,
-    SinkUp,
-    HookFails,
-    HookWorks,
-}
-
-/// When it is done.
-enum When {
-    /// The cloud has let through as many calls of this action since the rotation was asked for.
-    Called(&'static str, usize),
-    /// The ledger's reason contains this.
-    Why(&'static str),
-    Label(Label),
-    /// The hook was told as often of generation 2.
-    Told(usize),
-}
-
-/// How it must end.
-enum End {
-    /// With this generation.
-    Settled(u64),
-    /// With a reason that contains this; then this is done, and it settles with this generation.
-    Halted(&'static str, Vec<Do>, Recover, u64),
-}
-
-/// What a person does about a halt.
-enum Recover {
-    Resume,
-    Reset,
-    /// Gives the password that works.
-    Set,
-}
-
-impl Row {
-    fn of(script: Vec<Step>) -> Self {
-        Self { scenery: Scenery::default(), before: vec![], script, meanwhile: vec![], end: End::Settled(2) }
-    }
-
-    fn halts(mut self, why: &'static str, mend: Vec<Do>, recover: Recover, generation: u64) -> Self {
-        self.end = End::Halted(why, mend, recover, generation);
-        self
-    }
-
-    fn ends(mut self, generation: u64) -> Self {
-        self.end = End::Settled(generation);
-        self
-    }
-
-    fn meanwhile(mut self, when: When, what: Do) -> Self {
-        self.meanwhile.push((when, what));
-        self
-    }
-
-    fn before(mut self, what: Do) -> Self {
-        self.before.push(what);
-        self
-    }
-
-    fn scenery(mut self, change: impl FnOnce(&mut Scenery)) -> Self {
-        change(&mut self.scenery);
-        self
-    }
-
-    fn blind(self) -> Self {
-        self.scenery(|scenery| scenery.login = false)
-    }
-}
-
-/// One change call meets this.
-fn change(fault: Fault) -> Row {
-    Row::of(vec![Step::once(MODIFY, fault)])
-}
-
-/// So many calls of an action do.
+/// So many calls of an action meet this.
 fn calls(action: &str, times: u32, fault: Fault) -> Row {
     Row::of(vec![Step { action: action.to_owned(), instance: None, times, fault }])
 }
@@ -121,12 +27,20 @@ fn refuse(code: &str) -> Fault {
     Fault::RefuseBeforeEffect { code: code.to_owned() }
 }
 
-fn reach(reach: Reach) -> Do {
-    Do::Change(InstanceChange { reach: Some(reach), ..InstanceChange::default() })
+fn lost(after_bytes: usize) -> Fault {
+    Fault::ApplyThenDropConnection { after_bytes }
 }
 
-fn status(status: i64) -> Do {
-    Do::Change(InstanceChange { status: Some(status), ..InstanceChange::default() })
+fn late(delay: u64) -> Fault {
+    Fault::ApplyLate { delay: millis(delay) }
+}
+
+fn stale(age: Duration) -> Fault {
+    Fault::StaleRead { age }
+}
+
+fn reach(reach: Reach) -> Do {
+    Do::Change(InstanceChange { reach: Some(reach), ..InstanceChange::default() })
 }
 
 fn no_auth(no_auth: bool) -> Do {
@@ -137,285 +51,336 @@ fn lock(span: Duration) -> Do {
     Do::Change(InstanceChange { lock: Some(span), ..InstanceChange::default() })
 }
 
+fn lagging(stale: u64, of: u64) -> Do {
+    let nodes = StaleNodes { stale, of, span: millis(900) };
+    Do::Change(InstanceChange { stale_nodes: Some(nodes), ..InstanceChange::default() })
+}
+
 fn impatient(scenery: &mut Scenery) {
     scenery.timeout = "700ms";
 }
 
+fn hides_times(scenery: &mut Scenery) {
+    scenery.instance = |instance| instance.hide_change_time = true;
+}
+
+/// Rows under construction.
+struct Table {
+    case: &'static Case,
+    rows: Vec<(String, Row)>,
+}
+
+impl Table {
+    fn row(&mut self, name: impl Into<String>, row: Row) {
+        self.rows.push((name.into(), row));
+    }
+
+    /// A row about a target without a login route. Alibaba has no tasks to ask instead, so that such a target is refused there.
+    fn blind(&mut self, name: impl Into<String>, row: Row) {
+        if self.is_tencent() {
+            self.row(name, row.blind());
+        }
+    }
+
+    /// A row in which nothing but questions can tell, where they can.
+    fn asking(&mut self, name: impl Into<String>, row: Row) {
+        self.row(name, if self.is_tencent() { row.blind() } else { row });
+    }
+
+    /// One change call meets this.
+    fn change(&self, fault: Fault) -> Row {
+        self.changes(1, fault)
+    }
+
+    fn changes(&self, times: u32, fault: Fault) -> Row {
+        calls(self.case.change, times, fault)
+    }
+
+    /// Change calls meet these, one after the other.
+    fn in_turn(&self, faults: Vec<Fault>) -> Row {
+        Row::of(faults.into_iter().map(|fault| Step::once(self.case.change, fault)).collect())
+    }
+
+    /// One of two, by whose cloud it is.
+    fn pick<T>(&self, tencent: T, alibaba: T) -> T {
+        match self.case.vendor {
+            Vendor::Tencent => tencent,
+            Vendor::Alibaba => alibaba,
+        }
+    }
+
+    fn is_tencent(&self) -> bool {
+        self.case.vendor == Vendor::Tencent
+    }
+
+    /// What the instance says of itself.
+    fn status(&self, tencent: i64, alibaba: &str) -> Do {
+        let mut change = InstanceChange::default();
+        match self.case.vendor {
+            Vendor::Tencent => change.status = Some(tencent),
+            Vendor::Alibaba => change.instance_status = Some(alibaba.to_owned()),
+        }
+        Do::Change(change)
+    }
+}
+
+fn rows(case: &'static Case) -> Vec<(String, Row)> {
+    let mut table = Table { case, rows: Vec::new() };
+    refusals(&mut table);
+    lost_and_late(&mut table);
+    answers_that_mean_nothing(&mut table);
+    locks_and_tasks(&mut table);
+    reads(&mut table);
+    logins(&mut table);
+    outsiders(&mut table);
+    outlets(&mut table);
+    conditions(&mut table);
+    table.rows
+}
+
 #[rustfmt::skip]
-fn rows() -> Vec<(String, Row)> {
-    use Recover::{Reset, Resume, Set};
-    let lost = |after_bytes| Fault::ApplyThenDropConnection { after_bytes };
-    let late = |delay| Fault::ApplyLate { delay: millis(delay) };
+fn refusals(table: &mut Table) {
+    use Recover::Resume;
+    let tencent = table.is_tencent();
+    table.row("nothing goes wrong", Row::of(vec![]));
+    table.blind("nothing goes wrong; no login route", Row::of(vec![]));
+    let unclear = table.pick("FailedOperation.SystemError", "InternalError");
+    table.row(format!("refused: {unclear} (may follow an effect)"), table.change(refuse(unclear)));
+    table.blind(format!("refused: {unclear}, no login route"), table.change(refuse(unclear)));
+    let (new_code, thrice) = (table.change(refuse("InternalError.BrandNew")), table.changes(3, refuse("Novelty")));
+    // Alibaba publishes no code for a wrong old password: an unlisted one is that or a broken rule, and the old password's login tells which.
+    let ambiguous = table.case.compares && !tencent;
+    table.row("refused: a code nobody knows", if ambiguous { new_code.ends(2) } else { new_code });
+    table.row("refused: a code nobody knows, three times", if ambiguous { thrice.halts("policy", vec![], Resume, 3) } else { thrice });
+    let passing: &[&str] = if tencent {
+        &["ResourceUnavailable.InstanceLockedError", "ResourceUnavailable.InstanceStatusAbnormal", "InternalError.CamAuthOssResponseReturnCodeError",
+            "FailedOperation.CommitFlowError", "AuthFailure.SignatureExpire"]
+    } else {
+        &["LockTimeout", "TaskExists", "IncorrectDBInstanceState", "IncorrectAccountStatus", "ServiceUnavailable", "ProxyError", "SignatureNonceUsed",
+            "InvalidTimeStamp.Expired"]
+    };
+    for code in passing {
+        table.row(format!("refused: {code}"), table.change(refuse(code)));
+    }
+    let rule = table.pick("InvalidParameterValue.PasswordRuleError", "InvalidAccountPassword.Format");
+    table.row(format!("refused: {rule}"), table.change(refuse(rule)).ends(2));
+    table.row(format!("refused: {rule}, each time"), table.changes(3, refuse(rule)).halts(rule, vec![], Resume, 3));
+    let denied = table.pick("UnauthorizedOperation.NoCAMAuthed", "Forbidden.RAM");
+    table.row(format!("refused: {denied}"), table.change(refuse(denied)).halts(table.case.change, vec![], Resume, 1));
+    let missing = table.pick("ResourceNotFound.InstanceNotExists", "InvalidInstanceId.NotFound");
+    table.row(format!("refused: {missing}"), table.change(refuse(missing)).halts("instance", vec![], Resume, 1));
+    let unsigned = table.pick("AuthFailure.SignatureFailure", "SignatureDoesNotMatch");
+    table.row(format!("refused: {unsigned}"), table.change(refuse(unsigned)).halts("", vec![], Resume, 1));
+    if table.case.change == "ModifyInstancePassword" {
+        table.row("refused: the action is unknown by its first name", table.change(refuse("InvalidAction")));
+    }
+    table.row("throttled once", table.change(Fault::Throttle));
+    table.row("throttled five times", table.changes(5, Fault::Throttle));
+    table.row("throttled everywhere", calls("*", 6, Fault::Throttle));
+    if table.case.compares {
+        table.row("old password called wrong, and it is right", table.change(Fault::WrongOldPassword).ends(if ambiguous { 2 } else { 1 }));
+        table.blind("old password called wrong, no login route", table.change(Fault::WrongOldPassword).halts("somebody else", vec![], Resume, 1));
+    }
+    table.row("allowed to reset, and nothing is lost", Row::of(vec![]).scenery(|scenery| scenery.recovery = "reset"));
+}
+
+#[rustfmt::skip]
+fn lost_and_late(table: &mut Table) {
+    table.row("applied, connection dropped without a byte", table.change(lost(0)));
+    table.row("applied, connection dropped in mid-answer", table.change(lost(25)));
+    table.blind("applied, dropped; no login route", table.change(lost(0)));
+    table.row("dropped before effect", table.change(Fault::DropBeforeEffect));
+    table.blind("dropped before effect, no login route", table.change(Fault::DropBeforeEffect));
+    table.row("dropped before effect, four times", table.changes(4, Fault::DropBeforeEffect));
+    if table.is_tencent() {
+        table.blind("applied, dropped; no login route, change times hidden", table.change(lost(0)).scenery(hides_times));
+        table.blind("dropped before effect, no route, times hidden", table.change(Fault::DropBeforeEffect).scenery(hides_times));
+    }
+    table.row("applied, then HTTP 502", table.change(Fault::ApplyThenStatus { status: 502 }));
+    table.blind("applied, then HTTP 503; no login route", table.change(Fault::ApplyThenStatus { status: 503 }));
+    table.row("applied, then HTTP 302", table.change(Fault::ApplyThenStatus { status: 302 }));
+    table.row("applied late, within late-effect", table.change(late(300)));
+    table.blind("applied late, within late-effect, no login route", table.change(late(300)));
+    table.row("applied late, long after late-effect", table.change(late(1_600)));
+    table.blind("applied late, long after late-effect, no login route", table.change(late(1_600)));
+    table.row("applied late twice, out of order", table.in_turn(vec![late(2_500), late(400)]));
+    let locked = if table.is_tencent() { "ResourceUnavailable.InstanceLockedError" } else { "LockTimeout" };
+    table.row("lost, then refused as locked, then lost again", table.in_turn(vec![Fault::DropBeforeEffect, refuse(locked), lost(0)]));
+    table.blind("lost, and the next answer lost too, no login route", table.in_turn(vec![lost(0), lost(0)]));
+}
+
+fn answers_that_mean_nothing(table: &mut Table) {
     let garbage = |shape, applied| Fault::Garbage { shape, applied };
-    let shapes = [Garbage::NotJson, Garbage::NoEnvelope, Garbage::NoFields, Garbage::WrongTypes, Garbage::CutOff, Garbage::Empty];
-    let mut rows: Vec<(String, Row)> = Vec::new();
-    let mut row = |name: &str, row: Row| rows.push((name.to_owned(), row));
-
-    row("nothing goes wrong", Row::of(vec![]));
-    row("nothing goes wrong; no login route", Row::of(vec![]).blind());
-
-    row("refused: SystemError (may follow an effect)", change(refuse("FailedOperation.SystemError")));
-    row("refused: SystemError, no login route", change(refuse("FailedOperation.SystemError")).blind());
-    row("refused: a code nobody knows", change(refuse("InternalError.BrandNew")));
-    row("refused: a code nobody knows, three times", calls(MODIFY, 3, refuse("Novelty")));
-    row("refused: InstanceLockedError", change(refuse("ResourceUnavailable.InstanceLockedError")));
-    row("refused: InstanceStatusAbnormal", change(refuse("ResourceUnavailable.InstanceStatusAbnormal")));
-    row("refused: CAM could not be asked", change(refuse("InternalError.CamAuthOssResponseReturnCodeError")));
-    row("refused: PasswordRuleError", change(refuse("InvalidParameterValue.PasswordRuleError")).ends(3));
-    row("refused: PasswordRuleError each time", calls(MODIFY, 3, refuse("InvalidParameterValue.PasswordRuleError"))
-        .halts("PasswordRuleError", vec![], Resume, 4));
-    row("refused: NoCAMAuthed", change(refuse("UnauthorizedOperation.NoCAMAuthed")).halts("ModifyInstancePassword", vec![], Resume, 2));
-    row("refused: InstanceNotExists", change(refuse("ResourceNotFound.InstanceNotExists")).halts("instance", vec![], Resume, 2));
-    row("refused: the action is unknown by its first name", change(refuse("InvalidAction")));
-    row("refused: signature expired once", change(refuse("AuthFailure.SignatureExpire")));
-    row("refused: signature wrong", change(refuse("AuthFailure.SignatureFailure")).halts("", vec![], Resume, 2));
-    row("throttled once", change(Fault::Throttle));
-    row("throttled five times", calls(MODIFY, 5, Fault::Throttle));
-    row("throttled everywhere", calls("*", 6, Fault::Throttle));
-    row("old password called wrong, and it is right", change(Fault::WrongOldPassword));
-    row("old password called wrong, no login route", change(Fault::WrongOldPassword).blind()
-        .halts("somebody else", vec![], Resume, 2));
-
-    row("applied, connection dropped without a byte", change(lost(0)));
-    row("applied, connection dropped in mid-answer", change(lost(25)));
-    row("applied, dropped; no login route", change(lost(0)).blind());
-    row("applied, dropped; no login route, change times hidden", change(lost(0)).blind()
-        .scenery(|scenery| scenery.instance = |instance| instance.hide_change_time = true));
-    row("dropped before effect", change(Fault::DropBeforeEffect));
-    row("dropped before effect, no login route", change(Fault::DropBeforeEffect).blind());
-    row("dropped before effect, no route, times hidden", change(Fault::DropBeforeEffect).blind()
-        .scenery(|scenery| scenery.instance = |instance| instance.hide_change_time = true));
-    row("dropped before effect, four times", calls(MODIFY, 4, Fault::DropBeforeEffect));
-    row("applied, then HTTP 502", change(Fault::ApplyThenStatus { status: 502 }));
-    row("applied, then HTTP 503; no login route", change(Fault::ApplyThenStatus { status: 503 }).blind());
-    row("applied, then HTTP 302", change(Fault::ApplyThenStatus { status: 302 }));
-    row("applied late, within late-effect", change(late(300)));
-    row("applied late, within late-effect, no login route", change(late(300)).blind());
-    row("applied late, long after late-effect", change(late(1_600)));
-    row("applied late, long after late-effect, no login route", change(late(1_600)).blind());
-    row("applied late twice, out of order", Row::of(vec![Step::once(MODIFY, late(2_500)), Step::once(MODIFY, late(400))]));
-    row("lost, then refused as locked, then lost again", Row::of(vec![
-        Step::once(MODIFY, Fault::DropBeforeEffect), Step::once(MODIFY, refuse("ResourceUnavailable.InstanceLockedError")), Step::once(MODIFY, lost(0))]));
-    row("lost, and the next answer lost too, no login route", Row::of(vec![Step::once(MODIFY, lost(0)), Step::once(MODIFY, lost(0))]).blind());
-
+    let shapes = [
+        Garbage::NotJson,
+        Garbage::NoEnvelope,
+        Garbage::NoFields,
+        Garbage::WrongTypes,
+        Garbage::CutOff,
+        Garbage::Empty,
+    ];
     for shape in shapes {
         for applied in [true, false] {
             let word = if applied { "applied" } else { "not applied" };
-            row(&format!("garbage {shape:?}, {word}"), change(garbage(shape, applied)));
+            table.row(format!("garbage {shape:?}, {word}"), table.change(garbage(shape, applied)));
         }
-        row(&format!("garbage {shape:?} to every question, twice each"), Row::of(vec![
-            Step { action: "Describe*".to_owned(), instance: None, times: 2, fault: garbage(shape, false) }]).blind());
+        let row = calls("Describe*", 2, garbage(shape, false));
+        table.asking(format!("garbage {shape:?} to every question, twice each"), row);
     }
     for applied in [true, false] {
         let word = if applied { "applied" } else { "not applied" };
-        row(&format!("100 MB of answer, {word}"), change(Fault::HugeBody { applied }));
-        row(&format!("an answer without end, {word}"), change(Fault::EndlessBody { applied }));
-        row(&format!("never an answer, {word}"), change(Fault::NeverAnswer { applied }).scenery(impatient));
+        table.row(format!("100 MB of answer, {word}"), table.change(Fault::HugeBody { applied }));
+        table.row(format!("an answer without end, {word}"), table.change(Fault::EndlessBody { applied }));
+        let never = table.change(Fault::NeverAnswer { applied }).scenery(impatient);
+        table.row(format!("never an answer, {word}"), never);
     }
-    row("never an answer, applied, no login route", change(Fault::NeverAnswer { applied: true }).scenery(impatient).blind());
-    row("the answer byte by byte", change(Fault::SlowBody { pause: millis(5) }));
-    row("the answer byte by byte, longer than the timeout", change(Fault::SlowBody { pause: millis(50) }).scenery(impatient));
-    row("no question is answered, twice", calls("Describe*", 2, Fault::NeverAnswer { applied: false }).scenery(impatient).blind());
+    let never = table.change(Fault::NeverAnswer { applied: true }).scenery(impatient);
+    table.blind("never an answer, applied, no login route", never);
+    table.row("the answer byte by byte", table.change(Fault::SlowBody { pause: millis(5) }));
+    let slow = table.change(Fault::SlowBody { pause: millis(50) }).scenery(impatient);
+    table.row("the answer byte by byte, longer than the timeout", slow);
+    let silence = calls("Describe*", 2, Fault::NeverAnswer { applied: false }).scenery(impatient);
+    table.asking("no question is answered, twice", silence);
+}
 
-    row("locked for a while when called", change(Fault::LockFor { span: millis(900) }));
-    row("locked for a while when called, no login route", change(Fault::LockFor { span: millis(900) }).blind());
-    row("locked before it begins", Row::of(vec![]).before(lock(millis(900))));
-    row("locked for longer than lock-patience", Row::of(vec![]).before(lock(Duration::from_secs(120)))
-        .scenery(|scenery| scenery.lock_patience = "800ms").ends(1));
-    row("task stuck, then goes on", change(Fault::TaskStuck { span: Some(millis(1_200)) }));
-    row("task stuck, then goes on; no login route", change(Fault::TaskStuck { span: Some(millis(1_200)) }).blind());
-    row("task stuck beyond task-patience, then goes on", change(Fault::TaskStuck { span: Some(millis(2_500)) })
-        .scenery(|scenery| scenery.task_patience = "600ms"));
-    row("task stuck until somebody releases it", change(Fault::TaskStuck { span: None })
-        .scenery(|scenery| { scenery.task_patience = "600ms"; scenery.lock_patience = "900ms"; })
-        .halts("recover", vec![Do::ReleaseStuck], Resume, 2));
-    row("task stuck until somebody releases it, no login route", change(Fault::TaskStuck { span: None }).blind()
-        .scenery(|scenery| { scenery.task_patience = "600ms"; scenery.lock_patience = "900ms"; })
-        .halts("recover", vec![Do::ReleaseStuck], Resume, 2));
-    row("task fails after applying", change(Fault::TaskFailsAfterApplying));
-    row("task fails after applying, no login route", change(Fault::TaskFailsAfterApplying).blind());
-    row("task fails before applying", change(Fault::TaskFailsBeforeApplying));
-    row("task fails before applying, no login route", change(Fault::TaskFailsBeforeApplying).blind());
-    row("task fails before applying, three times", calls(MODIFY, 3, Fault::TaskFailsBeforeApplying));
+#[rustfmt::skip]
+fn locks_and_tasks(table: &mut Table) {
+    use Recover::Resume;
+    let hasty = |scenery: &mut Scenery| { scenery.task_patience = "600ms"; scenery.lock_patience = "900ms"; };
+    table.row("locked for a while when called", table.change(Fault::LockFor { span: millis(900) }));
+    table.blind("locked for a while when called, no login route", table.change(Fault::LockFor { span: millis(900) }));
+    table.row("locked before it begins", Row::of(vec![]).before(lock(millis(900))));
+    table.row("locked for longer than lock-patience", Row::of(vec![]).before(lock(Duration::from_secs(120)))
+        .scenery(|scenery| scenery.lock_patience = "800ms").ends(0));
+    let stuck = |millis: Option<u64>| Fault::TaskStuck { span: millis.map(Duration::from_millis) };
+    table.row("task stuck, then goes on", table.change(stuck(Some(1_200))));
+    table.blind("task stuck, then goes on; no login route", table.change(stuck(Some(1_200))));
+    table.row("task stuck beyond task-patience, then goes on", table.change(stuck(Some(2_500))).scenery(|scenery| scenery.task_patience = "600ms"));
+    table.row("task stuck until somebody releases it", table.change(stuck(None)).scenery(hasty).halts("recover", vec![Do::ReleaseStuck], Resume, 1));
+    table.blind("task stuck until somebody releases it, no login route", table.change(stuck(None)).scenery(hasty)
+        .halts("recover", vec![Do::ReleaseStuck], Resume, 1));
+    table.row("task fails after applying", table.change(Fault::TaskFailsAfterApplying));
+    table.blind("task fails after applying, no login route", table.change(Fault::TaskFailsAfterApplying));
+    table.row("task fails before applying", table.change(Fault::TaskFailsBeforeApplying));
+    table.blind("task fails before applying, no login route", table.change(Fault::TaskFailsBeforeApplying));
+    table.row("task fails before applying, three times", table.changes(3, Fault::TaskFailsBeforeApplying));
+}
 
-    row("stale reads of the instance", calls("DescribeInstances", 3, Fault::StaleRead { age: Duration::from_secs(60) }).blind());
-    row("stale reads of the account", Row::of(vec![Step::once(MODIFY, lost(0)),
-        Step { action: "DescribeInstanceAccount".to_owned(), instance: None, times: 3, fault: Fault::StaleRead { age: Duration::from_secs(1) } }]).blind());
-    row("stale reads of the task", calls("DescribeTask*", 4, Fault::StaleRead { age: Duration::from_secs(1) }).blind());
-    row("stale reads of everything, answer lost", Row::of(vec![Step::once(MODIFY, lost(0)),
-        Step { action: "Describe*".to_owned(), instance: None, times: 6, fault: Fault::StaleRead { age: Duration::from_secs(1) } }]));
-    row("no question may be asked (access management)", calls("Describe*", 1, refuse("UnauthorizedOperation.NoCAMAuthed"))
-        .halts("", vec![], Resume, 2));
+fn reads(table: &mut Table) {
+    let second = Duration::from_secs(1);
+    let (instances, account) = match table.case.vendor {
+        Vendor::Tencent => ("DescribeInstances", "DescribeInstanceAccount"),
+        Vendor::Alibaba => ("DescribeInstanceAttribute", "DescribeAccounts"),
+    };
+    let after_loss = |action: &str, times| {
+        let reads = Step { action: action.to_owned(), instance: None, times, fault: stale(second) };
+        Row::of(vec![Step::once(table.case.change, lost(0)), reads])
+    };
+    let [of_account, of_everything] = [after_loss(account, 3), after_loss("Describe*", 6)];
+    table.asking("stale reads of the instance", calls(instances, 3, stale(second * 60)));
+    table.asking("stale reads of the account", of_account);
+    if table.is_tencent() {
+        table.asking("stale reads of the task", calls("DescribeTask*", 4, stale(second)));
+    }
+    table.row("stale reads of everything, answer lost", of_everything);
+    let denied = if table.is_tencent() { "UnauthorizedOperation.NoCAMAuthed" } else { "Forbidden.RAM" };
+    let mute = calls("Describe*", 1, refuse(denied)).halts("", vec![], Recover::Resume, 1);
+    table.row("no question may be asked (access management)", mute);
+}
 
+fn logins(table: &mut Table) {
     for (word, way) in [("refused", Reach::Refuse), ("unanswered", Reach::Hang)] {
-        row(&format!("logins {word} before it begins"), Row::of(vec![]).before(reach(way))
-            .meanwhile(When::Why("nothing has changed yet"), reach(Reach::Open)));
-        row(&format!("logins {word} while the task runs"), change(Fault::TaskStuck { span: Some(millis(800)) })
-            .meanwhile(When::Called(MODIFY, 1), reach(way)).meanwhile(When::Why("cannot be reached"), reach(Reach::Open)));
-        row(&format!("logins {word} after a lost answer"), change(lost(0))
-            .meanwhile(When::Called(MODIFY, 1), reach(way)).meanwhile(When::Why("cannot be reached"), reach(Reach::Open)));
+        let before =
+            Row::of(vec![]).before(reach(way)).meanwhile(When::Why("nothing has changed yet"), reach(Reach::Open));
+        table.row(format!("logins {word} before it begins"), before);
+        let cut =
+            |row: Row| row.meanwhile(When::Called(1), reach(way)).meanwhile(When::Logged(TRIED), reach(Reach::Open));
+        let stuck = cut(table.change(Fault::TaskStuck { span: Some(millis(800)) }));
+        table.row(format!("logins {word} while the task runs"), stuck);
+        table.row(format!("logins {word} after a lost answer"), cut(table.change(lost(0))));
     }
-    let stale = |stale, of| Do::Change(InstanceChange { stale_nodes: Some(StaleNodes { stale, of, span: millis(900) }), ..InstanceChange::default() });
-    row("one of three proxy nodes lags", Row::of(vec![]).scenery(|scenery| scenery.connections = 3).before(stale(1, 3)));
-    row("two of three nodes lag, answer lost", change(lost(0)).scenery(|scenery| scenery.connections = 3).before(stale(2, 3)));
-    row("every node lags", Row::of(vec![]).before(stale(1, 1)));
-    row("every node lags, answer lost", change(lost(0)).before(stale(1, 1)));
+    let several = |row: Row| row.scenery(|scenery| scenery.connections = 3);
+    table.row("one of three proxy nodes lags", several(Row::of(vec![])).before(lagging(1, 3)));
+    table.row("two of three nodes lag, answer lost", several(table.change(lost(0))).before(lagging(2, 3)));
+    table.row("every node lags", Row::of(vec![]).before(lagging(1, 1)));
+    table.row("every node lags, answer lost", table.change(lost(0)).before(lagging(1, 1)));
+}
 
-    row("somebody else changed the password before", Row::of(vec![]).before(Do::Outsider).halts("somebody else", vec![], Set, 2));
-    row("somebody else changed it, recovery = reset", Row::of(vec![]).before(Do::Outsider).scenery(|scenery| scenery.recovery = "reset"));
-    row("somebody else changed it, allowed by recover --reset", Row::of(vec![]).before(Do::Outsider).halts("somebody else", vec![], Reset, 2));
-    row("somebody else changes it after a lost call", change(Fault::DropBeforeEffect)
-        .meanwhile(When::Called(MODIFY, 1), Do::Outsider).halts("somebody else", vec![], Set, 3));
-    row("somebody else changes it after a lost call, recovery = reset", change(Fault::DropBeforeEffect)
-        .meanwhile(When::Called(MODIFY, 1), Do::Outsider).scenery(|scenery| scenery.recovery = "reset"));
-    row("somebody else changes it while the task runs, reset lost too", Row::of(vec![
-        Step::once(MODIFY, Fault::DropBeforeEffect), Step::once("ResetPassword", lost(0))])
-        .meanwhile(When::Called(MODIFY, 1), Do::Outsider).scenery(|scenery| scenery.recovery = "reset"));
+#[rustfmt::skip]
+fn outsiders(table: &mut Table) {
+    use Recover::{Reset, Set};
+    // What is given for a pair's resting account leaves the active one as it is.
+    let set = u64::from(table.case.active.is_none());
+    let resets = |row: Row| row.scenery(|scenery| scenery.recovery = "reset");
+    let unsent = || table.change(Fault::DropBeforeEffect).meanwhile(When::Called(1), Do::Outsider);
+    let reset_lost = {
+        let mut script = vec![Step::once(table.case.change, Fault::DropBeforeEffect)];
+        script.push(Step::once(table.case.reset, lost(0)));
+        Row::of(script).meanwhile(When::Called(1), Do::Outsider)
+    };
+    let rows = [
+        ("somebody else changed the password before", Row::of(vec![]).before(Do::Outsider).halts("somebody else", vec![], Set, set)),
+        ("somebody else changed it, recovery = reset", resets(Row::of(vec![]).before(Do::Outsider))),
+        ("somebody else changed it, allowed by recover --reset", Row::of(vec![]).before(Do::Outsider).halts("somebody else", vec![], Reset, 1)),
+        ("somebody else changes it after a lost call", unsent().halts("somebody else", vec![], Set, set * 2)),
+        ("somebody else changes it after a lost call, recovery = reset", resets(unsent())),
+        ("somebody else changes it after a lost call, reset lost too", resets(reset_lost)),
+    ];
+    for (name, row) in rows {
+        table.row(name, row);
+    }
+}
 
-    row("the sink is down before it begins", Row::of(vec![]).before(Do::SinkDown).meanwhile(When::Why("nothing has changed yet"), Do::SinkUp));
-    row("the sink goes down in mid-rotation", Row::of(vec![]).meanwhile(When::Called(MODIFY, 1), Do::SinkDown)
+#[rustfmt::skip]
+fn outlets(table: &mut Table) {
+    table.row("the sink is down before it begins", Row::of(vec![]).before(Do::SinkDown).meanwhile(When::Why("nothing has changed yet"), Do::SinkUp));
+    table.row("the sink goes down in mid-rotation", Row::of(vec![]).meanwhile(When::Called(1), Do::SinkDown)
         .meanwhile(When::Label(Label::Behind), Do::SinkUp));
-    row("the hook fails three times", Row::of(vec![]).before(Do::HookFails).meanwhile(When::Told(3), Do::HookWorks));
-    row("the hook never works", Row::of(vec![]).before(Do::HookFails));
-
-    row("the instance is password-free", Row::of(vec![]).before(no_auth(true)).halts("password", vec![no_auth(false)], Resume, 2));
-    row("the instance becomes password-free after a lost call", change(Fault::DropBeforeEffect)
-        .meanwhile(When::Called(MODIFY, 1), no_auth(true)).halts("without a password", vec![no_auth(false)], Resume, 2));
-    row("the instance is stopped for a while", Row::of(vec![]).before(status(1)).meanwhile(When::Why("nothing has changed yet"), status(2)));
-    row("the instance is isolated", Row::of(vec![]).before(status(-2)).halts("instance", vec![status(2)], Resume, 2));
-    row("change times hidden", Row::of(vec![]).scenery(|scenery| scenery.instance = |instance| instance.hide_change_time = true));
-    rows
+    table.row("the hook fails three times", Row::of(vec![]).before(Do::HookFails).meanwhile(When::Told(3), Do::HookWorks));
+    table.row("the hook never works", Row::of(vec![]).before(Do::HookFails));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_scripted_fault_ends_settled_or_with_a_next_step() {
+#[rustfmt::skip]
+fn conditions(table: &mut Table) {
+    use Recover::Resume;
+    let runs = table.status(2, "Normal");
+    table.row("the instance is password-free", Row::of(vec![]).before(no_auth(true)).halts("password", vec![no_auth(false)], Resume, 1));
+    table.row("the instance becomes password-free after a lost call", table.change(Fault::DropBeforeEffect)
+        .meanwhile(When::Called(1), no_auth(true)).halts("without a password", vec![no_auth(false)], Resume, 1));
+    table.row("the instance is stopped for a while", Row::of(vec![]).before(table.status(1, "Changing"))
+        .meanwhile(When::Why("nothing has changed yet"), runs.clone()));
+    table.row("the instance is gone", Row::of(vec![]).before(table.status(-2, "Released")).halts("instance", vec![runs], Resume, 1));
+    if table.is_tencent() {
+        table.row("change times hidden", Row::of(vec![]).scenery(hides_times));
+    }
+}
+
+async fn run(case: &'static Case) {
     let only = std::env::var(ONLY).unwrap_or_default();
-    let rows = rows().into_iter().filter(|(name, _)| name.contains(&only)).collect();
-    let lines = table::run(rows, async |row| (None, play(row).await)).await;
-    table::print("Scripted faults: one rotation each, by the built program", &lines);
+    let rows = rows(case).into_iter().filter(|(name, _)| name.contains(&only)).collect();
+    let lines = table::run(rows, async |row| (None, play(case, row).await)).await;
+    table::print(&format!("Scripted faults: {}, one rotation each, by the built program", case.name), &lines);
 }
 
-async fn play(row: Row) -> Result<Ending, Broken> {
-    let mut stage = Stage::set(&row.scenery).await;
-    let how = course(&mut stage, row).await;
-    stage.end(how).await
-}
-
-async fn course(stage: &mut Stage, row: Row) -> Result<String, String> {
-    stage.start_daemon();
-    stage.adopted().await?;
-    for what in row.before {
-        carry_out(stage, what).await;
-    }
-    let began = stage.calls(MODIFY);
-    stage.cloud().script(row.script);
-    stage.rotate().await?;
-    for (when, what) in row.meanwhile {
-        wait(stage, when, began).await?;
-        carry_out(stage, what).await;
-    }
-    match row.end {
-        End::Settled(generation) => {
-            at_rest(stage, generation).await?;
-            Ok(format!("settled, generation {generation}"))
+macro_rules! each_case {
+    ($($number:literal $test:ident;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            run(&CASES[$number]).await;
         }
-        End::Halted(why, mend, recover, generation) => {
-            let halted = stage.until_recorded("halted", |it| it.label == Label::Halted).await?;
-            let (exit, said) = stage.ask(&["status", "--json"], "").await;
-            let target = target(&said);
-            let reason = target["why"].as_str().unwrap_or_default().to_owned();
-            if exit != 2 || target["state"] != "halted" || !reason.contains("Next: ") || !reason.contains(why) {
-                return Err(format!("a halt should say {why:?} and what to do next: exit {exit}, {said}; {halted:?}"));
-            }
-            for what in mend {
-                carry_out(stage, what).await;
-            }
-            let by = match recover {
-                Recover::Resume => "--resume",
-                Recover::Reset => "--reset",
-                Recover::Set => "--set",
-            };
-            let (exit, said) = stage.ask(&["recover", TARGET, by], &format!("{}\n", stage.observer.live())).await;
-            if exit != 0 {
-                return Err(format!("recover {by} gave {exit}: {said}"));
-            }
-            at_rest(stage, generation).await?;
-            Ok(format!("halted: {}; {by}: settled, generation {generation}", brief(&reason)))
-        }
-    }
+    )*};
 }
 
-/// Settled with this generation, by every witness.
-pub async fn at_rest(stage: &Stage, generation: u64) -> Result<(), String> {
-    let settled = |it: &Projection| it.label == Label::Settled && it.generation.0 == generation;
-    let what = format!("settled with generation {generation}");
-    let rest = stage.until_recorded(&what, |it| settled(it) || it.label == Label::Halted).await?;
-    if !settled(&rest) {
-        return Err(format!("it should be {what}: {rest:?}"));
-    }
-    // A password that was taken in counts as settled a moment before it is delivered; `status` counts sinks, too.
-    stage
-        .until(&format!("`status` says settled with generation {generation}"), async || {
-            let (exit, said) = stage.ask(&["status", "--json"], "").await;
-            let target = target(&said);
-            (exit == 0 && target["state"] == "settled" && target["generation"] == generation).then_some(())
-        })
-        .await?;
-    let (live, held) = (stage.observer.live(), stage.observer.in_sink());
-    if held.as_ref() != Some(&live) {
-        return Err(format!("the sink should hold what is live: {held:?}, live is {live}"));
-    }
-    if stage.observer.generations().await.get(generation as usize - 1) != Some(&live) {
-        return Err(format!("what is live should be generation {generation} of the ledger"));
-    }
-    Ok(())
-}
-
-fn target(report: &str) -> serde_json::Value {
-    let report: serde_json::Value = serde_json::from_str(report).unwrap_or_default();
-    report["targets"][0].clone()
-}
-
-fn brief(reason: &str) -> String {
-    let text: String = reason.chars().take(90).collect();
-    if text.len() < reason.len() { text + "…" } else { text }
-}
-
-async fn wait(stage: &Stage, when: When, began: usize) -> Result<(), String> {
-    let done = |done: bool| done.then_some(());
-    match when {
-        When::Called(action, times) => {
-            let what = format!("{action} is called {times} times");
-            stage.until(&what, async || done(stage.calls(action) >= began + times)).await
-        }
-        When::Why(part) => stage.until_recorded(part, |it| it.why.contains(part)).await.map(drop),
-        When::Label(label) => stage.until_recorded(label.as_str(), |it| it.label == label).await.map(drop),
-        When::Told(times) => {
-            let told = || fs::read_to_string(stage.path("told")).unwrap_or_default();
-            let what = format!("the hook is told {times} times");
-            stage.until(&what, async || done(told().lines().filter(|line| *line == "2").count() >= times)).await
-        }
-    }
-}
-
-async fn carry_out(stage: &Stage, what: Do) {
-    match what {
-        Do::Change(change) => stage.change(change).await,
-        Do::ReleaseStuck => {
-            stage.cloud().change(Change { release_stuck: true, ..Change::default() }).await.unwrap();
-        }
-        Do::Outsider => {
-            stage.observer.expect_outsider(OUTSIDER);
-            let password = Some(Secret::new(OUTSIDER.to_owned()));
-            stage
-                .cloud()
-                .change(Change::of(INSTANCE, InstanceChange { password, ..InstanceChange::default() }))
-                .await
-                .unwrap();
-        }
-        Do::SinkDown => fs::rename(stage.path("sinks"), stage.path("sinks-away")).unwrap(),
-        Do::SinkUp => fs::rename(stage.path("sinks-away"), stage.path("sinks")).unwrap(),
-        Do::HookFails => fs::remove_file(stage.path("hook-works")).unwrap(),
-        Do::HookWorks => fs::write(stage.path("hook-works"), "").unwrap(),
-    }
+each_case! {
+    0 tencent_old_password;
+    1 tencent_reset;
+    2 tencent_account_root;
+    3 tencent_account_custom;
+    4 tencent_alternate;
+    5 alibaba_old_password_default;
+    6 alibaba_old_password_standard;
+    7 alibaba_reset_default;
+    8 alibaba_reset_standard;
+    9 alibaba_alternate_old_password;
+    10 alibaba_alternate_reset;
 }

@@ -1,14 +1,18 @@
 //! One row's world: a stand-in cloud in this process, a folder as an operator would lay it out, and the built program.
 
+use super::case::{Case, FIRST, INITIAL, SECOND};
 use super::observer::Observer;
 use super::table::{Broken, Ending};
 use keywheel::admin::Control;
 use keywheel::ledger::Projection;
 use keywheel::ledger::sqlite::Reader;
+use keywheel::rotation::event::What;
 use keywheel::rotation::state::Label;
 use keywheel::seal::aead::SealingKey;
 use keywheel::secret::Secret;
-use keywheel::simulator::{Change, Credential, InstanceChange, InstanceSettings, Settings, Simulator, TaskSettings};
+use keywheel::simulator::{
+    AccountSettings, Change, Credential, InstanceChange, InstanceSettings, Quota, Settings, Simulator, TaskSettings,
+};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,10 +25,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-pub const INSTANCE: &str = "crs-faults01";
+/// The target of every row.
 pub const TARGET: &str = "orders-cache";
-/// What works before keywheel knows it.
-pub const INITIAL: &str = "Set-By-Hand-2019";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
 const SECRET_ID: &str = "AKIDfaultsfaultsfaultsfaultsfaultsfa";
@@ -71,6 +73,7 @@ impl Default for Scenery {
 
 /// The world of one row.
 pub struct Stage {
+    pub case: &'static Case,
     folder: TempDir,
     cloud: Arc<Simulator>,
     daemon: Option<Child>,
@@ -86,10 +89,10 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    pub async fn set(scenery: &Scenery) -> Self {
+    pub async fn set(case: &'static Case, scenery: &Scenery) -> Self {
         keywheel::http::choose_cryptography();
         let folder = tempfile::Builder::new().prefix("keywheel-faults-").tempdir().unwrap();
-        let mut instance = InstanceSettings::new(INSTANCE, INITIAL);
+        let mut instance = case.make();
         (scenery.instance)(&mut instance);
         let settings = Settings {
             credentials: vec![Credential {
@@ -99,20 +102,24 @@ impl Stage {
             }],
             instances: vec![instance],
             task: TaskSettings { shortest: TASK, longest: TASK },
+            // Only a script makes a call one too many: how fast the machine is decides nothing.
+            quota: Quota { per_second: 0.0, burst: 0.0 },
             ..Settings::default()
         };
         let cloud = Arc::new(Simulator::start(settings).await.unwrap());
         let key = SealingKey::generate(&mut rand::rng());
-        let (ledger, sink) = (folder.path().join("ledger.db"), folder.path().join("sinks/orders"));
-        let observer = Observer::new(Arc::clone(&cloud), SealingKey::parse(&key).unwrap(), ledger, sink);
+        let places = (folder.path().join("ledger.db"), folder.path().join("sinks/orders"));
+        let observer = Observer::new(case, Arc::clone(&cloud), SealingKey::parse(&key).unwrap(), places);
         let watching = tokio::spawn(observer.clone().watch());
-        let stage = Self { folder, cloud, daemon: None, key, observer, watching };
+        let stage = Self { case, folder, cloud, daemon: None, key, observer, watching };
         fs::create_dir(stage.path("sinks")).unwrap();
         stage.write("hook-works", "");
         stage.write("sealing-key", stage.key.expose());
         stage.write("secret-id", SECRET_ID);
         stage.write("secret-key", SECRET_KEY);
-        stage.write("orders.initial", INITIAL);
+        stage.write("initial", INITIAL);
+        stage.write("first", FIRST.1);
+        stage.write("second", SECOND.1);
         stage.write("keywheel.toml", &stage.configuration(scenery));
         stage
     }
@@ -120,13 +127,16 @@ impl Stage {
     fn configuration(&self, scenery: &Scenery) -> String {
         let folder = self.folder.path().display();
         let endpoint = self.cloud.endpoint();
-        let login = match self.cloud.login_address(INSTANCE).filter(|_| scenery.login) {
+        let instance = self.case.instance();
+        let login = match self.cloud.login_address(instance).filter(|_| scenery.login) {
             Some(address) => {
                 let connections = scenery.connections;
                 format!(r#"login = {{ url = "redis://{address}", connections = {connections}, timeout = "1s" }}"#)
             }
             None => String::new(),
         };
+        let (kind, region, [id, key]) = self.case.provider();
+        let keys = self.case.keys(self.folder.path());
         let Scenery { timeout, recovery, late_effect, lock_patience, task_patience, .. } = scenery;
         format!(
             r#"[daemon]
@@ -145,15 +155,17 @@ look-backoff    = {{ first = "50ms", longest = "200ms" }}
 outlet-backoff  = {{ first = "50ms", longest = "200ms" }}
 
 [providers.shop]
-kind        = "tencent"
-region      = "ap-guangzhou"
+kind        = "{kind}"
+region      = "{region}"
 endpoint    = "{endpoint}"
 timeout     = "{timeout}"
-credentials = {{ source = "static", secret-id = {{ file = "{folder}/secret-id" }}, secret-key = {{ file = "{folder}/secret-key" }} }}
+quota       = 1000
+credentials = {{ source = "static", {id} = {{ file = "{folder}/secret-id" }}, {key} = {{ file = "{folder}/secret-key" }} }}
 
 [sinks.orders]
-kind = "file"
-path = "{folder}/sinks/orders"
+kind   = "file"
+path   = "{folder}/sinks/orders"
+format = "json"
 
 [hooks.tell]
 kind = "command"
@@ -161,12 +173,12 @@ argv = ["/bin/sh", "-c", "echo $KEYWHEEL_GENERATION >> {folder}/told; test -e {f
 
 [targets.{TARGET}]
 provider = "shop"
-instance = "{INSTANCE}"
-adopt    = {{ file = "{folder}/orders.initial" }}
+instance = "{instance}"
 recovery = "{recovery}"
 sinks    = ["orders"]
 hooks    = ["tell"]
 {login}
+{keys}
 "#
         )
     }
@@ -188,7 +200,19 @@ hooks    = ["tell"]
 
     /// Changes the instance.
     pub async fn change(&self, change: InstanceChange) {
-        self.cloud.change(Change::of(INSTANCE, change)).await.unwrap();
+        self.cloud.change(Change::of(self.case.instance(), change)).await.unwrap();
+    }
+
+    /// Somebody else sets this password on the account that the rotation changes.
+    pub async fn outsider(&self, password: &str) {
+        self.observer.expect_outsider(password);
+        let change = match self.case.account.name() {
+            None => InstanceChange { password: Some(Secret::new(password.to_owned())), ..InstanceChange::default() },
+            Some(name) => {
+                InstanceChange { accounts: vec![AccountSettings::new(name, password)], ..InstanceChange::default() }
+            }
+        };
+        self.change(change).await;
     }
 
     /// Starts `keywheel run`; its log goes to a file in the folder.
@@ -224,10 +248,17 @@ hooks    = ["tell"]
         (output.status.code().unwrap_or(-1), said)
     }
 
-    /// Waits until generation 1 is taken in and delivered.
+    /// Waits until what was set by hand is taken in and delivered.
     pub async fn adopted(&self) -> Result<(), String> {
         self.until_recorded("adopted", |it| it.label == Label::Settled && it.generation.0 == 1).await?;
         self.until("generation 1 is delivered", async || self.observer.in_sink()).await?;
+        if self.case.active.is_some() {
+            self.until("the resting account is taken in, too", async || {
+                let paired = self.events().await.iter().any(|event| matches!(event, What::Paired { .. }));
+                paired.then_some(())
+            })
+            .await?;
+        }
         self.observer.look_at_sink();
         Ok(())
     }
@@ -246,6 +277,15 @@ hooks    = ["tell"]
     pub async fn projection(&self) -> Option<Projection> {
         let reader = Reader::open(&self.path("ledger.db"), Some(&SealingKey::parse(&self.key).unwrap())).ok()?;
         reader.listing().await.ok()?.pop().map(|listing| listing.projection)
+    }
+
+    /// The target's record, event by event.
+    async fn events(&self) -> Vec<What> {
+        let Ok(reader) = Reader::open(&self.path("ledger.db"), Some(&SealingKey::parse(&self.key).unwrap())) else {
+            return Vec::new();
+        };
+        let rows = reader.recent(&TARGET.parse().unwrap()).await.unwrap_or_default();
+        rows.into_iter().map(|row| row.event.what).collect()
     }
 
     /// Waits until the projection is as wanted.
@@ -268,9 +308,12 @@ hooks    = ["tell"]
         }
     }
 
-    /// How many calls of an action the cloud let through.
-    pub fn calls(&self, action: &str) -> usize {
-        self.cloud.calls().get(action).map_or(0, |calls| calls.accepted.len())
+    /// How many calls that change a password the cloud let through.
+    pub fn changes(&self) -> usize {
+        let calls = self.cloud.calls();
+        let of = |action: &str| calls.get(action).map_or(0, |calls| calls.accepted.len());
+        let Case { change, reset, .. } = self.case;
+        if change == reset { of(change) } else { of(change) + of(reset) }
     }
 
     /// Ends the row: the last looks, and all there is to know where something was broken.
@@ -288,10 +331,7 @@ hooks    = ["tell"]
         });
         if what.is_empty() {
             let total: usize = self.cloud.calls().values().map(|calls| calls.accepted.len()).sum();
-            let calls = format!(
-                "{} changes, {total} calls",
-                self.calls("ModifyInstancePassword") + self.calls("ResetPassword")
-            );
+            let calls = format!("{} changes, {total} calls", self.changes());
             return Ok(Ending { how, calls });
         }
         let history = self.ask(&["history", TARGET], "").await.1;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Rows that run at the same time. They mostly wait.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 8;
 
 /// How one row ended.
 pub struct Ending {
