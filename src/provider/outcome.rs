@@ -178,9 +178,8 @@ mod tests {
 
     #[test]
     fn what_a_read_did_not_learn_is_asked_again() {
-        for fault in [Failed::Unanswered(Fault::new(Kind::Unanswered, "x")).fault()] {
-            assert!(!fault.next_step.contains("what became of the call"), "{fault}");
-        }
+        let read = Failed::Unanswered(Fault::new(Kind::Unanswered, "x")).fault();
+        assert!(!read.next_step.contains("what became of the call"), "{read}");
         let Answer::Unanswered { fault } = Failed::Unanswered(Fault::new(Kind::Unanswered, "x")).answer(Call::Modify)
         else {
             panic!("a call without an answer");
