@@ -180,8 +180,11 @@ fn a_credential_that_is_missing_is_waited_for() {
     until("a person to be told", || daemon.log().contains("keywheel waits, and a person should know"));
     let status = stage.status_of("machine");
     assert_eq!((status["state"].as_str(), stage.status().1), (Some("rotating"), 1), "{status}");
-    let why = status["why"].to_string();
-    assert!(why.contains("/profile") && why.contains("keywheel goes on by itself"), "{why}");
+    // Between two looks it says that it looks.
+    until("the status to say so", || {
+        let why = stage.status_of("machine")["why"].to_string();
+        why.contains("/profile") && why.contains("keywheel goes on by itself")
+    });
     stage.write("profile", &profile);
     stage.until("machine", "settled", 2);
     daemon.stop();
