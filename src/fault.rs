@@ -57,6 +57,8 @@ pub enum Kind {
     Denied,
     /// The cloud does not accept our credentials.
     CredentialRefused,
+    /// The configured source gives no credentials, and nothing was sent without them.
+    CredentialMissing,
     /// Our clock and the cloud's differ too much.
     ClockSkew,
     /// The instance or account does not exist.
@@ -131,6 +133,7 @@ impl Kind {
                 "grant the missing permission (the README has the least-privilege policy), then `keywheel recover TARGET --resume`"
             }
             Self::CredentialRefused => "renew the provider's credentials, then `keywheel recover TARGET --resume`",
+            Self::CredentialMissing => "mend the provider's credentials source; keywheel goes on by itself then",
             Self::ClockSkew => {
                 "set this machine's clock (timedatectl, chrony), then `keywheel recover TARGET --resume`"
             }
@@ -176,6 +179,7 @@ impl Kind {
             | Self::Unreachable
             | Self::Unanswered
             | Self::TaskFailed
+            | Self::CredentialMissing
             | Self::LoginUnreachable
             | Self::SinkUnavailable
             | Self::SinkDenied

@@ -351,3 +351,17 @@ sinks = ["all"]
     assert_eq!(targets(&expanded), ["weekly-crs-1"]);
     assert!(left_out(&expanded).is_empty() && expanded.config.retired.is_empty());
 }
+
+/// The targets of a selection do not exist yet when it is read, and what is tried out stands for each of them.
+#[test]
+fn warnings_about_each_target_name_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keywheel.toml");
+    let pair = "[targets.t]\nselect = { provider = \"shop\", tags = { rotate = \"weekly\" } }\nstrategy = \"alternate\"\n\
+                accounts = [\"a\", \"b\"]\ngrace = \"1h\"\nadopt = { file = \"/run/{{ instance }}\" }\nsinks = [\"each\"]\n";
+    std::fs::write(&path, format!("{HEAD}{pair}")).unwrap();
+    let loaded = config::load(&path, []).unwrap_or_else(|findings| panic!("{findings}"));
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let text = warnings.join("\n");
+    assert!(text.contains("keywheel adopt TARGET --account b") && !text.contains("sample"), "{text}");
+}

@@ -186,7 +186,11 @@ pub struct Adopt {
 #[command(group(ArgGroup::new("how").required(true).multiple(false)))]
 pub struct Recover {
     /// Which target
-    pub target: TargetName,
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub target: Option<TargetName>,
+    /// With --resume: every target that is halted
+    #[arg(long, requires = "resume", conflicts_with_all = ["show", "set", "reset"])]
+    pub all: bool,
     /// Say what may be live and why keywheel stopped
     #[arg(long, group = "how")]
     pub show: bool,
@@ -300,6 +304,7 @@ mod tests {
             "recover a --reset",
             "recover a --resume",
             "recover --resume a",
+            "recover --all --resume",
             "reveal a",
             "generate --profile redis --count 3",
             "generate --policy p",
@@ -316,9 +321,19 @@ mod tests {
 
     #[test]
     fn what_would_be_ambiguous_is_refused() {
-        for line in
-            ["recover a", "recover --show", "recover a --show --set", "rotate", "rotate a --all", "adopt", "reveal"]
-        {
+        for line in [
+            "recover a",
+            "recover --show",
+            "recover --resume",
+            "recover --all",
+            "recover --all --set",
+            "recover --all a --resume",
+            "recover a --show --set",
+            "rotate",
+            "rotate a --all",
+            "adopt",
+            "reveal",
+        ] {
             let words = ["keywheel"].into_iter().chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

@@ -17,6 +17,7 @@ use crate::provider::Address;
 use crate::rotation::answer::Login;
 use crate::secret::Secret;
 use futures_util::stream::{self, StreamExt};
+use rustix::fs::Access;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -79,7 +80,7 @@ async fn find(scene: &Scene, targets: &[TargetName]) -> Vec<Found> {
         Ok(_) => Vec::new(),
         Err(fault) => in_daemon(fault),
     };
-    found.extend(ledger_folder(scene).into_iter().flat_map(in_daemon));
+    found.extend(ledger_files(scene).into_iter().flat_map(in_daemon));
     let reader = match (found.is_empty() && scene.has_ledger()).then(|| assemble::unsealed_reader(scene.config())) {
         Some(Ok(reader)) => Some(reader),
         Some(Err(fault)) => {
@@ -122,13 +123,22 @@ async fn worry(scene: &Scene, targets: &[TargetName], fleet: &Fleet) {
     }
 }
 
-/// A ledger that does not exist yet needs a folder in which it can be made.
-fn ledger_folder(scene: &Scene) -> Option<Fault> {
+/// A ledger that does not exist yet needs a folder in which it can be made; one that exists, and its log beside it, must be writable too.
+fn ledger_files(scene: &Scene) -> Option<Fault> {
     let crate::config::LedgerUrl::Sqlite(path) = &scene.config().daemon.ledger;
+    let denied = |what: &str, path: &Path, access| {
+        let error = rustix::fs::access(path, access)
+            .err()
+            .filter(|error| *error != rustix::io::Errno::NOENT || what == "folder")?;
+        let what = format!("the ledger's {what} {} cannot be written: {error}", path.display());
+        Some(Fault::new(Kind::LedgerUnusable, what))
+    };
     let folder = path.parent().unwrap_or(Path::new("/"));
-    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).err().map(|error| {
-        Fault::new(Kind::LedgerUnusable, format!("the ledger's folder {} cannot be written: {error}", folder.display()))
-    })
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    denied("folder", folder, Access::WRITE_OK | Access::EXEC_OK)
+        .or_else(|| denied("file", path, Access::WRITE_OK))
+        .or_else(|| denied("log", Path::new(&log), Access::WRITE_OK))
 }
 
 async fn try_target(target: &Target, reader: Option<&Reader>, scene: &Scene) -> Vec<Fault> {

@@ -91,7 +91,9 @@ pub fn describe(what: &What) -> String {
             format!("rotation {rotation} began for {}{}", who(by), because(reason.as_ref()))
         }
         What::Blocked { fault } => format!("not yet, nothing changed: {}", fault.what),
-        What::Ready { drifted: false, .. } => "instance, current password and sinks are ready".to_owned(),
+        What::Ready { drifted: false, .. } => {
+            "the instance, the sinks and the password to be replaced, where it is known, are ready".to_owned()
+        }
         What::Ready { drifted: true, .. } => {
             "the instance refuses the current password: somebody changed it".to_owned()
         }
@@ -122,11 +124,11 @@ pub fn describe(what: &What) -> String {
             format!("candidate {generation} was dropped, never live: {}", fault.what)
         }
         What::Abandoned { fault } => format!("ended without a change: {}", fault.what),
-        What::Delivered { sink, generation } => format!("{sink} holds generation {generation}"),
+        What::Delivered { sink, generation, .. } => format!("{sink} holds generation {generation}"),
         What::DeliveryFailed { sink, generation, fault } => {
             format!("{sink} did not take generation {generation}: {}", fault.what)
         }
-        What::SinkLost { sink } => format!("{sink} lost what it held and gets it again"),
+        What::SinkLost { sink } => format!("{sink} lost what it held, or should hold it otherwise, and gets it again"),
         What::SinkDiffers { sink } => format!("{sink} holds something else than was delivered: somebody changed it"),
         What::SinkAgrees { sink } => format!("{sink} holds what was delivered again"),
         What::Retired { generation } => format!("generation {generation} was taken away: every node refuses it"),

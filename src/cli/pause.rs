@@ -80,7 +80,8 @@ async fn ask(control: &Control, target: &TargetName, what: What) -> Result<Strin
     }
 }
 
-fn tell(target: &TargetName, said: Result<String, Fault>, failed: &mut Option<Fault>) {
+/// Prints what was answered; keeps the first refusal.
+pub(super) fn tell(target: &TargetName, said: Result<String, Fault>, failed: &mut Option<Fault>) {
     match said {
         Ok(said) => print_line(&format!("{target}: {said}")),
         Err(fault) => {

@@ -4,7 +4,7 @@ use super::Exit;
 use super::args;
 use super::output::{addressed, bold, is_wide, print_line, print_table, state, table, wrapped};
 use super::scene::Scene;
-use crate::driver::{Snapshot, age};
+use crate::driver::{SinkStatus, Snapshot, age};
 use crate::fault::Fault;
 use crate::moment::Moment;
 use crate::rotation::state::Label;
@@ -54,7 +54,9 @@ fn show(snapshots: &[Snapshot], now: Moment) {
     let mut full = table(["TARGET", "STATE", "GEN", "AGE", "NEXT", "SINKS", "WHY"]);
     let wide = is_wide(&full);
     for snapshot in snapshots {
-        let holding = snapshot.sinks.iter().filter(|sink| sink.generation == snapshot.generation).count();
+        // Before a password was taken in there is nothing that a sink could hold.
+        let holds = |sink: &&SinkStatus| sink.generation.is_some() && sink.generation == snapshot.generation;
+        let holding = snapshot.sinks.iter().filter(holds).count();
         let mut row = vec![
             snapshot.target.to_string().into(),
             state(snapshot.label),

@@ -4,6 +4,7 @@ use super::Exit;
 use super::alone::Alone;
 use super::args;
 use super::output::{addressed, print_line};
+use super::pause::tell;
 use super::prompt;
 use super::rotate::wait;
 use super::scene::{Scene, operator};
@@ -48,13 +49,14 @@ pub async fn adopt(scene: &Scene, args: &args::Adopt) -> Result<Exit, Fault> {
 /// # Errors
 /// When the target does not need what is asked for, or it cannot be done.
 pub async fn recover(scene: &Scene, args: &args::Recover) -> Result<Exit, Fault> {
-    let target = &args.target;
+    let Some(target) = &args.target else {
+        return resume_all(scene).await;
+    };
     if args.show {
         let snapshot = scene.snapshot(target).await?;
         print_line(&format!("{target}: {}", addressed(&snapshot.why.to_string(), target)));
         return reveal(scene, target, true).await;
     }
-    let began = scene.now();
     if args.set {
         let password = prompt::password(format!("The password of {target} that works")).await?;
         let said = match scene.control().await? {
@@ -67,27 +69,42 @@ pub async fn recover(scene: &Scene, args: &args::Recover) -> Result<Exit, Fault>
         print_line(&format!("{target}: {said}"));
         return Ok(Exit::Well);
     }
-    match scene.control().await? {
-        Some(control) => {
-            let said = control.resume(target, args.reset).await?;
-            print_line(&format!("{target}: {said}"));
-            Ok(Exit::Well)
-        }
-        None => {
-            scene.start_logging("warn")?;
-            let alone = Alone::start(scene, std::slice::from_ref(target), "keywheel recover")?;
-            let said = alone.command(target, Wish::Resume { by: operator(), allow_reset: args.reset }).await;
-            let exit = match said {
-                Ok(said) => {
-                    print_line(&format!("{target}: {said}"));
-                    wait(scene, std::slice::from_ref(target), began).await
-                }
-                Err(fault) => Err(fault),
-            };
-            alone.finish().await?;
-            exit
-        }
+    resume(scene, std::slice::from_ref(target), args.reset).await
+}
+
+/// Goes on with every target that is halted: what stopped them may have been one and the same.
+async fn resume_all(scene: &Scene) -> Result<Exit, Fault> {
+    let snapshots = scene.snapshots_of(&scene.selected(&[])?).await?;
+    let halted = snapshots.into_iter().filter(|snapshot| snapshot.halt.is_some());
+    let halted: Vec<TargetName> = halted.map(|snapshot| snapshot.target).collect();
+    if halted.is_empty() {
+        print_line("No target is halted.");
+        return Ok(Exit::Well);
     }
+    resume(scene, &halted, false).await
+}
+
+/// Through the daemon, or without one; every target is asked, and the first refusal is told.
+async fn resume(scene: &Scene, targets: &[TargetName], allow_reset: bool) -> Result<Exit, Fault> {
+    let began = scene.now();
+    let mut failed = None;
+    if let Some(control) = scene.control().await? {
+        for target in targets {
+            tell(target, control.resume(target, allow_reset).await, &mut failed);
+        }
+        return failed.map_or(Ok(Exit::Well), Err);
+    }
+    scene.start_logging("warn")?;
+    let alone = Alone::start(scene, targets, "keywheel recover")?;
+    let mut resumed = Vec::new();
+    for target in targets {
+        let said = alone.command(target, Wish::Resume { by: operator(), allow_reset }).await;
+        resumed.extend(said.is_ok().then(|| target.clone()));
+        tell(target, said, &mut failed);
+    }
+    let exit = wait(scene, &resumed, began).await;
+    alone.finish().await?;
+    failed.map_or(exit, Err)
 }
 
 /// Prints the current password, or every one that may be live.

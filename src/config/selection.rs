@@ -193,6 +193,7 @@ impl Selection {
             Ok(_) => {}
         }
         let (first, second) = names.unwrap_or_default();
+        let sample = first.clone();
         let one = Facts { target: Some(first), ..one };
         self.try_sinks(section, around, [&one, &Facts { target: Some(second), ..other }]);
         let report = Report::default();
@@ -221,10 +222,16 @@ impl Selection {
         }
         let about_adopt = |finding: &&Finding| finding.key.ends_with(".adopt");
         let warnings = report.warnings.borrow();
+        // They are about each instance, and this one does not exist.
+        let about_each = |finding: &Finding| Finding {
+            what: finding.what.replace(&sample, "TARGET"),
+            next_step: finding.next_step.as_ref().map(|text| text.replace(&sample, "TARGET")),
+            ..finding.clone()
+        };
         warnings
             .iter()
             .filter(|finding| !about_adopt(finding))
-            .for_each(|finding| section.pass_on_warning(finding.clone()));
+            .for_each(|finding| section.pass_on_warning(about_each(finding)));
     }
 
     /// Each target needs a file of its own, so a file's path must differ from instance to instance.

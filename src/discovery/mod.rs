@@ -1,7 +1,7 @@
 //! Finds the instances that carry a selection's tags, at the start and from time to time, and keeps the list in the ledger.
 //!
-//! What the list means for the fleet is somebody else's business: whoever runs this is told after each round. A round in which a
-//! cloud does not answer, or not wholly, leaves that selection's list as it was.
+//! What the list means for the fleet is somebody else's business: whoever runs this is told after each listing. One that a cloud does not
+//! answer, or not wholly, leaves that selection's list as it was.
 
 mod merge;
 
@@ -14,9 +14,10 @@ use crate::ledger::Ledger;
 use crate::ledger::known::Lists;
 use crate::name::TargetName;
 use crate::provider::Provider;
-use std::collections::BTreeMap;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// The longest wait after a round in which a listing failed.
@@ -47,8 +48,8 @@ pub struct Discovery {
     chance: Arc<dyn Chance>,
     every: Duration,
     names: Names,
-    /// What each selection failed with last: told when it changes and not in every round.
-    failing: BTreeMap<TargetName, Kind>,
+    /// Held from reading the lists to keeping one: two selections may not give out the same name.
+    naming: Mutex<()>,
 }
 
 impl Discovery {
@@ -61,54 +62,46 @@ impl Discovery {
         every: Duration,
         names: Names,
     ) -> Self {
-        Self { searches, ledger, clock, chance, every, names, failing: BTreeMap::new() }
+        Self { searches, ledger, clock, chance, every, names, naming: Mutex::default() }
     }
 
-    /// Looks at once, and then from time to time until it is stopped. `after_round` is called after each round.
-    pub async fn run(mut self, stop: CancellationToken, after_round: impl Fn() + Send) {
-        if self.searches.is_empty() {
-            return;
+    /// Looks at once, and then from time to time until it is stopped; for each selection by itself, so that a cloud that hangs delays nobody else.
+    /// `after_look` is called after each listing.
+    pub async fn run(self, stop: CancellationToken, after_look: impl Fn() + Send + Sync) {
+        let all = join_all(self.searches.iter().map(|search| self.follow(search, &after_look)));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = all => {}
         }
+    }
+
+    /// One selection's listings, without end.
+    async fn follow(&self, search: &Search, after_look: &(impl Fn() + Sync)) {
+        // What it failed with last: told when it changes and not each time.
+        let mut failing: Option<Kind> = None;
         loop {
-            let round = async {
-                let whole = self.round().await;
-                after_round();
-                let wait = self.wait(whole);
-                self.clock.sleep(wait).await;
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = round => {}
-            }
-        }
-    }
-
-    /// One listing for each selection. Whether all of them succeeded.
-    async fn round(&mut self) -> bool {
-        let mut whole = true;
-        for search in self.searches.clone() {
-            match self.look(&search).await {
-                Ok(()) => {
-                    if self.failing.remove(&search.selection).is_some() {
-                        tracing::info!(selection = %search.selection, "its instances can be listed again");
-                    }
+            let looked = self.look(search).await;
+            let wait = self.wait(looked.is_ok());
+            let selection = &search.selection;
+            match looked {
+                Ok(()) if failing.take().is_some() => tracing::info!(%selection, "its instances can be listed again"),
+                Ok(()) => {}
+                Err(fault) if failing.replace(fault.kind) == Some(fault.kind) => {
+                    tracing::debug!(%selection, %fault, "its instances still cannot be listed");
                 }
                 Err(fault) => {
-                    whole = false;
-                    if self.failing.insert(search.selection.clone(), fault.kind) == Some(fault.kind) {
-                        tracing::debug!(selection = %search.selection, %fault, "its instances still cannot be listed");
-                    } else {
-                        tracing::warn!(selection = %search.selection, %fault, "its instances cannot be listed; those known stay as they are");
-                    }
+                    tracing::warn!(%selection, %fault, "its instances cannot be listed; those known stay as they are");
                 }
             }
+            after_look();
+            self.clock.sleep(wait).await;
         }
-        whole
     }
 
     async fn look(&self, search: &Search) -> Result<(), Fault> {
         let found = search.provider.find(&search.sought.tags).await?;
         // Asked for after the listing: whoever wrote it meanwhile is not overwritten with what was known before.
+        let _naming = self.naming.lock().await;
         let mut lists = self.ledger.lists().await?;
         let known = lists.remove(&search.selection);
         let merged = merge(&search.sought, known.as_deref().unwrap_or_default(), found, self.clock.now());

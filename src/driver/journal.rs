@@ -118,7 +118,7 @@ fn tell(what: &What, rotation: Option<RotationId>) {
         | What::Abandoned { fault }
         | What::Discarded { fault, .. } => tracing::warn!(rotation, event = label, %fault, "it did not go as planned"),
         What::SinkLost { sink } => {
-            tracing::warn!(rotation, event = label, %sink, "the sink lost its password and gets it again")
+            tracing::warn!(rotation, event = label, %sink, "the sink lost its password, or should hold it otherwise, and gets it again")
         }
         What::SinkDiffers { sink } => {
             tracing::warn!(event = label, %sink, "the sink holds something else than was delivered to it")
@@ -142,7 +142,7 @@ fn tell(what: &What, rotation: Option<RotationId>) {
         What::Proven { generation, proof } => {
             tracing::info!(rotation, event = label, %generation, ?proof, "the new password is proven live");
         }
-        What::Delivered { sink, generation } => {
+        What::Delivered { sink, generation, .. } => {
             tracing::info!(rotation, event = label, %sink, %generation, "delivered");
         }
         What::HookTold { hook } => tracing::info!(rotation, event = label, %hook, "told"),

@@ -174,8 +174,8 @@ impl Driver {
         self.refuse_commands();
     }
 
-    /// Replaces the fleet. Turns under way go on with the hands they began with; those of targets that are no longer named end before their
-    /// next act.
+    /// Replaces the fleet. Turns under way go on with the hands they began with until their next wait; those of targets that are no longer named
+    /// end before their next act.
     ///
     /// # Errors
     /// When the ledger cannot enlist it; the old fleet stays.
@@ -195,7 +195,7 @@ impl Driver {
     /// What the turn answered, or `Stopping`.
     pub async fn command(self: &Arc<Self>, target: &TargetName, wish: Wish) -> Result<String, Fault> {
         if !self.fleet().contains_key(target) {
-            return Err(Fault::new(Kind::Usage, format!("there is no target {target}")));
+            return Err(no_target(target));
         }
         let (command, answer) = Command::new(wish);
         lock(&self.commands).entry(target.clone()).or_default().push(command);
@@ -258,7 +258,13 @@ impl Driver {
             if turns.len() >= self.turns_at_once {
                 break;
             }
-            let Some(target) = fleet.get(&name) else { continue };
+            let Some(target) = fleet.get(&name) else {
+                // It left the fleet before its turn came.
+                for command in self.take_commands(&name) {
+                    let _unheard = command.answer.send(Err(no_target(&name)));
+                }
+                continue;
+            };
             if lock(&self.busy).contains_key(&name) {
                 continue;
             }
@@ -307,10 +313,9 @@ impl Driver {
         !self.fleet.read().unwrap_or_else(PoisonError::into_inner).contains_key(target)
     }
 
-    /// Whether the fleet has another target of this name by now, or none.
+    /// Whether the fleet has another target of this name by now, or none: a turn ends at its next wait, and another one goes on with the new settings.
     fn has_replaced(&self, target: &Target) -> bool {
-        let fleet = self.fleet.read().unwrap_or_else(PoisonError::into_inner);
-        fleet.get(&target.name).is_none_or(|now| !std::ptr::eq(Arc::as_ptr(now), target))
+        self.fleet().get(&target.name).is_none_or(|now| !std::ptr::eq(Arc::as_ptr(now), target))
     }
 
     fn take_commands(&self, target: &TargetName) -> Vec<Command> {
@@ -320,6 +325,10 @@ impl Driver {
     fn refuse_commands(&self) {
         lock(&self.commands).clear();
     }
+}
+
+fn no_target(name: &TargetName) -> Fault {
+    Fault::new(Kind::Usage, format!("there is no target {name}"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

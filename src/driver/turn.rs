@@ -3,6 +3,7 @@
 use super::Driver;
 use super::act;
 use super::adopt;
+use super::hand_over;
 use super::journal::Journal;
 use super::obey::obey;
 use super::target::Target;
@@ -53,6 +54,9 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
     };
     for command in commands {
         obey(tools, target, &mut journal, command).await?;
+    }
+    if !driver.only_obeys.load(Ordering::Relaxed) {
+        hand_over::note_other_shapes(tools, target, &mut journal)?;
     }
     let mut memory = act::Memory::default();
     let mut decisions = 0;
@@ -129,7 +133,7 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                     () = poke.notified() => false,
                     () = driver.stop.cancelled() => true,
                 };
-                if stopped {
+                if stopped || driver.has_replaced(target) {
                     return journal.write(until, &why.to_string()).await;
                 }
             }

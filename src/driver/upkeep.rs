@@ -30,6 +30,10 @@ pub(super) async fn verify(
         return journal.note(tools.clock.now(), What::Halted { fault: password_free(probe.route()) });
     }
     journal.note(tools.clock.now(), What::Verified { login })?;
+    if !probe.knows_form() {
+        // What a sink should hold is not known either.
+        return Ok(());
+    }
     let document = hand_over::document(tools, target, journal, generation).await?;
     for (name, sink) in &target.hands.sinks {
         let outlet = journal.state().standing.sinks.get(name);

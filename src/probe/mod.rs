@@ -17,6 +17,11 @@ pub trait Probe: Send + Sync {
     /// Tries the password. An answer that is neither a welcome nor a refusal of the password is [`Login::Unreachable`].
     async fn login(&self, password: &Secret) -> Login;
 
+    /// Whether it is known what a client sends besides the password: there is only one way, or one of several was let in since this was made.
+    fn knows_form(&self) -> bool {
+        true
+    }
+
     /// The route in words for people, such as `redis://10.0.0.12:6379`; never with a password in it.
     fn route(&self) -> &str;
 }

@@ -90,7 +90,7 @@ impl RedisProbe {
         self.route.place().tls
     }
 
-    /// The form that was let in, or the first one while none was: what clients should send.
+    /// The form that was let in: what clients should send. The first one while none was; [`Probe::knows_form`] says which it is.
     pub fn form(&self) -> &LoginForm {
         let at = self.accepted.load(Ordering::Relaxed);
         self.forms.get(at).unwrap_or(&LoginForm::Password)
@@ -166,6 +166,10 @@ impl Probe for RedisProbe {
     async fn login(&self, password: &Secret) -> Login {
         let attempts = (0..self.connections).map(|_| self.attempt(password));
         together(join_all(attempts).await, "connections")
+    }
+
+    fn knows_form(&self) -> bool {
+        self.forms.len() < 2 || self.known.load(Ordering::Relaxed)
     }
 
     fn route(&self) -> &str {

@@ -66,16 +66,17 @@ pub(super) enum Failed {
 }
 
 impl Failed {
+    /// There is no credential to sign a call with.
+    pub(super) fn without_credential(fault: Fault) -> Self {
+        Self::NotSent(without_credential(fault))
+    }
+
     /// The fault alone, for calls that change nothing.
     pub(super) fn fault(self) -> Fault {
-        match self {
-            Self::NotSent(fault) => fault,
-            // There is no call to find out about.
-            Self::Spoken(_, fault) | Self::Unanswered(fault) if fault.kind == Kind::Unanswered => {
-                fault.advise("nothing; nothing was changed, and keywheel asks again")
-            }
-            Self::Spoken(_, fault) | Self::Unanswered(fault) => fault,
-        }
+        let (Self::NotSent(fault) | Self::Spoken(_, fault) | Self::Unanswered(fault)) = self;
+        // There is no call to find out about.
+        let is_of_a_change = fault.kind == Kind::Unanswered && fault.next_step == Kind::Unanswered.next_step();
+        if is_of_a_change { fault.advise("nothing; nothing was changed, and keywheel asks again") } else { fault }
     }
 
     /// What this failure of a *read* means for the change that was to follow it: that one never left.
@@ -137,6 +138,19 @@ pub(super) fn fault(
     }
 }
 
+/// The fault of a source that gives no credential. Nothing was sent without one, so this is waited for even where a person has to act: a role or a file
+/// that was away must not halt every target.
+pub(super) fn without_credential(fault: Fault) -> Fault {
+    match fault.retry {
+        Retry::Later | Retry::AfterMillis(_) => fault,
+        Retry::Never => {
+            let mend = fault.next_step.split(", then `keywheel recover").next().unwrap_or_default();
+            let next_step = format!("{mend}; keywheel goes on by itself then");
+            Fault::new(Kind::CredentialMissing, fault.what).advise(next_step)
+        }
+    }
+}
+
 /// What was read, or nothing where we may not read it.
 pub(super) fn permitted<T>(read: Result<Option<T>, Failed>) -> Result<Option<T>, Fault> {
     match read {
@@ -164,6 +178,30 @@ pub(super) fn helpful<T>(read: Result<Option<T>, Failed>) -> Result<Option<T>, F
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_credential_is_waited_for_and_the_advice_says_so() {
+        for kind in [Kind::SecretUnreadable, Kind::CredentialRefused, Kind::Denied, Kind::NotFound] {
+            let fault = without_credential(Fault::new(kind, "x"));
+            assert_eq!((fault.kind, fault.retry), (Kind::CredentialMissing, Retry::Later), "{kind:?}");
+            assert!(!fault.next_step.contains("--resume") && fault.next_step.contains("by itself"), "{fault}");
+            let answer = Failed::NotSent(fault).answer(Call::Modify);
+            assert!(matches!(answer, Answer::Refused { refusal: Refusal::Unsent, .. }), "{kind:?}");
+        }
+        let passing = Fault::new(Kind::Unreachable, "x").after(Duration::from_secs(3));
+        assert_eq!(without_credential(passing.clone()), passing);
+    }
+
+    #[test]
+    fn what_a_read_did_not_learn_is_asked_again() {
+        let read = Failed::Unanswered(Fault::new(Kind::Unanswered, "x")).fault();
+        assert!(!read.next_step.contains("what became of the call"), "{read}");
+        let Answer::Unanswered { fault } = Failed::Unanswered(Fault::new(Kind::Unanswered, "x")).answer(Call::Modify)
+        else {
+            panic!("a call without an answer");
+        };
+        assert_eq!(fault.next_step, Kind::Unanswered.next_step());
+    }
 
     #[test]
     fn what_did_not_leave_is_tried_again_unless_it_never_can() {

@@ -191,9 +191,10 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             state.standing.spare = open.candidate.or(state.standing.spare);
             state.standing.abandoned = Some(fault.clone());
         }
-        What::Delivered { sink, generation } => {
+        What::Delivered { sink, generation, shape } => {
             let outlet = outlet(&mut state, sink, *generation)?;
-            *outlet = Outlet { generation: Some(*generation), tried_at: Some(at), ..Outlet::default() };
+            let shape = shape.clone();
+            *outlet = Outlet { generation: Some(*generation), tried_at: Some(at), shape, ..Outlet::default() };
         }
         What::DeliveryFailed { sink, generation, fault } => {
             let outlet = outlet(&mut state, sink, *generation)?;
@@ -204,7 +205,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         }
         What::SinkLost { sink } => {
             let outlet = state.standing.sinks.get_mut(sink).ok_or("nothing was delivered to this sink")?;
-            *outlet = Outlet { behind_since: Some(at), ..Outlet::default() };
+            *outlet = Outlet { behind_since: Some(at), shape: outlet.shape.take(), ..Outlet::default() };
         }
         What::SinkDiffers { sink } => mark(&mut state, sink, true)?,
         What::SinkAgrees { sink } => mark(&mut state, sink, false)?,

@@ -167,6 +167,9 @@ pub enum What {
         sink: SinkName,
         /// Which generation.
         generation: Generation,
+        /// A digest of all that was written but the password, such as the login address: where it changes, the sink receives the generation again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shape: Option<String>,
     },
     /// A sink did not take this generation.
     DeliveryFailed {
@@ -177,7 +180,7 @@ pub enum What {
         /// Why not.
         fault: Fault,
     },
-    /// A sink no longer holds what was delivered to it, and receives it again.
+    /// A sink no longer holds what was delivered to it, or should hold it in another shape, and receives it again.
     SinkLost {
         /// Which sink.
         sink: SinkName,

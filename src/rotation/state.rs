@@ -133,6 +133,9 @@ pub struct Outlet {
     pub behind_since: Option<Moment>,
     /// Why the last attempt failed.
     pub fault: Option<Fault>,
+    /// What its content was made of beside the password when it was delivered, as a digest; `None` for hooks, and where an older keywheel delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<String>,
     /// It was delivered and holds something else now: somebody changed it. It is left alone until a person or the next rotation replaces it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub differs: bool,

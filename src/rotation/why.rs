@@ -1,6 +1,6 @@
 //! Why nothing happens now: the sentence that `explain`, the logs and the status output share.
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::moment::{Moment, show_span};
 use crate::name::{Generation, SinkName, TaskId};
 use std::fmt;
@@ -98,10 +98,10 @@ impl Why {
             | Self::Held { too_long_since: Some(_), .. }
             | Self::RetireAgain { too_long_since: Some(_), .. }
             | Self::Unverified { .. } => true,
+            // It is waited for, and may need a person all the same.
+            Self::NotAdopted(fault) | Self::NotReady(fault) => matches!(fault.kind, Kind::CredentialMissing),
             Self::NotDue
             | Self::OnlyWhenAsked
-            | Self::NotAdopted(_)
-            | Self::NotReady(_)
             | Self::Behind { .. }
             | Self::HookAgain(_)
             | Self::Paused { .. }

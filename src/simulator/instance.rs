@@ -215,7 +215,8 @@ impl Instance {
             let account = custom.and_then(|(name, password)| Some((self.accounts.get(name)?, password)));
             account.is_some_and(|(account, password)| opens(account, password))
         };
-        let opens_default = opens(account, password) || prefixed.is_some_and(|password| opens(account, password));
+        let bare = !self.settings.prefix_required && opens(account, password);
+        let opens_default = bare || prefixed.is_some_and(|password| opens(account, password));
         known_user && (opens_default || opens_custom())
     }
 
@@ -275,6 +276,15 @@ mod tests {
             (None, "", Login::Wrong),
         ] {
             assert_eq!(instance.login(0, now, user, password), verdict, "{user:?} {password}");
+        }
+    }
+
+    #[test]
+    fn an_instance_may_insist_on_its_name_in_front() {
+        let mut instance = instance();
+        instance.settings.prefix_required = true;
+        for (password, verdict) in [("second-2", Login::Wrong), ("crs-a:second-2", Login::In)] {
+            assert_eq!(instance.login(0, Duration::from_secs(11), None, password), verdict, "{password}");
         }
     }
 

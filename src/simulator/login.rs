@@ -3,6 +3,7 @@
 use super::cloud::Cloud;
 use super::instance::{Login, Reach};
 use super::resp;
+use rustix::net::Shutdown;
 use std::io::Result;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +44,10 @@ async fn follow(door: Arc<Door>, listener: TcpListener, mut reach: watch::Receiv
         let wanted = *reach.borrow_and_update();
         match wanted {
             Reach::Refuse if listener.is_some() => {
-                listener = None;
+                if let Some(listener) = listener.take() {
+                    // Closing alone would not do: a child process that has just been forked still listens until it runs its program.
+                    rustix::net::shutdown(&listener, Shutdown::Both)?;
+                }
                 closed = Some(bind(address)?);
             }
             Reach::Open | Reach::Hang => {

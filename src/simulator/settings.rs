@@ -91,6 +91,9 @@ pub struct InstanceSettings {
     /// Whether logins need no password.
     #[serde(default)]
     pub no_auth: bool,
+    /// Whether the default account must say `<instance id>:<password>`, and the bare password is refused (Tencent).
+    #[serde(default)]
+    pub prefix_required: bool,
     /// Leaves `PasswordLastModifiedTime` empty, as for accounts older than that field.
     #[serde(default)]
     pub hide_change_time: bool,
@@ -120,6 +123,7 @@ impl InstanceSettings {
             engine: redis_6(),
             status: running(),
             no_auth: false,
+            prefix_required: false,
             hide_change_time: false,
             password_policy: None,
             tags: Tags::new(),

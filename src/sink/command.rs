@@ -90,6 +90,7 @@ pub enum Input {
 #[derive(Debug)]
 pub struct CommandSink {
     program: Program,
+    argv: Vec<String>,
     input: Input,
     check: bool,
     reader: Option<Program>,
@@ -111,7 +112,8 @@ impl CommandSink {
         let program = made(&settings.argv);
         let reader = settings.read.as_deref().map(&mut made);
         if let (Some(program), None | Some(Some(_)), true) = (program, &reader, wrong.is_empty()) {
-            return Ok(Self { program, input: settings.stdin, check: settings.check, reader: reader.flatten() });
+            let argv = settings.argv;
+            return Ok(Self { program, argv, input: settings.stdin, check: settings.check, reader: reader.flatten() });
         }
         Err(wrong.into_iter().map(|what| Fault::new(Kind::ConfigInvalid, what)).collect())
     }
@@ -128,6 +130,40 @@ impl CommandSink {
             .await
             .map_err(|error| Fault::new(Kind::SinkUnavailable, error.to_string()))?;
         verdict(&self.program, &ended)
+    }
+
+    /// What the program reads of a document, and the variables it finds.
+    fn handed_over(&self, document: &Document) -> (Zeroizing<Vec<u8>>, [(&'static str, String); 4]) {
+        let rotation = document.rotation.map(|rotation| rotation.to_string());
+        let variables = [
+            ("KEYWHEEL_TARGET", document.target.to_string()),
+            ("KEYWHEEL_ACCOUNT", document.account.clone()),
+            ("KEYWHEEL_GENERATION", document.generation.to_string()),
+            ("KEYWHEEL_ROTATION", rotation.clone().unwrap_or_default()),
+        ];
+        let input = match self.input {
+            Input::Json => {
+                let url = connection_url(document);
+                let endpoint = document.endpoint.as_ref();
+                written(&Delivery {
+                    version: PROTOCOL_VERSION,
+                    action: "deliver",
+                    target: &document.target,
+                    generation: document.generation.0,
+                    rotation: rotation.as_deref(),
+                    account: &document.account,
+                    password: document.password.expose(),
+                    user: document.login_user.as_deref(),
+                    login_password: document.login_password.expose(),
+                    host: endpoint.map(|endpoint| endpoint.host.as_str()),
+                    port: endpoint.map(|endpoint| endpoint.port),
+                    tls: endpoint.map(|endpoint| endpoint.tls),
+                    url: url.as_ref().map(|url| url.as_str()),
+                })
+            }
+            Input::Password => Zeroizing::new(document.password.expose().as_bytes().to_vec()),
+        };
+        (input, variables)
     }
 
     /// What is stored for a target; `None` where nothing is.
@@ -184,37 +220,16 @@ impl Sink for CommandSink {
     }
 
     async fn deliver(&self, document: &Document) -> Result<(), Fault> {
-        let rotation = document.rotation.map(|rotation| rotation.to_string());
-        let variables = [
-            ("KEYWHEEL_TARGET", document.target.to_string()),
-            ("KEYWHEEL_ACCOUNT", document.account.clone()),
-            ("KEYWHEEL_GENERATION", document.generation.to_string()),
-            ("KEYWHEEL_ROTATION", rotation.clone().unwrap_or_default()),
-        ];
-        let input = match self.input {
-            Input::Json => {
-                let url = connection_url(document);
-                let endpoint = document.endpoint.as_ref();
-                written(&Delivery {
-                    version: PROTOCOL_VERSION,
-                    action: "deliver",
-                    target: &document.target,
-                    generation: document.generation.0,
-                    rotation: rotation.as_deref(),
-                    account: &document.account,
-                    password: document.password.expose(),
-                    user: document.login_user.as_deref(),
-                    login_password: document.login_password.expose(),
-                    host: endpoint.map(|endpoint| endpoint.host.as_str()),
-                    port: endpoint.map(|endpoint| endpoint.port),
-                    tls: endpoint.map(|endpoint| endpoint.tls),
-                    url: url.as_ref().map(|url| url.as_str()),
-                })
-            }
-            Input::Password => Zeroizing::new(document.password.expose().as_bytes().to_vec()),
-        };
+        let (input, variables) = self.handed_over(document);
         let shapes = shapes(document);
         self.ask(input, &variables, &shapes.iter().collect::<Vec<_>>()).await
+    }
+
+    fn shape(&self, document: &Document) -> Option<Vec<u8>> {
+        let (input, _) = self.handed_over(document);
+        let mut shape = format!("{:?}\n", self.argv).into_bytes();
+        shape.extend_from_slice(&input);
+        Some(shape)
     }
 
     async fn has_lost_it(&self) -> bool {

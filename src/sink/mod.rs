@@ -87,6 +87,11 @@ pub trait Sink: Send + Sync {
     /// `SinkUnavailable` or `SinkDenied` to be tried again; `SinkNewer` where an older generation would overwrite a newer one.
     async fn deliver(&self, document: &Document) -> Result<(), Fault>;
 
+    /// What a delivery of this document would write and where: text and settings in any unambiguous form. The driver asks with a stand-in for the
+    /// password and keeps a digest, to notice that the same generation should be delivered again because something else changed. `None` where
+    /// the document cannot be written.
+    fn shape(&self, document: &Document) -> Option<Vec<u8>>;
+
     /// Whether what was delivered is certainly no longer there: the folder was a memory file system and the machine started again, or
     /// somebody deleted it. Asked when keywheel starts. A sink that cannot tell says no.
     async fn has_lost_it(&self) -> bool;

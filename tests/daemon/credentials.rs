@@ -154,3 +154,38 @@ fn check_tells_which_source_gives_nothing_and_which_will_end() {
     assert!(err.contains("warning: providers.env: ") && err.contains("cannot renew it"), "{err}");
     assert!(!err.contains("ends-some-day"), "{err}");
 }
+
+/// Nothing was sent without a credential, so a missing one halts nobody: it is waited for, and a person is told.
+#[test]
+fn a_credential_that_is_missing_is_waited_for() {
+    let stage = Stage::set();
+    let endpoint = stage.cloud().endpoint();
+    let provider = format!(
+        "[providers.file]\nkind = \"tencent\"\nregion = \"ap-guangzhou\"\nendpoint = \"{endpoint}\"\n\
+         credentials = {{ source = \"profile\", path = \"{{folder}}/profile\" }}\n\n"
+    );
+    let target = stage.target("machine", INSTANCE, "adopt = { file = \"{folder}/initial\" }").replace("shop", "file");
+    stage.configure(&(provider + &target));
+    let profile = format!("[default]\nsecret_id={SECRET_ID}\nsecret_key={SECRET_KEY}\n");
+
+    stage.write("profile", &profile);
+    let daemon = stage.start(&[]);
+    stage.until("machine", "settled", 1);
+    daemon.stop();
+
+    fs::remove_file(stage.path("profile")).unwrap();
+    let daemon = stage.start(&[]);
+    let asked = stage.keywheel(&["rotate", "machine"]);
+    assert_eq!(asked.status, 0, "{}{}", asked.out, asked.err);
+    until("a person to be told", || daemon.log().contains("keywheel waits, and a person should know"));
+    let status = stage.status_of("machine");
+    assert_eq!((status["state"].as_str(), stage.status().1), (Some("rotating"), 1), "{status}");
+    // Between two looks it says that it looks.
+    until("the status to say so", || {
+        let why = stage.status_of("machine")["why"].to_string();
+        why.contains("/profile") && why.contains("keywheel goes on by itself")
+    });
+    stage.write("profile", &profile);
+    stage.until("machine", "settled", 2);
+    daemon.stop();
+}

@@ -386,3 +386,18 @@ fn an_instance_is_adopted_from_a_file_of_its_own() {
     assert_eq!(asked.status, 0, "{}{}\n{}", asked.out, asked.err, daemon.log());
     assert_eq!(fs::read_to_string(stage.path("weekly-crs-00000001")).unwrap(), stage.live("crs-00000001"));
 }
+
+/// One cloud takes connections and says nothing; the other one's instances are found all the same.
+#[test]
+fn a_cloud_that_hangs_delays_no_other() {
+    let stage = Stage::set_with(vec![tagged("crs-other001")]);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hanging = provider("tencent", "ap-guangzhou", &format!("http://{}", silent.local_addr().unwrap()));
+    // By name it comes before the other selection, and it waits for longer than this test.
+    let hanging = hanging.replace("providers.cloud]", "providers.hanging]\ntimeout = \"10m\"");
+    let first = "[targets.first]\nselect = { provider = \"hanging\", tags = { rotate = \"daily\" } }\nadopt = { file = \"{folder}/initial\" }\n\n";
+    configure(&stage, &format!("{}{hanging}", tencent(&stage)), &format!("{first}{}", selection(LOGIN)));
+    let daemon = stage.start(&[]);
+    stage.until("weekly-crs-other001", "settled", 1);
+    daemon.stop();
+}

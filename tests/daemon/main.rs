@@ -17,6 +17,7 @@ mod lifecycle;
 mod memory;
 mod overlap;
 mod rotation;
+mod sinks;
 mod tair;
 mod tair_modes;
 mod tencent_modes;

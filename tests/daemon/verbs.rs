@@ -2,7 +2,7 @@
 
 use crate::common::stage::{INITIAL, INSTANCE, Outcome, Stage, until};
 use keywheel::secret::Secret;
-use keywheel::simulator::InstanceChange;
+use keywheel::simulator::{InstanceChange, InstanceSettings};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -59,6 +59,8 @@ fn adopt_takes_a_password_that_works_and_only_once() {
             assert_eq!((refused.status, refused.err.contains(words)), (2, true), "{password}: {}", refused.err);
         }
         assert_eq!(stage.keywheel(&["reveal", TARGET]).status, 2);
+        let unknown = stage.keywheel(&["status"]).out;
+        assert!(unknown.contains("0/1"), "a sink cannot hold what nobody knows: {unknown}");
         well(&adopt(INITIAL));
         assert_eq!(stage.status_of(TARGET)["generation"], 1);
         assert_eq!(stage.passwords(INSTANCE), [INITIAL]);
@@ -134,6 +136,35 @@ fn a_halted_target_is_helped_in_each_way() {
         let idle = stage.keywheel(&["recover", TARGET, "--resume"]);
         assert!(idle.status == 2 && idle.err.contains("not halted"), "{}", idle.err);
     });
+}
+
+/// What stops one target may stop many.
+#[test]
+fn every_halted_target_goes_on_at_once() {
+    for by_daemon in [true, false] {
+        let other = "crs-stage002";
+        let stage = Stage::set_with([INSTANCE, other].map(|id| InstanceSettings::new(id, INITIAL)).into());
+        let adopt = "adopt = { file = \"{folder}/initial\" }";
+        stage.configure(&(stage.target(TARGET, INSTANCE, adopt) + &stage.target("sessions", other, adopt)));
+        well(&stage.keywheel(&["rotate", "--all", "--wait"]));
+        let idle = stage.keywheel(&["recover", "--all", "--resume"]);
+        assert!(idle.status == 0 && idle.out.contains("No target is halted"), "{}{}", idle.out, idle.err);
+        let ours = [INSTANCE, other].map(|id| (id, stage.live(id)));
+        let set = |id: &str, password: &str| {
+            let password = Some(Secret::new(password.to_owned()));
+            stage.change_instance(id, InstanceChange { password, ..InstanceChange::default() });
+        };
+        ours.iter().for_each(|(id, _)| set(id, "Console-Pass-1"));
+        assert_eq!(stage.keywheel(&["rotate", "--all", "--wait"]).status, 2);
+        ours.iter().for_each(|(id, password)| set(id, password));
+        let daemon = by_daemon.then(|| stage.start(&[]));
+        let resumed = stage.keywheel(&["recover", "--all", "--resume"]);
+        well(&resumed);
+        assert!(resumed.out.contains(TARGET) && resumed.out.contains("sessions"), "{}", resumed.out);
+        stage.until(TARGET, "settled", 3);
+        stage.until("sessions", "settled", 3);
+        drop(daemon);
+    }
 }
 
 /// The target is settled, and the ledger, the cloud and the sink agree.

@@ -247,3 +247,41 @@ async fn a_read_only_disk_is_told_at_once() {
     assert_eq!(fault.kind, Kind::LedgerUnusable, "{fault}");
     assert!(fault.what.contains("ledger.db"), "{fault}");
 }
+
+/// An immutable file, as `chattr +i` makes it: it can be opened, and no write succeeds.
+struct Immutable(std::path::PathBuf);
+
+impl Immutable {
+    fn make(path: &Path) -> Option<Self> {
+        let done = Command::new("chattr").arg("+i").arg(path).output();
+        let made = done.is_ok_and(|output| output.status.success());
+        if !made {
+            eprintln!("not tried: no file can be made immutable here");
+        }
+        made.then(|| Self(path.to_owned()))
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        let _ = Command::new("chattr").arg("-i").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn files_that_take_no_write_are_told_at_once() {
+    for ending in ["", "-wal"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        drop(SqliteLedger::open(&path, &sealing_key(1), "a test").unwrap());
+        // A reader that is still there keeps the log from being removed.
+        let reader = rusqlite::Connection::open(&path).unwrap();
+        reader.query_one("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0)).unwrap();
+        let file = folder.path().join(format!("ledger.db{ending}"));
+        assert!(file.exists(), "{ending}");
+        let Some(_immutable) = Immutable::make(&file) else { return };
+        let opened = SqliteLedger::open(&path, &sealing_key(1), "a test");
+        let fault = opened.err().unwrap_or_else(|| panic!("it opens although {} takes no write", file.display()));
+        assert_eq!(fault.kind, Kind::LedgerUnusable, "{fault}");
+    }
+}

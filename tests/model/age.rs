@@ -83,7 +83,7 @@ fn older_standing(standing: &mut Standing) {
 }
 
 fn older_outlet(outlet: &mut Outlet) {
-    let Outlet { generation: _, failures: _, tried_at, behind_since, fault: _, differs: _ } = outlet;
+    let Outlet { generation: _, failures: _, tried_at, behind_since, fault: _, shape: _, differs: _ } = outlet;
     tried_at.iter_mut().for_each(older);
     behind_since.iter_mut().for_each(older);
 }

@@ -74,7 +74,8 @@ fn in_place(plan: Plan, tasks: bool, left: Left) -> Setting {
     let proof = if plan.login { Proof::Login } else { Proof::Stated };
     let by = By::Configuration;
     let adopted = What::Adopted { generation, proof, by, place: PLACE.to_owned(), account: None };
-    let delivered = plan.sinks.iter().map(|sink| (What::Delivered { sink: sink.clone(), generation }, None));
+    let delivered =
+        plan.sinks.iter().map(|sink| (What::Delivered { sink: sink.clone(), generation, shape: None }, None));
     let events = std::iter::once((adopted, Some((generation, 1)))).chain(delivered).collect();
     let sinks = vec![generation; plan.sinks.len()];
     let begin = World::new(record(events), Cloud::new(&[1], false), sinks, left);
@@ -99,7 +100,7 @@ fn alternate(left: Left) -> Setting {
     let (first, second) = (Generation(1), Generation(2));
     let adopted = What::Adopted { generation: first, proof, by: by.clone(), place: PLACE.to_owned(), account: Some(a) };
     let paired = What::Paired { generation: second, proof, by, account: b };
-    let delivered = What::Delivered { sink: plan.sinks[0].clone(), generation: first };
+    let delivered = What::Delivered { sink: plan.sinks[0].clone(), generation: first, shape: None };
     let events = vec![(adopted, Some((first, 1))), (paired, Some((second, 2))), (delivered, None)];
     let begin = World::new(record(events), Cloud::new(&[1, 2], false), vec![first], left);
     Setting { plan, tasks: false, merged_code: false, prompt: false, left, begin, also: Vec::new() }

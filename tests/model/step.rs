@@ -115,7 +115,7 @@ impl Setting {
         }
         world.sinks[place] = generation;
         match fate {
-            Fate::Well => What::Delivered { sink: sink.clone(), generation },
+            Fate::Well => What::Delivered { sink: sink.clone(), generation, shape: None },
             _ => failed(Kind::SinkUnavailable),
         }
     }

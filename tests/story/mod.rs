@@ -194,7 +194,7 @@ pub fn replaced(number: u64) -> What {
 }
 
 pub fn delivered(sink: &str, number: u64) -> What {
-    What::Delivered { sink: sink.parse().expect("a name"), generation: generation(number) }
+    What::Delivered { sink: sink.parse().expect("a name"), generation: generation(number), shape: None }
 }
 
 pub fn undelivered(sink: &str, number: u64) -> What {
@@ -335,6 +335,7 @@ pub fn one_of_each() -> Vec<Event> {
     let fault = busy().after(Duration::from_secs(5));
     let outlet = Outlet {
         generation: Some(generation(1)),
+        shape: None,
         failures: 2,
         tried_at: Some(Moment::from_seconds(1140)),
         behind_since: Some(Moment::from_seconds(1130)),
@@ -449,6 +450,11 @@ pub fn one_of_each() -> Vec<Event> {
             place: "crs-1/c+d".to_owned(),
             account: Some("d".to_owned()),
             moved: true,
+        },
+        What::Delivered {
+            sink: "a".parse().expect("a name"),
+            generation: generation(2),
+            shape: Some("a digest".to_owned()),
         },
     ];
     (0..).zip(whats).map(|(second, what)| at(second, what)).collect()

@@ -223,7 +223,7 @@ impl World {
             self.deleted.remove(&sink);
             self.consumers.delivered(&sink, generation, self.clock());
             or_die!(self);
-            self.append(What::Delivered { sink, generation })?;
+            self.append(What::Delivered { sink, generation, shape: None })?;
         }
         Ok(Ok(()))
     }

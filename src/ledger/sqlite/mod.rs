@@ -63,9 +63,8 @@ impl SqliteLedger {
             place::check_heads(&reading, seal.as_ref())?;
             lists::check(&reading, seal.as_ref())?;
             let writing = schema::writer(path)?;
-            // A file that only looks writable says so now and not in the middle of a rotation.
-            writing.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
             place::upgrade(&writing, seal.as_ref())?;
+            place::try_writing(&writing)?;
             Ok((reading, writing, seal))
         };
         let (reading, writing, seal) = look().map_err(|trouble: Trouble| trouble.told(path))?;

@@ -164,6 +164,18 @@ pub(super) fn upgrade(connection: &Connection, seal: &dyn Seal) -> Result<(), Tr
     Ok(())
 }
 
+/// Writes once what is there already, down to the disk: a ledger that can only be read says so now, and not in the middle of a rotation.
+///
+/// # Errors
+/// `LedgerFull`, `LedgerUnusable`.
+pub(super) fn try_writing(connection: &Connection) -> Result<(), Trouble> {
+    let all = connection.unchecked_transaction()?;
+    // SQLite leaves out an update that changes nothing, but not this one.
+    all.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    all.commit()?;
+    Ok(())
+}
+
 /// Opens the data key.
 ///
 /// # Errors

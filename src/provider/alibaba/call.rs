@@ -57,7 +57,7 @@ impl Alibaba {
     ) -> Result<T, Failed> {
         let action = request.action();
         let pacer = self.pacers.of(action);
-        let mut credential = self.credentials.credential().await.map_err(Failed::NotSent)?;
+        let mut credential = self.credentials.credential().await.map_err(Failed::without_credential)?;
         let mut in_query = self.begins_in_query();
         let (mut signed_again, mut renewed, mut moved) = (false, false, false);
         loop {
@@ -104,7 +104,7 @@ impl Alibaba {
                 }
                 Verdict::RenewCredential if !renewed => {
                     renewed = true;
-                    let fresh = self.credentials.renewed(&credential).await.map_err(Failed::NotSent)?;
+                    let fresh = self.credentials.renewed(&credential).await.map_err(Failed::without_credential)?;
                     if !fresh.is(&credential) {
                         credential = fresh;
                         continue;

@@ -2,6 +2,7 @@
 
 use crate::fault::Fault;
 use crate::provider::Address;
+use crate::provider::outcome::without_credential;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -75,7 +76,7 @@ impl Admin {
                 let more: Vec<Secret> = more.into_iter().filter(new).collect();
                 passwords.extend(more);
             }
-            Err(fault) if passwords.is_empty() => return Err(fault),
+            Err(fault) if passwords.is_empty() => return Err(without_credential(fault)),
             // The call brought what is newer than any file.
             Err(_) => {}
         }

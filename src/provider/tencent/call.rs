@@ -36,7 +36,7 @@ impl Tencent {
     /// with a renewed credential.
     async fn ask<B: Serialize + Sync, T: DeserializeOwned>(&self, call: &Outgoing<'_, B>) -> Result<T, Failed> {
         let pacer = self.pacers.of(call.action);
-        let mut credential = self.credentials.credential().await.map_err(Failed::NotSent)?;
+        let mut credential = self.credentials.credential().await.map_err(Failed::without_credential)?;
         let (mut signed_again, mut renewed) = (false, false);
         loop {
             pacer.turn().await;
@@ -69,7 +69,7 @@ impl Tencent {
                 }
                 Verdict::RenewCredential if !renewed => {
                     renewed = true;
-                    let fresh = self.credentials.renewed(&credential).await.map_err(Failed::NotSent)?;
+                    let fresh = self.credentials.renewed(&credential).await.map_err(Failed::without_credential)?;
                     if !fresh.is(&credential) {
                         credential = fresh;
                         continue;

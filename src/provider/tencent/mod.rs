@@ -28,7 +28,7 @@ pub use endpoint::Site;
 use self::change::refuse_account;
 pub use self::wire::DEFAULT_ACCOUNT;
 use super::credential::CredentialSource;
-use super::outcome::{Failed, Verdict, helpful};
+use super::outcome::{Failed, Verdict, helpful, without_credential};
 use super::{Abilities, Address, Condition, Found, Instance, InstancePolicy, Mode, Now, Provider};
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::Client;
@@ -276,7 +276,7 @@ impl Provider for Tencent {
 
     async fn task(&self, address: &Address, task: TaskId) -> Result<TaskStatus, Fault> {
         let info = self.task_info(task).await.map_err(Failed::fault)?;
-        let credential = self.credentials.credential().await?;
+        let credential = self.credentials.credential().await.map_err(without_credential)?;
         let status = info.status(|words| {
             let mut secrets = vec![&credential.key];
             secrets.extend(&credential.token);

@@ -160,6 +160,14 @@ impl Sink for FileSink {
         self.on_disk(move |place| place.take(&document)).await
     }
 
+    fn shape(&self, document: &Document) -> Option<Vec<u8>> {
+        let Place { path, folder: _, layout, stamp } = &*self.place;
+        let content = layout.render(document).ok()?;
+        let mut shape = format!("{path:?} {stamp:?}\n").into_bytes();
+        shape.extend_from_slice(&content);
+        Some(shape)
+    }
+
     async fn has_lost_it(&self) -> bool {
         let is_gone = |place: &Place| {
             let gone =
