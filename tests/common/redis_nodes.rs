@@ -4,17 +4,18 @@
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-use super::redis_server::free_port;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How often another port is tried when somebody took the first one between finding and using it.
 const ATTEMPTS: usize = 8;
-/// How far a cluster's bus is from its port.
-const BUS: u16 = 10_000;
+/// Ports of servers, below those that the kernel gives to whoever asks for any: a server that is down finds its port free when it comes back. The bus of a
+/// cluster, ten thousand above, is below them, too.
+const PORTS: std::ops::Range<u16> = 10_000..22_000;
 /// A condition that has not come by then never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a condition is looked at.
@@ -50,8 +51,7 @@ impl RedisNode {
 
     fn prepare(settings: &str, users: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // The bus of a cluster is ten thousand above.
-        let port = (0..).map(|_| free_port()).find(|port| *port < u16::MAX - BUS).unwrap();
+        let port = quiet_port();
         let here = folder.path().display();
         let mut lines = format!(
             "port {port}\nbind 127.0.0.1\nsave \"\"\nappendonly no\ndaemonize no\nlogfile \"\"\ndir {here}\n{}\n",
@@ -104,6 +104,11 @@ impl RedisNode {
     /// `redis://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process id while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// Its port.
@@ -198,6 +203,12 @@ impl RedisCluster {
     pub fn let_in(&self, password: &str) -> usize {
         self.nodes.iter().filter(|node| node.lets_in("app", password)).count()
     }
+}
+
+/// A port that nobody has at this moment.
+fn quiet_port() -> u16 {
+    let mut drawn = std::iter::repeat_with(|| rand::random_range(PORTS));
+    drawn.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).unwrap()
 }
 
 /// Waits until a condition holds.

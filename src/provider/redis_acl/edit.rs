@@ -66,6 +66,9 @@ pub(super) struct Edit<'a> {
     pub requirepass: Option<&'a Secret>,
     /// `CONFIG SET masterauth`: this node logs in to its master with a password that goes.
     pub masterauth: Option<&'a Secret>,
+    /// This node logs in to its master as the account: its settings hold the password, too. Said even where nothing is to be changed, since a call that was cut
+    /// short may have changed it and not written the file.
+    pub is_masters_login: bool,
 }
 
 impl Edit<'_> {
@@ -76,7 +79,7 @@ impl Edit<'_> {
 
     /// Whether the file with the settings has to be written, and not that with the users.
     pub(super) fn touches_config(&self) -> bool {
-        self.requirepass.is_some() || self.masterauth.is_some()
+        self.requirepass.is_some() || self.masterauth.is_some() || self.is_masters_login
     }
 }
 
@@ -100,6 +103,7 @@ pub(super) fn decide<'a>(look: &Look, account: &str, intent: Intent<'a>) -> Resu
         },
     };
     edit.masterauth = masterauth(look, account, intent);
+    edit.is_masters_login = is_masters_login(look, account);
     Ok(edit)
 }
 
@@ -188,8 +192,7 @@ fn without_users<'a>(look: &Look, account: &str, intent: Intent<'a>) -> Result<E
 /// it moves when the old one goes, since by then the new one is known to be on every node.
 fn masterauth<'a>(look: &Look, account: &str, intent: Intent<'a>) -> Option<&'a Secret> {
     let set = look.masterauth.as_ref()?;
-    let user = if look.masteruser.is_empty() { DEFAULT_USER } else { look.masteruser.as_str() };
-    let goes = user == account
+    let goes = is_masters_login(look, account)
         && match intent {
             Intent::Add { .. } => false,
             Intent::Swap { old, .. } | Intent::Retire { old, .. } => is(set, old),
@@ -198,14 +201,21 @@ fn masterauth<'a>(look: &Look, account: &str, intent: Intent<'a>) -> Option<&'a 
     goes.then(|| intent.lasting())
 }
 
+/// Whether the node logs in to its master as this account.
+fn is_masters_login(look: &Look, account: &str) -> bool {
+    let user = if look.masteruser.is_empty() { DEFAULT_USER } else { look.masteruser.as_str() };
+    look.masterauth.is_some() && user == account
+}
+
 /// What a rotation of this account is likely to need on this node, to ask for permissions with; no command is made of it.
 pub(super) fn usual<'a>(look: &Look, account: &str, word: &'a Secret) -> Edit<'a> {
     let by_setting = account == DEFAULT_USER && look.requirepass.is_some() && !look.has_acl_file;
-    let user = if look.masteruser.is_empty() { DEFAULT_USER } else { look.masteruser.as_str() };
+    let is_masters_login = is_masters_login(look, account);
     Edit {
         user: if look.user.is_some() { vec!["#".to_owned()] } else { Vec::new() },
         requirepass: by_setting.then_some(word),
-        masterauth: (look.masterauth.is_some() && user == account).then_some(word),
+        masterauth: is_masters_login.then_some(word),
+        is_masters_login,
     }
 }
 
@@ -338,6 +348,20 @@ mod tests {
         for (intent, passwords, requirepass, masterauth, has_acl_file, expected) in rows {
             let look = node(passwords, requirepass, masterauth, has_acl_file);
             assert_eq!(shown(&look, "default", intent), expected, "{intent:?} {passwords:?} {requirepass}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_cut_short_is_saved_when_it_is_repeated() {
+        let (old, new) = (&secret("old"), &secret("new"));
+        for (masterauth, account, expected) in [
+            ("new", "default", (true, true)),
+            ("new", "app", (true, false)),
+            ("", "default", (true, false)),
+            ("old", "default", (false, true)),
+        ] {
+            let edit = decide(&node(Some(&["new"]), "", masterauth, true), account, Intent::Swap { old, new }).unwrap();
+            assert_eq!((edit.is_empty(), edit.touches_config()), expected, "{masterauth:?} {account}");
         }
     }
 

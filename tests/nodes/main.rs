@@ -1,0 +1,22 @@
+//! Redis of one's own while everything around it goes wrong, through the built program and real servers: each strategy on a lone server and on a master with
+//! a replica. One table acts on a single chosen command on its way to a server (`line.rs`), another kills keywheel at every effect. What must hold
+//! afterwards is asked of the servers themselves, before and after a restart from what they saved.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+#![allow(clippy::disallowed_methods, reason = "real daemons are waited for by the real clock")]
+
+#[path = "../common/redis_nodes.rs"]
+mod redis_nodes;
+#[path = "../faults/table.rs"]
+mod table;
+#[path = "../faults/tracer.rs"]
+mod tracer;
+
+mod case;
+mod kills;
+mod line;
+mod record;
+mod row;
+mod rows;
+mod stage;
+mod witness;
