@@ -6,7 +6,7 @@ use keywheel::fault::{Fault, Kind, Retry};
 use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal};
 use keywheel::rotation::event::{By, Event, Proof, What};
-use keywheel::rotation::plan::{Abilities, Plan, Recovery, Strategy};
+use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
 use keywheel::rotation::state::Label;
 use keywheel::rotation::why::Why;
 use keywheel::rotation::{Action, apply, fold, next};
@@ -188,6 +188,7 @@ fn two_accounts_in_turn() {
 fn two_passwords_at_once() {
     let begun = || rest().then(1100, began(2)).then(1110, ready(false));
     let sent = || begun().then(1120, prepared_beside(2)).then(1121, intended(Call::Modify));
+    let own = Plan { abilities: Abilities { each_node: true, ..overlap().abilities }, ..overlap() };
     let overlapping = || rotated(rest(), prepared_beside(2), 2);
     let later = Plan { slot: None, ..overlap() };
     let abilities = Abilities { reset: true, ..Abilities::default() };
@@ -199,6 +200,8 @@ fn two_passwords_at_once() {
     check(vec![
         Row("the candidate is added", overlap(), begun(), 1111, "prepare 2 beside"),
         Row("both live is what was asked for", overlap(), sent().then(1122, unanswered()).then(1123, look(yes(), yes())), 1124, "record proven 2 Login"),
+        Row("a node of one's own may not have saved it: the same call again", own.clone(), sent().then(1122, unanswered()).then(1123, look(yes(), yes())), 1160, "modify 2 over 1"),
+        Row("… and not without end", Plan { limits: Limits { attempts: 1, ..own.limits.clone() }, ..own.clone() }, sent().then(1122, unanswered()).then(1123, look(yes(), yes())), 1160, "record proven 2 Login"),
         Row("a node lacks it: the same call again, soon", overlap(), sent().then(1122, unanswered()).then(1123, look(Login::Mixed, yes())), 1160, "modify 2 over 1"),
         Row("the cloud says done and a node lacks it", overlap(), (0..4).fold(sent().then(1122, accepted(None)), |story, n| story.then(1123 + n, tried(Login::Mixed))), 1127, "record proof-failed"),
         Row("a node is down: look again", overlap(), sent().then(1122, unanswered()).then(1123, look(Login::Unreachable { fault: busy() }, yes())), 1123, "wait ~ Unreachable"),

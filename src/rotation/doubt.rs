@@ -113,6 +113,9 @@ fn conclude(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
     let proven = |proof| Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
     let agreed = |times: u32| times >= plan.limits.agreement;
     match doubt.seen {
+        Some((Sighting::CandidateLive | Sighting::BothLive, _)) if is_unfinished(open, doubt, plan) => {
+            call_again(open, doubt, plan, now)
+        }
         // Whatever was answered: somebody on the way may have sent a call twice, and passed the second answer on.
         Some((Sighting::CandidateLive, _)) => proven(Proof::Login),
         // Beside the one before it, both live is what was asked for.
@@ -258,6 +261,21 @@ fn halt(fault: Fault) -> Conclusion {
 /// Whether the same call again completes what reached some nodes only, and can do no harm.
 pub(super) fn repeats(open: &Rotation, plan: &Plan) -> bool {
     open.beside || plan.abilities.each_node
+}
+
+/// Whether a call on nodes of one's own, which is several commands, may have ended between them: its password is live, and a restart would forget it. The same
+/// call completes it. Where it was sent as often as it may be, what is live is delivered all the same.
+fn is_unfinished(open: &Rotation, doubt: &Doubt, plan: &Plan) -> bool {
+    let ended_early = match doubt.cause {
+        DoubtCause::Lost | DoubtCause::Held(_) | DoubtCause::OldPasswordWrong | DoubtCause::Resumed => true,
+        DoubtCause::TaskFailed
+        | DoubtCause::TaskStuck
+        | DoubtCause::ProofFailed
+        | DoubtCause::RuleViolated
+        | DoubtCause::RuleOrOldPassword
+        | DoubtCause::Fatal => false,
+    };
+    ended_early && plan.abilities.each_node && open.attempts < plan.limits.attempts
 }
 
 /// When the same call may be sent again.

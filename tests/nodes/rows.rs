@@ -46,7 +46,7 @@ use Kind::{Admin, Change, Login, Look, Rehearsal, Review, Save};
 
 /// What can happen, and to which commands.
 #[rustfmt::skip]
-const DEEDS: [(&str, Deed, &[Kind]); 25] = [
+const DEEDS: [(&str, Deed, &[Kind]); 26] = [
     ("dropped before it arrives", Deed::Swallow, &[Change, Save, Rehearsal, Look, Review, Admin, Login]),
     ("done, and no answer", Deed::LoseAnswer, &[Change, Save, Rehearsal, Look, Review, Admin, Login]),
     ("done, and half an answer", Deed::CutAnswer, &[Change, Save, Rehearsal, Look, Review, Admin, Login]),
@@ -55,6 +55,7 @@ const DEEDS: [(&str, Deed, &[Kind]); 25] = [
     ("an unknown error", Deed::Say { words: NEW, applied: false }, &[Change, Save, Rehearsal, Look, Review, Admin, Login]),
     ("done, then an unknown error", Deed::Say { words: NEW, applied: true }, &[Change, Save]),
     ("still loading", Deed::Say { words: LOADING, applied: false }, &[Change, Save, Rehearsal, Look, Review, Admin, Login]),
+    ("done, then still loading", Deed::Say { words: LOADING, applied: true }, &[Change, Save]),
     ("not permitted", Deed::Say { words: NO_PERMISSION, applied: false }, &[Change, Rehearsal, Look, Review]),
     ("garbage: another protocol", Deed::Say { words: NO_PROTOCOL, applied: false }, &[Change, Save, Look, Review, Admin, Login]),
     ("done, then garbage: another protocol", Deed::Say { words: NO_PROTOCOL, applied: true }, &[Change, Save]),

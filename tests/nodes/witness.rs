@@ -49,22 +49,10 @@ impl Users {
         }
     }
 
-    /// Whether everything is as before but for the account's password, which is one of these.
-    pub fn went_back(&self, before: &Self, known: &[String]) -> bool {
-        let is_known = |set: &String| known.iter().any(|password| hash(password) == *set);
-        self.account == before.account && self.others == before.others && self.hashes.iter().all(is_known)
-    }
-
     /// Whether the account has this password and no other.
     pub fn only(&self, password: &str) -> bool {
         self.hashes == BTreeSet::from([hash(password)])
     }
-}
-
-/// Whether a replica would log in to its master with this password; a master says yes.
-pub fn would_log_in_with(node: &RedisNode, live: &str) -> bool {
-    let set = setting(node, "masterauth");
-    set.is_empty() || set == live
 }
 
 /// What is wrong on a server where this password should be the account's, and everything else as it was.
@@ -87,5 +75,7 @@ pub fn wrong(node: &RedisNode, case: &Case, before: &Users, live: &str) -> Vec<S
     if case.kept == Kept::Requirepass {
         check(setting(node, "requirepass") == live, "requirepass is not the live password");
     }
+    let masterauth = setting(node, "masterauth");
+    check(masterauth.is_empty() || masterauth == live, "the replica would log in to its master with another password");
     wrong
 }
