@@ -113,7 +113,7 @@ fn conclude(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
     let proven = |proof| Conclusion::Act(Action::Record(What::Proven { generation: candidate, proof }));
     let agreed = |times: u32| times >= plan.limits.agreement;
     match doubt.seen {
-        Some((Sighting::CandidateLive | Sighting::BothLive, _)) if is_unfinished(open, doubt, plan) => {
+        Some((Sighting::CandidateLive | Sighting::BothLive, _)) if is_unfinished(open, doubt, plan, now) => {
             call_again(open, doubt, plan, now)
         }
         // Whatever was answered: somebody on the way may have sent a call twice, and passed the second answer on.
@@ -264,8 +264,8 @@ pub(super) fn repeats(open: &Rotation, plan: &Plan) -> bool {
 }
 
 /// Whether a call on nodes of one's own, which is several commands, may have ended between them: its password is live, and a restart would forget it. The same
-/// call completes it. Where it was sent as often as it may be, what is live is delivered all the same.
-fn is_unfinished(open: &Rotation, doubt: &Doubt, plan: &Plan) -> bool {
+/// call completes it. Where it was sent as often as it may be, or was held off for longer than the patience for that, what is live is delivered all the same.
+fn is_unfinished(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> bool {
     let ended_early = match doubt.cause {
         DoubtCause::Lost | DoubtCause::Held(_) | DoubtCause::OldPasswordWrong | DoubtCause::Resumed => true,
         DoubtCause::TaskFailed
@@ -275,7 +275,8 @@ fn is_unfinished(open: &Rotation, doubt: &Doubt, plan: &Plan) -> bool {
         | DoubtCause::RuleOrOldPassword
         | DoubtCause::Fatal => false,
     };
-    ended_early && plan.abilities.each_node && open.attempts < plan.limits.attempts
+    let may_repeat = open.attempts < plan.limits.attempts && !held_for_good(open, doubt, plan, now);
+    ended_early && plan.abilities.each_node && may_repeat
 }
 
 /// When the same call may be sent again.
