@@ -12,6 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(4);
@@ -25,6 +26,8 @@ pub struct Observer {
     ledger: PathBuf,
     sink: PathBuf,
     seen: Arc<Mutex<Seen>>,
+    /// Held while it looks, or while nobody must.
+    still: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a consumer finds in the sink.
@@ -59,16 +62,18 @@ impl Observer {
         key: SealingKey,
         (ledger, sink): (PathBuf, PathBuf),
     ) -> Self {
-        Self { case, cloud, key: Arc::new(key), ledger, sink, seen: Arc::default() }
+        Self { case, cloud, key: Arc::new(key), ledger, sink, seen: Arc::default(), still: Arc::default() }
     }
 
     /// Looks until the task is aborted.
     pub async fn watch(self) {
         loop {
+            let looking = self.still.lock().await;
             self.look_at_sink();
             if self.applied_in_all() > self.seen().compared {
                 self.look_at_ledger("when the cloud applied it").await;
             }
+            drop(looking);
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -76,6 +81,38 @@ impl Observer {
     /// Somebody else is about to set this password.
     pub fn expect_outsider(&self, password: &str) {
         self.seen().outsiders.push(password.to_owned());
+    }
+
+    /// While this is held, the watching task has no file open.
+    pub async fn hold_still(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.still).lock_owned().await
+    }
+
+    /// What was seen but not flushed may be gone: the newest generations, and the newest document of the sink. What the cloud was told of must be there
+    /// all the same. A sink in memory is empty.
+    pub async fn power_was_cut(&self, sink_in_memory: bool) {
+        let generations = self.generations().await;
+        let held = self.in_sink();
+        let mut seen = self.seen();
+        if !seen.generations.starts_with(&generations) && !generations.starts_with(&seen.generations) {
+            seen.say("after the power cut, the ledger's generations were others than before".to_owned());
+        }
+        seen.generations = generations;
+        let place = held.as_ref().and_then(|held| seen.delivered.iter().position(|before| before == held));
+        match (held, place) {
+            (Some(_), Some(place)) => seen.delivered.truncate(place + 1),
+            // It was put there after the last look.
+            (Some(_), None) => {}
+            (None, _) if sink_in_memory => seen.delivered.clear(),
+            (None, _) => {
+                let lost_one = seen.delivered.len() > 1;
+                seen.delivered.clear();
+                // The first one may not have reached the disk; after that there is always an older one.
+                if lost_one {
+                    seen.say("after the power cut, the sink was empty".to_owned());
+                }
+            }
+        }
     }
 
     /// Whatever was wrong so far.

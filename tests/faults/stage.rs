@@ -304,7 +304,8 @@ hooks    = ["tell"]
                 let last = self.projection().await;
                 return Err(format!("it did not come to this: {what}; the ledger's last word: {last:?}"));
             }
-            tokio::time::sleep(LOOK).await;
+            // Who waits long is not in a hurry.
+            tokio::time::sleep(LOOK.max(began.elapsed() / 16)).await;
         }
     }
 
