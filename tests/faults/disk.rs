@@ -87,21 +87,24 @@ impl Disk {
         path == ledger || path == sink || path.parent() == Some(sink) || path.parent() == Some(ledger) && is_ledger()
     }
 
-    /// The program opened or made it.
-    pub fn opened(&mut self, pid: Pid, descriptor: u64, path: &Path) {
-        if !self.follows(path) || self.folders.iter().any(|folder| folder == path) {
-            return;
+    /// The program has just opened or made it; its inode, if it is one of them.
+    pub fn opened(&mut self, path: &Path) -> Option<u64> {
+        if !self.follows(path) {
+            return None;
         }
-        let Some(inode) = inode(pid, descriptor) else { return };
-        self.files.entry(inode).or_insert_with(|| {
-            let file = File::open(link(pid, descriptor)).expect("what the program has open can be read");
-            Known { file, flushed: Vec::new(), unflushed: Unflushed::Whole }
-        });
+        let inode = fs::metadata(path).ok()?.ino();
+        if !self.folders.iter().any(|folder| folder == path) {
+            self.files.entry(inode).or_insert_with(|| {
+                let file = File::open(path).expect("what the program has just opened can be read");
+                Known { file, flushed: Vec::new(), unflushed: Unflushed::Whole }
+            });
+        }
+        Some(inode)
     }
 
     /// The program wrote to it.
-    pub fn written(&mut self, pid: Pid, descriptor: u64, range: Option<(u64, u64)>) {
-        let Some(known) = inode(pid, descriptor).and_then(|inode| self.files.get_mut(&inode)) else { return };
+    pub fn written(&mut self, inode: u64, range: Option<(u64, u64)>) {
+        let Some(known) = self.files.get_mut(&inode) else { return };
         match (&mut known.unflushed, range) {
             (Unflushed::Ranges(ranges), Some(range)) => ranges.push(range),
             (Unflushed::Ranges(_), None) => known.unflushed = Unflushed::Whole,
@@ -110,8 +113,7 @@ impl Disk {
     }
 
     /// What is written by now is what the flush is sure to bring to the disk.
-    pub fn flush_begins(&mut self, thread: Pid, pid: Pid, descriptor: u64) {
-        let Some(inode) = inode(pid, descriptor) else { return };
+    pub fn flush_begins(&mut self, thread: Pid, inode: u64) {
         let flush = match self.files.get(&inode) {
             Some(known) => Flush::File(inode, known.once_flushed()),
             None => {
@@ -139,8 +141,8 @@ impl Disk {
     }
 
     /// The flush failed, and the kernel believes that there is nothing to flush any more.
-    pub fn forgotten(&mut self, pid: Pid, descriptor: u64) {
-        if let Some(known) = inode(pid, descriptor).and_then(|inode| self.files.get_mut(&inode)) {
+    pub fn forgotten(&mut self, inode: u64) {
+        if let Some(known) = self.files.get_mut(&inode) {
             known.unflushed = Unflushed::Ranges(Vec::new());
         }
     }
@@ -238,14 +240,6 @@ fn write(path: &Path, content: &[u8], permissions: Permissions) {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
     file.write_all(content).unwrap();
     fs::set_permissions(path, Permissions::from_mode(permissions.mode())).unwrap();
-}
-
-fn link(pid: Pid, descriptor: u64) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}/fd/{descriptor}"))
-}
-
-fn inode(pid: Pid, descriptor: u64) -> Option<u64> {
-    fs::metadata(link(pid, descriptor)).ok().map(|about| about.ino())
 }
 
 /// The file as programs see it. Read through the handle: to open and close it would give up this process's locks on it.

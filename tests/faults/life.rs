@@ -78,7 +78,7 @@ impl Traced {
         });
         match reports.recv().await {
             Some(Report::Started(pid)) => Self { pid, reports },
-            Some(Report::Held | Report::Gone(_)) | None => panic!("the tracer ended at once"),
+            Some(Report::Held(_) | Report::Gone(_)) | None => panic!("the tracer ended at once"),
         }
     }
 
@@ -96,11 +96,14 @@ impl Traced {
         }
     }
 
-    /// Waits until it is held, or gone.
-    pub async fn held_or_gone(&mut self) -> Option<End> {
-        match self.report().await {
-            Report::Gone(end) => Some(end),
-            Report::Held | Report::Started(_) => None,
+    /// Waits until it is held; at which effect. `None` if it is gone.
+    pub async fn held(&mut self) -> Option<String> {
+        loop {
+            match self.report().await {
+                Report::Gone(_) => return None,
+                Report::Held(effect) => return Some(effect),
+                Report::Started(_) => {}
+            }
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Held {
 struct Seen {
     /// What was wrong, each said once.
     broken: Vec<String>,
+    /// Whether a pair's accounts are rotated in turn.
+    in_turn: bool,
     /// Passwords that somebody else set.
     outsiders: Vec<String>,
     /// What the ledger opened at the last look, from generation 1.
@@ -81,6 +83,11 @@ impl Observer {
     /// Somebody else is about to set this password.
     pub fn expect_outsider(&self, password: &str) {
         self.seen().outsiders.push(password.to_owned());
+    }
+
+    /// There is more than one rotation, so both accounts of a pair change.
+    pub fn expect_turns(&self) {
+        self.seen().in_turn = true;
     }
 
     /// While this is held, the watching task has no file open.
@@ -175,15 +182,19 @@ impl Observer {
     pub async fn look_at_ledger(&self, when: &str) {
         // What was applied is read first: the ledger had it before the cloud did.
         let compared = self.applied_in_all();
-        let applied = self.applied(self.case.account.name());
-        let others = [Which::Default, Which::First, Which::Second].into_iter().filter(|it| *it != self.case.account);
-        let touched: Vec<Which> = others.filter(|it| self.applied(it.name()).len() > 1).collect();
+        let in_turn = self.case.active.filter(|_| self.seen().in_turn);
+        let (ours, others): (Vec<Which>, Vec<Which>) = [Which::Default, Which::First, Which::Second]
+            .into_iter()
+            .partition(|it| *it == self.case.account || Some(*it) == in_turn);
+        let applied: Vec<(usize, String)> =
+            ours.into_iter().flat_map(|which| self.applied(which.name()).into_iter().enumerate()).collect();
+        let touched: Vec<Which> = others.into_iter().filter(|it| self.applied(it.name()).len() > 1).collect();
         let generations = self.generations().await;
         let mut seen = self.seen();
         seen.compared = seen.compared.max(compared);
-        for (number, password) in applied.iter().enumerate() {
+        for (number, password) in &applied {
             // The first one was set by hand; before it is adopted it is in the file that the operator wrote.
-            let ours = number > 0 && !seen.outsiders.contains(password);
+            let ours = *number > 0 && !seen.outsiders.contains(password);
             if ours && !generations.contains(password) {
                 seen.say(format!("{when}, password {number} of the instance is not in the ledger: it is lost"));
             }

@@ -74,8 +74,8 @@ pub struct Orders {
 pub enum Report {
     /// It runs, with this id.
     Started(Pid),
-    /// It is held.
-    Held,
+    /// It is held, at this effect.
+    Held(String),
     Gone(End),
 }
 
@@ -117,7 +117,7 @@ pub fn run(words: &[String], log: File, orders: Orders, tell: impl Fn(Report)) {
     child.stdin.take().unwrap().write_all(b"go\n").unwrap();
     tell(Report::Started(pid));
     let Orders { numbered, at, disk, go_on } = orders;
-    let mut trace = Trace { pid, numbered, at, disk, ..Trace::new(pid) };
+    let mut trace = Trace { numbered, at, disk, ..Trace::new() };
     let mut killed = false;
     loop {
         let thread = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)).unwrap() {
@@ -138,8 +138,10 @@ pub fn run(words: &[String], log: File, orders: Orders, tell: impl Fn(Report)) {
                     }
                     Some((_, Deed::Hold(side))) if now.is_some_and(|now| now.1 == side) => {
                         // Its other threads stop at their next system call, for nobody lets them go on.
-                        tell(Report::Held);
-                        go_on.as_ref().expect("a hold has an end").recv().unwrap();
+                        let text = trace.effects.iter().rev().find(|effect| effect.number == now.map(|now| now.0));
+                        tell(Report::Held(text.map(|effect| effect.text.clone()).unwrap_or_default()));
+                        // Whoever holds it may be gone, having failed.
+                        let _ = go_on.as_ref().expect("a hold has an end").recv();
                     }
                     Some((_, Deed::Kill(_) | Deed::Hold(_) | Deed::Fail(_))) | None => {}
                 }
@@ -160,7 +162,6 @@ pub fn run(words: &[String], log: File, orders: Orders, tell: impl Fn(Report)) {
 
 /// What is known of the program so far.
 struct Trace {
-    pid: Pid,
     numbered: Numbered,
     at: Option<(usize, Deed)>,
     disk: Option<Disk>,
@@ -179,7 +180,8 @@ struct Trace {
 
 /// What a descriptor leads to.
 enum Place {
-    File(PathBuf),
+    /// With its inode, if its fate is followed.
+    File(PathBuf, Option<u64>),
     /// In words.
     Port(String),
 }
@@ -188,7 +190,7 @@ impl Place {
     /// The last part of a path, or the port.
     fn name(&self) -> String {
         match self {
-            Self::File(path) => last_part(path),
+            Self::File(path, _) => last_part(path),
             Self::Port(port) => port.clone(),
         }
     }
@@ -213,17 +215,17 @@ struct Entry {
 /// What a system call does to a file of the disk that is modelled.
 enum Touch {
     Create,
-    /// From this byte on, so many; the whole file where that is not known.
+    /// This inode, from this byte on, so many; the whole file where that is not known.
     Write(u64, Option<(u64, u64)>),
+    /// This inode.
     Flush(u64),
     Rename,
     Unlink,
 }
 
 impl Trace {
-    fn new(pid: Pid) -> Self {
+    fn new() -> Self {
         Self {
-            pid,
             numbered: Numbered::Most,
             at: None,
             disk: None,
@@ -252,8 +254,8 @@ impl Trace {
                 if let Some(text) = effect {
                     self.effects.push(Effect { number, text, failed: fails.is_some() });
                 }
-                if let (Some(disk), Some(Touch::Flush(descriptor)), None) = (&mut self.disk, &touch, &fails) {
-                    disk.flush_begins(thread, self.pid, *descriptor);
+                if let (Some(disk), Some(Touch::Flush(inode)), None) = (&mut self.disk, &touch, &fails) {
+                    disk.flush_begins(thread, *inode);
                 }
                 if entry.number == libc::SYS_close {
                     // The number is free for another thread before this one returns.
@@ -307,14 +309,14 @@ impl Trace {
         let disk = self.disk.as_ref()?;
         let Entry { number, given } = entry;
         let open = || match self.descriptors.get(&given[0]) {
-            Some(Place::File(path)) => disk.follows(path),
-            Some(Place::Port(_)) | None => false,
+            Some(Place::File(_, inode)) => *inode,
+            Some(Place::Port(_)) | None => None,
         };
         let named = |address: u64| Some(PathBuf::from(path(thread, address))).filter(|path| disk.follows(path));
         match number {
-            libc::SYS_fsync | libc::SYS_fdatasync => open().then_some(Touch::Flush(given[0])),
-            libc::SYS_write | libc::SYS_ftruncate => open().then_some(Touch::Write(given[0], None)),
-            libc::SYS_pwrite64 => open().then_some(Touch::Write(given[0], Some((given[3], given[2])))),
+            libc::SYS_fsync | libc::SYS_fdatasync => open().map(Touch::Flush),
+            libc::SYS_write | libc::SYS_ftruncate => open().map(|inode| Touch::Write(inode, None)),
+            libc::SYS_pwrite64 => open().map(|inode| Touch::Write(inode, Some((given[3], given[2])))),
             libc::SYS_openat if creates(given) => named(given[1]).map(|_| Touch::Create),
             libc::SYS_renameat | libc::SYS_renameat2 => named(given[3]).map(|_| Touch::Rename),
             libc::SYS_unlinkat => named(given[1]).map(|_| Touch::Unlink),
@@ -361,7 +363,9 @@ impl Trace {
         let Entry { number, given } = entry;
         match number {
             libc::SYS_openat if result >= 0 => {
-                self.descriptors.insert(result.unsigned_abs(), Place::File(path(thread, given[1]).into()));
+                let path = PathBuf::from(path(thread, given[1]));
+                let inode = self.disk.as_mut().and_then(|disk| disk.opened(&path));
+                self.descriptors.insert(result.unsigned_abs(), Place::File(path, inode));
             }
             libc::SYS_connect => {
                 if let Some(peer) = peer(thread, given[1]) {
@@ -375,17 +379,11 @@ impl Trace {
     /// What this did to the disk, now that its result is known.
     fn note_on_disk(&mut self, thread: Pid, entry: Entry, result: i64, fails: Option<DiskFault>) {
         let touch = self.touch(thread, entry);
-        let opened = (entry.number == libc::SYS_openat && result >= 0).then(|| path(thread, entry.given[1]));
         let Some(disk) = &mut self.disk else { return };
-        if let Some(path) = opened {
-            disk.opened(self.pid, result.unsigned_abs(), &PathBuf::from(path));
-        }
         match touch {
-            Some(Touch::Write(descriptor, range)) if result >= 0 => disk.written(self.pid, descriptor, range),
+            Some(Touch::Write(inode, range)) if result >= 0 => disk.written(inode, range),
             Some(Touch::Flush(_)) if result == 0 => disk.flushed(thread),
-            Some(Touch::Flush(descriptor)) if fails.is_some_and(|fault| fault.flushes) => {
-                disk.forgotten(self.pid, descriptor);
-            }
+            Some(Touch::Flush(inode)) if fails.is_some_and(|fault| fault.flushes) => disk.forgotten(inode),
             Some(Touch::Create | Touch::Rename | Touch::Unlink | Touch::Write(..) | Touch::Flush(_)) | None => {}
         }
     }
