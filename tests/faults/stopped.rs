@@ -12,12 +12,13 @@ use super::table::{self, Broken, Ending};
 use super::tracer::{Deed, Numbered, Orders, Side};
 use keywheel::rotation::state::Label;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 /// Rows of a case in a normal run, about.
-const ROWS: usize = 12;
+const ROWS: usize = 16;
 /// Of the one case after the first that a normal run has.
-const FEW_ROWS: usize = 3;
+const FEW_ROWS: usize = 4;
 /// In a long run the cases after the first have one in so many sides of effects.
 const THINNED: usize = 9;
 
@@ -38,6 +39,8 @@ enum Meanwhile {
 }
 
 const ALL: [Meanwhile; 3] = [Meanwhile::Fenced, Meanwhile::Refused, Meanwhile::TakenOver];
+/// Where each point has one only: the rarest to be possible comes most often.
+const IN_TURN: [Meanwhile; 4] = [Meanwhile::Fenced, Meanwhile::Refused, Meanwhile::Fenced, Meanwhile::TakenOver];
 
 async fn run(number: usize) {
     let case = &CASES[number];
@@ -46,8 +49,8 @@ async fn run(number: usize) {
         return println!("standing still: {}: only with KEYWHEEL_LONG", case.name);
     }
     let effects = count(case).await;
-    // By half of its life it has taken its lock and has almost begun to rotate.
-    let points = (effects / 2..=effects).flat_map(|number| [(number, Side::Before), (number, Side::After)]);
+    // By then it has taken its lock, and has begun to rotate or is about to.
+    let points = (effects * 3 / 5..=effects).flat_map(|number| [(number, Side::Before), (number, Side::After)]);
     let step = match (long, number) {
         (true, 0) => 1,
         (true, _) => THINNED,
@@ -56,7 +59,7 @@ async fn run(number: usize) {
     };
     let points = points.skip(number % step).step_by(step).enumerate();
     let rows = points.flat_map(|(place, point)| {
-        let ways = if step == 1 { ALL.to_vec() } else { vec![ALL[place % ALL.len()]] };
+        let ways = if step == 1 { ALL.to_vec() } else { vec![IN_TURN[place % IN_TURN.len()]] };
         ways.into_iter().map(move |way| {
             let (side, name) = (format!("{:?}", point.1), format!("{way:?}"));
             (format!("{:>3} {side:<6} {name:<9}", point.0), (point, way))
@@ -102,64 +105,65 @@ async fn play(
     let orders =
         Orders { numbered: Numbered::All, at: Some((number, Deed::Hold(side))), disk: None, go_on: Some(go_on) };
     let mut first = Traced::start(&stage, orders).await;
-    let mut asked = false;
-    let course = async {
-        stage.adopted().await?;
-        stage.rotate().await?;
-        asked = true;
-        at_rest(&stage, 1).await
-    };
-    let held = tokio::select! {
-        end = course => Err(end),
-        held = first.held() => Ok(held),
-    };
-    let (label, how) = match held {
-        Err(Ok(())) => (String::new(), Ok("settled before it came to this".to_owned())),
-        Err(Err(wrong)) => (String::new(), Err(wrong)),
-        Ok(None) => (String::new(), Err("it ended by itself".to_owned())),
-        Ok(Some(effect)) => {
-            let effect = in_words(&stage, &effect);
-            let how = while_held(&mut stage, &first, asked, &effect, &go, way).await;
-            (effect, how)
-        }
-    };
+    let asked = AtomicBool::new(false);
+    let how = course(&mut stage, &mut first, &asked, &go, way).await;
     // However the row went, nothing stays behind: a tracer that waits would wait for ever.
     first.kill();
     drop(go);
-    (Some(label), stage.end(how).await)
+    match how {
+        Ok((effect, how)) => (Some(effect), stage.end(Ok(how)).await),
+        Err(wrong) => (None, stage.end(Err(wrong)).await),
+    }
 }
 
-async fn while_held(
+/// At which effect it was held, and how it ended.
+async fn course(
     stage: &mut Stage,
-    first: &Traced,
-    asked: bool,
-    effect: &str,
+    first: &mut Traced,
+    asked: &AtomicBool,
     go: &Sender<()>,
     way: Meanwhile,
-) -> Result<String, String> {
+) -> Result<(String, String), String> {
+    // What it was asked before it stood still it answers afterwards.
+    let mut life = Box::pin(async {
+        stage.adopted().await?;
+        stage.rotate().await?;
+        asked.store(true, Ordering::Relaxed);
+        at_rest(stage, 1).await
+    });
+    let held = tokio::select! {
+        end = &mut life => Err(end),
+        held = first.held() => Ok(held),
+    };
+    let effect = match held {
+        Err(end) => return end.map(|()| (String::new(), "settled before it came to this".to_owned())),
+        Ok(None) => return Err("it ended by itself".to_owned()),
+        Ok(Some(effect)) => in_words(stage, &effect),
+    };
+    let asked = asked.load(Ordering::Relaxed);
     // Who delivers holds the sink's own lock, and another delivery waits for it. That is not what this is about.
-    let delivers = effect.contains("orders") || effect.contains("sinks");
-    match way {
+    let delivers = effect.contains("orders") && !effect.contains("-check-") || effect.contains("sinks");
+    let how = match way {
         Meanwhile::TakenOver => {
+            drop(life);
             first.kill();
             go.send(()).unwrap();
             let how = second_life(stage, asked).await?;
-            one_was_drawn(stage).await?;
-            Ok(format!("killed; the second {how}"))
+            format!("killed; the second {how}")
         }
-        Meanwhile::Fenced if asked && !delivers => fenced(stage, go).await,
+        Meanwhile::Fenced if asked && !delivers => {
+            drop(life);
+            return fenced(stage, go).await.map(|how| (effect, how));
+        }
         Meanwhile::Refused | Meanwhile::Fenced => {
             refused(stage, first).await?;
             go.send(()).unwrap();
-            if !asked {
-                stage.adopted().await?;
-                stage.rotate().await?;
-            }
-            at_rest(stage, 1).await?;
-            one_was_drawn(stage).await?;
-            Ok("a second one is refused, naming the first, which then settles".to_owned())
+            life.await?;
+            "a second one is refused, naming the first, which then settles".to_owned()
         }
-    }
+    };
+    one_was_drawn(stage).await?;
+    Ok((effect, how))
 }
 
 /// A second daemon ends with a sentence that says who holds the ledger, and readers are served.
