@@ -1,7 +1,8 @@
-//! One world that lives on through many kills at drawn moments, rotating all the time.
+//! One world that lives on through many kills at drawn moments, rotating all the time. After some of them what was not flushed is lost.
 
 use super::case::CASES;
-use super::life::{Traced, scenery};
+use super::disk::{Cut, Disk};
+use super::life::{Traced, cut, scenery};
 use super::row::at_rest;
 use super::stage::Stage;
 use super::table::{self, Broken, Ending};
@@ -46,24 +47,33 @@ async fn play((number, kills): (usize, usize)) -> Result<Ending, Broken> {
     let mut chance = StdRng::seed_from_u64(number as u64);
     let mut how = Ok(());
     let mut moments = Vec::new();
+    let mut cuts = 0;
     while how.is_ok() && moments.len() < kills {
         let side = if chance.random() { Side::Before } else { Side::After };
         let moment = (chance.random_range(1..=LATEST), Deed::Kill(side));
-        how = until_killed(&stage, moment).await;
-        moments.push(moment.0);
+        let way = match chance.random_range(0..6) {
+            0 | 1 => Some(Cut::Worst),
+            2 => Some(Cut::Torn(chance.random())),
+            3 => Some(Cut::InMemory),
+            _ => None,
+        };
+        how = until_killed(&stage, moment, way).await;
+        moments.push((moment, way));
+        cuts += usize::from(way.is_some());
         stage.observer.look_at_sink();
         stage.observer.look_at_ledger(&format!("after kill {}", moments.len())).await;
     }
     let how = match how {
         Ok(()) => calm(&mut stage).await,
-        Err(wrong) => Err(format!("killed at {moments:?}: {wrong}")),
+        Err(wrong) => Err(format!("{wrong}; deaths so far: {moments:?}")),
     };
-    stage.end(how.map(|how| format!("{kills} kills; {how}"))).await
+    stage.end(how.map(|how| format!("{kills} kills, {cuts} with a power cut; {how}"))).await
 }
 
 /// One daemon, which is asked for a rotation whenever it is at rest, until it is dead.
-async fn until_killed(stage: &Stage, moment: (usize, Deed)) -> Result<(), String> {
-    let orders = Orders { numbered: Numbered::All, at: Some(moment), disk: None, go_on: None };
+async fn until_killed(stage: &Stage, moment: (usize, Deed), way: Option<Cut>) -> Result<(), String> {
+    let disk = way.map(|_| Disk::under(&stage.path("")));
+    let orders = Orders { numbered: Numbered::All, at: Some(moment), disk, go_on: None };
     let mut traced = Traced::start(stage, orders).await;
     let asking = async {
         loop {
@@ -80,12 +90,21 @@ async fn until_killed(stage: &Stage, moment: (usize, Deed)) -> Result<(), String
     };
     let ended = tokio::select! {
         wrong = asking => Err(wrong),
-        end = traced.gone() => if end.killed { Ok(()) } else { Err("the daemon ended by itself".to_owned()) },
+        end = traced.gone() => Ok(end),
     };
-    if ended.is_err() {
-        traced.kill();
+    match ended {
+        Err(wrong) => {
+            traced.kill();
+            Err(wrong)
+        }
+        Ok(end) if !end.killed => Err("the daemon ended by itself".to_owned()),
+        Ok(end) => {
+            if let (Some(disk), Some(way)) = (end.disk, way) {
+                cut(stage, disk, way).await;
+            }
+            Ok(())
+        }
     }
-    ended
 }
 
 /// Nobody kills any more: the last daemon settles, and rotates once more.
