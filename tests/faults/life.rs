@@ -140,8 +140,8 @@ pub async fn live(stage: &mut Stage, numbered: Numbered, at: Option<(usize, Deed
 pub async fn cut(stage: &Stage, disk: Disk, cut: Cut) -> String {
     let still = stage.observer.hold_still().await;
     let lost = disk.rebuild(cut);
-    drop(still);
     stage.observer.power_was_cut(cut == Cut::InMemory).await;
+    drop(still);
     lost
 }
 
