@@ -65,6 +65,8 @@ impl SqliteLedger {
             let writing = schema::writer(path)?;
             // A file that only looks writable says so now and not in the middle of a rotation.
             writing.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
+            // By now there is a log.
+            place::settle(path)?;
             place::upgrade(&writing, seal.as_ref())?;
             Ok((reading, writing, seal))
         };
