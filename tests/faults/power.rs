@@ -8,7 +8,7 @@ use super::table::{self, Broken, Ending};
 use super::tracer::{Deed, Numbered, Side};
 
 /// Rows of a case in a normal run, about.
-const ROWS: usize = 40;
+const ROWS: usize = 70;
 /// Of the one case after the first that a normal run has.
 const FEW_ROWS: usize = 10;
 /// In a long run the cases after the first have one in so many sides of effects.

@@ -112,6 +112,8 @@ async fn calm(stage: &mut Stage) -> Result<String, String> {
     stage.start_daemon();
     let settled = |label: Label| label == Label::Settled;
     stage.until_recorded("taken in", |it| settled(it.label) && it.generation.0 > 0).await?;
+    // A folder in memory was empty.
+    stage.until("the sink has its file", async || stage.observer.in_sink()).await?;
     let mut before = stage.observer.generations().await.len() as u64;
     // What was asked for last may still begin.
     loop {

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 /// Rows of a case in a normal run, about.
-const ROWS: usize = 16;
+const ROWS: usize = 24;
 /// Of the one case after the first that a normal run has.
 const FEW_ROWS: usize = 4;
 /// In a long run the cases after the first have one in so many sides of effects.

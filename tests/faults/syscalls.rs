@@ -8,6 +8,7 @@ use super::stage::Stage;
 use super::table::{self, Broken, Ending};
 use super::tracer::{CAN_FAIL_CALLS, Deed, DiskFault, Numbered};
 use nix::libc::{EIO, ENOSPC};
+use std::collections::BTreeSet;
 use std::fs;
 
 /// Rows of a case in a normal run, about.
@@ -36,6 +37,10 @@ const fn flush(name: &'static str, kills: bool, then: Option<Cut>) -> Kind {
     Kind { name, fault: DiskFault { flushes: true, kills, ..DiskFault::ONCE }, then }
 }
 
+/// The places of two kinds below.
+const EIO_ONCE: usize = 0;
+const FORGOTTEN: usize = 3;
+
 #[rustfmt::skip]
 const KINDS: [Kind; 7] = [
     kind("EIO once", EIO, 1),
@@ -57,7 +62,7 @@ async fn run(number: usize) {
         return println!("failing disk: {}: system calls cannot be failed on this kind of machine", case.name);
     }
     let calls = count(case).await;
-    let few = |rows: usize| (calls / rows).max(1);
+    let few = |rows: usize| (calls.len() / rows).max(1);
     // How many calls lie between two rows, and whether each row has every kind.
     let (step, every_kind) = match (long, number) {
         (true, 0) => (1, true),
@@ -65,13 +70,20 @@ async fn run(number: usize) {
         (false, 0) => (few(ROWS), false),
         (false, _) => (few(FEW_ROWS), false),
     };
-    let points = (1..=calls).skip(number % step).step_by(step).enumerate();
-    let rows = points.flat_map(|(place, number)| {
-        let kinds = if every_kind { KINDS.to_vec() } else { vec![KINDS[place % KINDS.len()]] };
-        kinds.into_iter().map(move |kind| (format!("{number:>3} {:<34}", kind.name), (number, kind)))
-    });
-    let lines = table::run(rows.collect(), async |row| play(case, row).await).await;
-    table::print(&format!("the disk fails at one in {step} of its {calls} calls: {}", case.name), &lines);
+    let points = (1..=calls.len()).skip(number % step).step_by(step).enumerate();
+    let mut rows: Vec<(usize, Kind)> = points
+        .flat_map(|(place, number)| {
+            let kinds = if every_kind { KINDS.to_vec() } else { vec![KINDS[place % KINDS.len()]] };
+            kinds.into_iter().map(move |kind| (number, kind))
+        })
+        .collect();
+    if !long && number == 0 {
+        let new = firsts(&calls).into_iter().enumerate();
+        rows.extend(new.map(|(place, number)| (number, KINDS[[EIO_ONCE, FORGOTTEN][place % 2]])));
+    }
+    let named = rows.into_iter().map(|row| (format!("{:>3} {:<34}", row.0, row.1.name), row)).collect();
+    let lines = table::run(named, async |row| play(case, row).await).await;
+    table::print(&format!("the disk fails at one in {step} of its {} calls: {}", calls.len(), case.name), &lines);
 }
 
 super::each_case! {
@@ -89,14 +101,24 @@ super::each_case! {
 }
 
 /// The calls of a life in which none fails.
-async fn count(case: &'static Case) -> usize {
+async fn count(case: &'static Case) -> Vec<String> {
     let mut stage = Stage::set(case, &scenery()).await;
     let life = live(&mut stage, Numbered::OnDisk, None, true).await;
-    match stage.end(life.end.clone().map(|()| String::new())).await {
-        Ok(_) => {}
+    let calls = life.effects.iter().filter(|effect| effect.number.is_some());
+    let calls = calls.map(|effect| in_words(&stage, &effect.text)).collect();
+    match stage.end(life.end.map(|()| String::new())).await {
+        Ok(_) => calls,
         Err(broken) => panic!("without a fault: {:?}\n{}", broken.what, broken.record),
     }
-    life.numbered()
+}
+
+/// The calls that come after another one than ever before: a thinned run would miss what happens once.
+fn firsts(calls: &[String]) -> Vec<usize> {
+    // Some names end by chance.
+    let name = |call: &String| call.split_once("-check-").map_or(call.clone(), |(name, _)| name.to_owned());
+    let mut seen = BTreeSet::new();
+    let pairs = calls.windows(2).map(|pair| (name(&pair[0]), name(&pair[1])));
+    pairs.enumerate().filter(|(_, pair)| seen.insert(pair.clone())).map(|(place, _)| place + 2).collect()
 }
 
 async fn play(case: &'static Case, (number, kind): (usize, Kind)) -> (Option<String>, Result<Ending, Broken>) {
