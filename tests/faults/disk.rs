@@ -93,11 +93,11 @@ impl Disk {
             return None;
         }
         let inode = fs::metadata(path).ok()?.ino();
-        if !self.folders.iter().any(|folder| folder == path) {
-            self.files.entry(inode).or_insert_with(|| {
-                let file = File::open(path).expect("what the program has just opened can be read");
-                Known { file, flushed: Vec::new(), unflushed: Unflushed::Whole }
-            });
+        let is_folder = self.folders.iter().any(|folder| folder == path);
+        if !is_folder && !self.files.contains_key(&inode) {
+            // Another thread may have removed it by now.
+            let file = File::open(path).ok()?;
+            self.files.insert(inode, Known { file, flushed: Vec::new(), unflushed: Unflushed::Whole });
         }
         Some(inode)
     }
