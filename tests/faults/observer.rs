@@ -12,6 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(4);
@@ -25,6 +26,8 @@ pub struct Observer {
     ledger: PathBuf,
     sink: PathBuf,
     seen: Arc<Mutex<Seen>>,
+    /// Held while it looks, or while nobody must.
+    still: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a consumer finds in the sink.
@@ -40,6 +43,8 @@ pub struct Held {
 struct Seen {
     /// What was wrong, each said once.
     broken: Vec<String>,
+    /// Whether a pair's accounts are rotated in turn.
+    in_turn: bool,
     /// Passwords that somebody else set.
     outsiders: Vec<String>,
     /// What the ledger opened at the last look, from generation 1.
@@ -59,16 +64,18 @@ impl Observer {
         key: SealingKey,
         (ledger, sink): (PathBuf, PathBuf),
     ) -> Self {
-        Self { case, cloud, key: Arc::new(key), ledger, sink, seen: Arc::default() }
+        Self { case, cloud, key: Arc::new(key), ledger, sink, seen: Arc::default(), still: Arc::default() }
     }
 
     /// Looks until the task is aborted.
     pub async fn watch(self) {
         loop {
+            let looking = self.still.lock().await;
             self.look_at_sink();
             if self.applied_in_all() > self.seen().compared {
                 self.look_at_ledger("when the cloud applied it").await;
             }
+            drop(looking);
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -76,6 +83,43 @@ impl Observer {
     /// Somebody else is about to set this password.
     pub fn expect_outsider(&self, password: &str) {
         self.seen().outsiders.push(password.to_owned());
+    }
+
+    /// There is more than one rotation, so both accounts of a pair change.
+    pub fn expect_turns(&self) {
+        self.seen().in_turn = true;
+    }
+
+    /// While this is held, the watching task has no file open.
+    pub async fn hold_still(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.still).lock_owned().await
+    }
+
+    /// What was seen but not flushed may be gone: the newest generations, and the newest document of the sink. What the cloud was told of must be there
+    /// all the same. A sink in memory is empty.
+    pub async fn power_was_cut(&self, sink_in_memory: bool) {
+        let generations = self.generations().await;
+        let held = self.in_sink();
+        let mut seen = self.seen();
+        if !seen.generations.starts_with(&generations) && !generations.starts_with(&seen.generations) {
+            seen.say("after the power cut, the ledger's generations were others than before".to_owned());
+        }
+        seen.generations = generations;
+        let place = held.as_ref().and_then(|held| seen.delivered.iter().position(|before| before == held));
+        match (held, place) {
+            (Some(_), Some(place)) => seen.delivered.truncate(place + 1),
+            // It was put there after the last look.
+            (Some(_), None) => {}
+            (None, _) if sink_in_memory => seen.delivered.clear(),
+            (None, _) => {
+                let lost_one = seen.delivered.len() > 1;
+                seen.delivered.clear();
+                // The first one may not have reached the disk; after that there is always an older one.
+                if lost_one {
+                    seen.say("after the power cut, the sink was empty".to_owned());
+                }
+            }
+        }
     }
 
     /// Whatever was wrong so far.
@@ -138,15 +182,19 @@ impl Observer {
     pub async fn look_at_ledger(&self, when: &str) {
         // What was applied is read first: the ledger had it before the cloud did.
         let compared = self.applied_in_all();
-        let applied = self.applied(self.case.account.name());
-        let others = [Which::Default, Which::First, Which::Second].into_iter().filter(|it| *it != self.case.account);
-        let touched: Vec<Which> = others.filter(|it| self.applied(it.name()).len() > 1).collect();
+        let in_turn = self.case.active.filter(|_| self.seen().in_turn);
+        let (ours, others): (Vec<Which>, Vec<Which>) = [Which::Default, Which::First, Which::Second]
+            .into_iter()
+            .partition(|it| *it == self.case.account || Some(*it) == in_turn);
+        let applied: Vec<(usize, String)> =
+            ours.into_iter().flat_map(|which| self.applied(which.name()).into_iter().enumerate()).collect();
+        let touched: Vec<Which> = others.into_iter().filter(|it| self.applied(it.name()).len() > 1).collect();
         let generations = self.generations().await;
         let mut seen = self.seen();
         seen.compared = seen.compared.max(compared);
-        for (number, password) in applied.iter().enumerate() {
+        for (number, password) in &applied {
             // The first one was set by hand; before it is adopted it is in the file that the operator wrote.
-            let ours = number > 0 && !seen.outsiders.contains(password);
+            let ours = *number > 0 && !seen.outsiders.contains(password);
             if ours && !generations.contains(password) {
                 seen.say(format!("{when}, password {number} of the instance is not in the ledger: it is lost"));
             }

@@ -175,7 +175,8 @@ pub async fn at_rest(stage: &Stage, further: u64) -> Result<(), String> {
             (exit == 0 && target["state"] == "settled" && target["generation"] == generation).then_some(())
         })
         .await?;
-    let changed = if further == 0 { case.account_before() } else { case.account };
+    // A pair takes turns; otherwise it is one and the same.
+    let changed = if further.is_multiple_of(2) { case.account_before() } else { case.account };
     let (live, held) = (stage.observer.live_on(changed), stage.observer.in_sink());
     let wanted = Held { account: changed.name().map(str::to_owned), password: live.clone() };
     if held.as_ref() != Some(&wanted) {

@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 /// The target of every row.
 pub const TARGET: &str = "orders-cache";
 
+const CONFIG: &str = "keywheel.toml";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
 const SECRET_ID: &str = "AKIDfaultsfaultsfaultsfaultsfaultsfa";
 const SECRET_KEY: &str = "KeyOfTheFaultsTable0123456789abcdef";
@@ -121,7 +122,7 @@ impl Stage {
         stage.write("initial", INITIAL);
         stage.write("first", FIRST.1);
         stage.write("second", SECOND.1);
-        stage.write("keywheel.toml", &stage.configuration(scenery));
+        stage.write(CONFIG, &stage.configuration(scenery));
         stage
     }
 
@@ -218,26 +219,47 @@ hooks    = ["tell"]
 
     /// Starts `keywheel run`; its log goes to a file in the folder.
     pub fn start_daemon(&mut self) {
-        let mut command = self.program(&["run"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log(&self.path("daemon.log")));
-        self.daemon = Some(command.kill_on_drop(true).spawn().unwrap());
+        let command = self.program(&["run"], CONFIG);
+        self.daemon = Some(spawn(command, &self.path("daemon.log")));
     }
 
-    fn program(&self, words: &[&str]) -> Command {
+    /// Starts a daemon on the same ledger that has a control socket of its own, as in another container. Its log is `second.log`.
+    pub fn start_elsewhere(&mut self) {
+        let config = fs::read_to_string(self.path(CONFIG)).unwrap();
+        self.write("elsewhere.toml", &config.replace("/control.sock", "/elsewhere.sock"));
+        let command = self.program(&["run"], "elsewhere.toml");
+        self.daemon = Some(spawn(command, &self.path("second.log")));
+    }
+
+    /// Waits until the daemon that was started last ends by itself.
+    pub async fn daemon_ends(&mut self) -> Result<(), String> {
+        let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
+        let ended = tokio::time::timeout(PATIENCE, daemon.wait()).await;
+        ended.map(drop).map_err(|_| "the daemon should end by itself".to_owned())
+    }
+
+    pub async fn kill_daemon(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            // It may have ended.
+            let _ = daemon.kill().await;
+        }
+    }
+
+    fn program(&self, words: &[&str], config: &str) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.args(words).arg("--config").arg(self.path("keywheel.toml")).env("KEYWHEEL_LOG", "trace");
+        command.args(words).arg("--config").arg(self.path(config)).env("KEYWHEEL_LOG", "trace");
         command
     }
 
     /// The words of `keywheel run`, for somebody else to start.
     pub fn daemon_words(&self) -> Vec<String> {
-        let config = self.path("keywheel.toml").display().to_string();
+        let config = self.path(CONFIG).display().to_string();
         vec![PROGRAM.to_owned(), "run".to_owned(), "--config".to_owned(), config]
     }
 
     /// A verb that ends by itself: its exit status and what it printed.
     pub async fn ask(&self, words: &[&str], input: &str) -> (i32, String) {
-        let mut command = self.program(words);
+        let mut command = self.program(words, CONFIG);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
@@ -305,7 +327,8 @@ hooks    = ["tell"]
                 let last = self.projection().await;
                 return Err(format!("it did not come to this: {what}; the ledger's last word: {last:?}"));
             }
-            tokio::time::sleep(LOOK).await;
+            // Who waits long is not in a hurry.
+            tokio::time::sleep(LOOK.max(began.elapsed() / 16)).await;
         }
     }
 
@@ -344,9 +367,7 @@ hooks    = ["tell"]
         self.observer.look_at_ledger("at the end").await;
         self.observer.audit().await;
         let leaks = self.leaks().await;
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill().await;
-        }
+        self.kill_daemon().await;
         let mut what = self.observer.broken();
         what.extend(leaks);
         let how = how.unwrap_or_else(|wrong| {
@@ -360,14 +381,21 @@ hooks    = ["tell"]
         }
         let history = self.ask(&["history", TARGET], "").await.1;
         let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
+        let second = fs::read_to_string(self.path("second.log")).unwrap_or_default();
         let told = fs::read_to_string(self.path("told")).unwrap_or_default();
-        let record = format!("{history}\n--- log\n{log}\n--- hook told: {}", told.replace('\n', " "));
+        let record =
+            format!("{history}\n--- log\n{log}\n--- second log\n{second}\n--- hook told: {}", told.replace('\n', " "));
         Err(Broken { what, record })
     }
 }
 
 /// What an operator or keywheel itself writes passwords and keys to.
 const KNOWING: [&str; 7] = ["sinks", "sinks-away", "initial", "first", "second", "secret-key", "sealing-key"];
+
+fn spawn(mut command: Command, to: &Path) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log(to));
+    command.kill_on_drop(true).spawn().unwrap()
+}
 
 /// A log that several processes append to.
 pub fn log(path: &Path) -> fs::File {

@@ -65,6 +65,8 @@ impl SqliteLedger {
             let writing = schema::writer(path)?;
             place::upgrade(&writing, seal.as_ref())?;
             place::try_writing(&writing)?;
+            // By now there is a log.
+            place::settle(path)?;
             Ok((reading, writing, seal))
         };
         let (reading, writing, seal) = look().map_err(|trouble: Trouble| trouble.told(path))?;

@@ -92,10 +92,18 @@ pub(super) fn ensure(path: &Path, envelope: &dyn Envelope) -> Result<(), Fault> 
     let file = private_file(&draft, OpenOptions::new().write(true).create_new(true))
         .map_err(|error| io_fault(&draft, &error))?;
     fill(&draft, envelope).map_err(|trouble| trouble.told(path))?;
-    file.sync_all()
-        .and_then(|()| std::fs::rename(&draft, path))
-        .and_then(|()| File::open(folder(path))?.sync_all())
-        .map_err(|error| io_fault(path, &error))
+    file.sync_all().and_then(|()| std::fs::rename(&draft, path)).map_err(|error| io_fault(path, &error))?;
+    settle(path)
+}
+
+/// Brings the names of the ledger's files to the disk. SQLite does so for a log that it has just made, and says nothing when that fails: then
+/// commits would be flushed into a file that a power cut takes away as a whole.
+///
+/// # Errors
+/// `LedgerUnusable`, `LedgerFull`.
+pub(super) fn settle(path: &Path) -> Result<(), Fault> {
+    let folder = folder(path);
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| io_fault(folder, &error))
 }
 
 fn fill(draft: &Path, envelope: &dyn Envelope) -> Result<(), Trouble> {
@@ -114,7 +122,11 @@ fn fill(draft: &Path, envelope: &dyn Envelope) -> Result<(), Trouble> {
     all.pragma_update(None, "application_id", APPLICATION_ID)?;
     all.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     all.commit()?;
-    // Closing the last connection moves the log into the file and removes it.
+    // The log is moved into the file here: closing does that too, but says nothing when it fails, and a file without its log would be half a ledger.
+    let held_up: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if held_up {
+        return Err(Fault::new(Kind::LedgerUnusable, "somebody else uses the ledger that is being made").into());
+    }
     connection.close().map_err(|(_, error)| error)?;
     Ok(())
 }
