@@ -4,6 +4,7 @@ use super::disk::{Cut, Disk};
 use super::row::at_rest;
 use super::stage::{Scenery, Stage, log};
 use super::tracer::{self, Deed, Effect, End, Numbered, Orders, Report};
+use keywheel::rotation::event::What;
 use keywheel::rotation::state::Label;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -155,7 +156,9 @@ pub async fn second_life(stage: &mut Stage, asked: bool) -> Result<String, Strin
         Label::Due | Label::Rotating | Label::Doubt | Label::Behind | Label::Paused => false,
     });
     let first = rest.await?.generation.0;
-    if first == 1 {
+    // What the one before was asked may be recorded though nobody heard the answer.
+    let is_asked = stage.events().await.iter().any(|event| matches!(event, What::Asked { .. }));
+    if first == 1 && !is_asked {
         stage.adopted().await?;
         stage.rotate().await?;
     }

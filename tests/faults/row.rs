@@ -1,6 +1,6 @@
 //! One row of the table: the world it begins in, what goes wrong, what happens in its course, and how it must end.
 
-use super::case::{Case, OUTSIDER};
+use super::case::{Case, OUTSIDER, Which};
 use super::observer::Held;
 use super::stage::{Scenery, Stage, TARGET};
 use super::table::{Broken, Ending};
@@ -159,6 +159,19 @@ async fn course(stage: &mut Stage, row: Row) -> Result<String, String> {
 /// Settled with so many generations beyond those that were taken in, by every witness.
 pub async fn at_rest(stage: &Stage, further: u64) -> Result<(), String> {
     let case = stage.case;
+    let changed = if further == 0 { case.account_before() } else { case.account };
+    at_rest_on(stage, further, changed).await
+}
+
+/// The same after so many rotations that each drew one password: a pair takes turns.
+pub async fn at_rest_after(stage: &Stage, rotations: u64) -> Result<(), String> {
+    let odd = !rotations.is_multiple_of(2);
+    at_rest_on(stage, rotations, if odd { stage.case.account } else { stage.case.account_before() }).await
+}
+
+/// The same where this is the account that the sink names.
+async fn at_rest_on(stage: &Stage, further: u64, changed: Which) -> Result<(), String> {
+    let case = stage.case;
     // A pair that drew none still has its first one as the active one.
     let generation = if further == 0 { 1 } else { case.taken_in() + further };
     let settled = |it: &Projection| it.label == Label::Settled && it.generation.0 == generation;
@@ -175,8 +188,6 @@ pub async fn at_rest(stage: &Stage, further: u64) -> Result<(), String> {
             (exit == 0 && target["state"] == "settled" && target["generation"] == generation).then_some(())
         })
         .await?;
-    // A pair takes turns; otherwise it is one and the same.
-    let changed = if further.is_multiple_of(2) { case.account_before() } else { case.account };
     let (live, held) = (stage.observer.live_on(changed), stage.observer.in_sink());
     let wanted = Held { account: changed.name().map(str::to_owned), password: live.clone() };
     if held.as_ref() != Some(&wanted) {

@@ -3,7 +3,7 @@
 use super::case::CASES;
 use super::disk::{Cut, Disk};
 use super::life::{Traced, cut, scenery};
-use super::row::at_rest;
+use super::row::at_rest_after;
 use super::stage::Stage;
 use super::table::{self, Broken, Ending};
 use super::tracer::{Deed, Numbered, Orders, Side};
@@ -130,5 +130,5 @@ async fn calm(stage: &mut Stage) -> Result<String, String> {
 }
 
 async fn at_rest_with(stage: &Stage, generations: u64) -> Result<(), String> {
-    at_rest(stage, generations.saturating_sub(stage.case.taken_in())).await
+    at_rest_after(stage, generations.saturating_sub(stage.case.taken_in())).await
 }

@@ -303,7 +303,7 @@ hooks    = ["tell"]
     }
 
     /// The target's record, event by event.
-    async fn events(&self) -> Vec<What> {
+    pub async fn events(&self) -> Vec<What> {
         let Ok(reader) = Reader::open(&self.path("ledger.db"), Some(&SealingKey::parse(&self.key).unwrap())) else {
             return Vec::new();
         };

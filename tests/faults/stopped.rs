@@ -6,7 +6,7 @@
 
 use super::case::{CASES, Case};
 use super::life::{Traced, in_words, live, one_was_drawn, scenery, second_life};
-use super::row::at_rest;
+use super::row::{at_rest, at_rest_after};
 use super::stage::Stage;
 use super::table::{self, Broken, Ending};
 use super::tracer::{Deed, Numbered, Orders, Side};
@@ -214,7 +214,7 @@ async fn fenced(stage: &mut Stage, go: &Sender<()>) -> Result<String, String> {
     one_was_drawn(stage).await?;
     stage.kill_daemon().await;
     stage.rotate().await?;
-    at_rest(stage, 2).await?;
+    at_rest_after(stage, 2).await?;
     let word = if lost { "the first is fenced off" } else { "the first had settled" };
     Ok(format!("the lock's file is gone: the second settles, {word}, and then rotates on its own"))
 }
