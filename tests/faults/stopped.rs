@@ -213,6 +213,8 @@ async fn fenced(stage: &mut Stage, go: &Sender<()>) -> Result<String, String> {
     at_rest(stage, 1).await?;
     one_was_drawn(stage).await?;
     stage.kill_daemon().await;
+    // A pair takes turns.
+    stage.observer.expect_turns();
     stage.rotate().await?;
     at_rest_after(stage, 2).await?;
     let word = if lost { "the first is fenced off" } else { "the first had settled" };
