@@ -61,7 +61,7 @@ impl Blueprint {
 
     /// Another configuration of the same target.
     pub fn change(&mut self, dice: &mut Dice) {
-        self.plan = self.kept.plan(dice);
+        self.plan = draw_plan(&self.kept, dice);
     }
 
     fn target(&self, process: &Arc<Process>, up_since: Moment) -> Target {
@@ -111,6 +111,14 @@ impl Blueprint {
             },
         }
     }
+}
+
+/// A cloud that names tasks and compares nothing tells how they stand, where no login can: with no evidence at all, nothing could be promised.
+pub fn draw_plan(kept: &Kept, dice: &mut Dice) -> Plan {
+    let mut plan = kept.plan(dice);
+    let blind = !plan.login && !plan.abilities.asks_old;
+    plan.abilities.task_status |= blind && kept.tasks;
+    plan
 }
 
 /// Built once: it counts passwords, and this world numbers them.

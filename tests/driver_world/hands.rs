@@ -1,7 +1,7 @@
 //! The hands a driver is given: a provider, a login route, sinks and hooks, each as unreliable as the real ones and never slower than their contract
 //! allows.
 
-use super::instance::index;
+use super::instance::{Instance, index};
 use super::promises;
 use super::sim::{Inner, Process, number};
 use super::truth::Shelf;
@@ -71,7 +71,7 @@ impl CloudOf {
             let verdict = promises::before_call(&inner, &self.target, &self.process, call, (account, new));
             let twice = inner.strikes(30, "call sent twice on its way");
             let answer = self.arrive(&mut inner, account, old, new);
-            let answer = if twice { self.arrive(&mut inner, account, old, new) } else { answer };
+            let answer = if twice { self.arrive_again(&mut inner, account, old, new) } else { answer };
             let hangs = inner.strikes(15, "call never answered");
             let lost = || Answer::Unanswered { fault: Fault::new(Kind::Unanswered, "the request timed out") };
             let answer = if hangs { lost() } else { answer };
@@ -93,17 +93,36 @@ impl CloudOf {
         let Some(truth) = truths.get_mut(&self.target) else { return super::cloud::lost("no such target") };
         truth.instance.change(account, old, new, *now, dice)
     }
+
+    /// Somebody on the way sent the call twice, and passes the second answer on: an honest one, to a call that may have been carried out already.
+    fn arrive_again(&self, inner: &mut Inner, account: usize, old: Option<u64>, new: u64) -> Answer {
+        let storm = |inner: &mut Inner, storm: bool| {
+            let instance = inner.truths.get_mut(&self.target).map(|truth| &mut truth.instance);
+            match instance {
+                Some(Instance::Accounts(clouds)) => clouds.iter_mut().for_each(|cloud| cloud.mood.storm = storm),
+                Some(Instance::Nodes(nodes)) => nodes.mood.storm = storm,
+                None => {}
+            }
+        };
+        storm(inner, false);
+        let answer = self.arrive(inner, account, old, new);
+        storm(inner, true);
+        answer
+    }
 }
 
 /// What became of a call, counted by what really happened.
 fn note_answer(inner: &mut Inner, target: &TargetName, account: usize, new: u64, answer: &Answer) {
     inner.say(|| format!("{target}   account {account}, password {new}: {answer:?}"));
+    let current = inner.disk.records.get(target).and_then(|record| {
+        record.passwords.get(&record.state.standing.current.as_ref()?.generation).copied()
+    });
     let Some(truth) = inner.truths.get_mut(target) else { return };
     let (live, late) = match &truth.instance {
-        super::instance::Instance::Accounts(clouds) => {
+        Instance::Accounts(clouds) => {
             (clouds[account].live == new, clouds[account].may_become(new))
         }
-        super::instance::Instance::Nodes(nodes) => (nodes.up().any(|node| node.valid.contains(&new)), false),
+        Instance::Nodes(nodes) => (nodes.up().any(|node| node.valid.contains(&new)), false),
     };
     let fault = match answer {
         Answer::Accepted { .. } => None,
@@ -123,7 +142,8 @@ fn note_answer(inner: &mut Inner, target: &TargetName, account: usize, new: u64,
             }
         }),
     };
-    if !matches!(answer, Answer::Refused { .. }) {
+    // Current may be sent again, to a node that forgot it.
+    if !matches!(answer, Answer::Refused { .. }) && current != Some(new) {
         truth.in_question[account] = Some(new);
     }
     if let Some(fault) = fault {
@@ -185,8 +205,8 @@ impl Provider for CloudOf {
             let verdict = promises::before_retiring(&inner, &self.target, &self.process, old);
             let Inner { truths, dice, now, .. } = &mut *inner;
             let outcome = match truths.get_mut(&self.target).map(|truth| &mut truth.instance) {
-                Some(super::instance::Instance::Nodes(nodes)) => nodes.remove(old, current, *now, dice),
-                Some(super::instance::Instance::Accounts(_)) | None => Err(gone()),
+                Some(Instance::Nodes(nodes)) => nodes.remove(old, current, *now, dice),
+                Some(Instance::Accounts(_)) | None => Err(gone()),
             };
             (outcome, verdict.and_then(|()| promises::check(&mut inner, &self.target)))
         };

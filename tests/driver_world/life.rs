@@ -3,7 +3,7 @@
 use super::cloud::Mood;
 use super::dice::Dice;
 use super::disk::{DiskOf, Record};
-use super::fleet::{Blueprint, build};
+use super::fleet::{Blueprint, build, draw_plan};
 use super::instance::{Instance, PAIR, index};
 use super::plan::{Kept, Way};
 use super::promises;
@@ -112,7 +112,7 @@ impl Story {
         let tasks = dice.chance(600);
         let mood = Mood { storm: true, tasks, merged_code: dice.chance(200), fault_rate };
         let kept = Kept::new(way, tasks, dice);
-        let plan = kept.plan(dice);
+        let plan = draw_plan(&kept, dice);
         let name: TargetName = format!("t{number}").parse().expect("a name");
         let missed = [Missed::IfOpen, Missed::Run, Missed::Skip][dice.below(3) as usize];
         let timetable = Timetable::parse(Settings {
@@ -186,7 +186,9 @@ impl Story {
         let main = tokio::spawn({
             let (driver, process) = (Arc::clone(&driver), Arc::clone(&process));
             async move {
-                if driver.run(|| {}).await.is_err() {
+                let ready = Arc::clone(&process);
+                let on_sweep = move || ready.ready.store(true, Ordering::Relaxed);
+                if driver.run(on_sweep).await.is_err() {
                     process.kill("it could not enlist its fleet");
                 }
             }
@@ -386,6 +388,10 @@ impl Story {
         }
         drop(inner);
         for one in self.running.iter().filter(|one| !one.process.is_paused()) {
+            // A signal that comes before the start is over would find another configuration being enlisted.
+            while !one.process.ready.load(Ordering::Relaxed) && !one.process.is_dead() && !one.process.is_paused() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
             let (driver, fleet) = (Arc::clone(&one.driver), build(&self.blueprints, &one.process));
             // The process may die meanwhile, and then nobody answers.
             let _refused = tokio::time::timeout(Duration::from_secs(60), driver.reload(fleet)).await;
@@ -502,11 +508,18 @@ impl Story {
         let (state, why) = self.standing(at);
         let idle = match why {
             Some(Why::Halted(_)) => return true,
+            // A task that never ends keeps the instance: each slot waits for its window and passes.
+            Some(Why::NotReady(_)) if self.is_stuck(at) => return true,
             Some(Why::NotDue | Why::OnlyWhenAsked | Why::SinkDiffers { .. } | Why::Overlapping { .. }) => true,
             Some(Why::NotAdopted(_)) => state.standing.current.is_some(),
             _ => false,
         };
         (idle && state.open.is_none() && state.asked.is_none()) || self.stands_back(at)
+    }
+
+    fn is_stuck(&self, at: usize) -> bool {
+        let inner = self.sim.lock();
+        !self.traits.unstick && !inner.truths[&self.blueprints[at].name].instance.is_free(inner.now)
     }
 
     /// Whether it cannot begin because another target's halted rotation holds the instance.

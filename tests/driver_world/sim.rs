@@ -174,6 +174,8 @@ pub struct Process {
     /// Waits that it lives through before it dies, or before it is paused; negative means never.
     fatal: AtomicI64,
     freezing: AtomicI64,
+    /// Its first sweep reached the ledger.
+    pub ready: AtomicBool,
     /// Rung when a claim of this process was given up.
     pub released: Notify,
 }
@@ -189,6 +191,7 @@ impl Process {
             skew: AtomicI64::new(skew),
             fatal: AtomicI64::new(fatal),
             freezing: AtomicI64::new(freezing),
+            ready: AtomicBool::new(false),
             released: Notify::new(),
         })
     }
