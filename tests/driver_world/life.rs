@@ -46,19 +46,20 @@ pub struct Running {
 }
 
 /// What kind of story a seed tells.
-struct Traits {
-    outsider: bool,
-    meddler: bool,
-    replacer: bool,
-    pauses: bool,
-    reloads: bool,
-    clocks: bool,
-    nodes_fail: bool,
-    doubles: bool,
-    disk: bool,
-    unstick: bool,
+#[derive(Default)]
+pub struct Traits {
+    pub outsider: bool,
+    pub meddler: bool,
+    pub replacer: bool,
+    pub pauses: bool,
+    pub reloads: bool,
+    pub clocks: bool,
+    pub nodes_fail: bool,
+    pub doubles: bool,
+    pub disk: bool,
+    pub unstick: bool,
     /// Waits that a process lives through at most; 0 for stories without crashes.
-    mortality: u64,
+    pub mortality: u64,
 }
 
 pub struct Story {
@@ -92,16 +93,20 @@ impl Story {
         let targets = 1 + dice.below(3) as usize;
         let shared = dice.chance(400);
         let storm_minutes = 10 + dice.below(200);
-        let sim = Sim::new(dice.clone(), talkative);
-        sim.lock().dice = dice;
-        let mut story =
-            Self { sim, blueprints: Vec::new(), running: Vec::new(), traits, storm_minutes, next_id: 0, skew: 0 };
-        story.sim.lock().fault_rate = fault_rate;
+        let mut story = Self::empty(dice, traits, fault_rate, talkative);
+        story.storm_minutes = storm_minutes;
         for number in 0..targets {
             let key = if shared { "i-shared".to_owned() } else { format!("i-{number}") };
             story.add_target(number, key);
         }
         story
+    }
+
+    /// A world without targets.
+    pub fn empty(dice: Dice, traits: Traits, fault_rate: u64, talkative: bool) -> Self {
+        let sim = Sim::new(dice, talkative);
+        sim.lock().fault_rate = fault_rate;
+        Self { sim, blueprints: Vec::new(), running: Vec::new(), traits, storm_minutes: 0, next_id: 0, skew: 0 }
     }
 
     fn add_target(&mut self, number: usize, key: String) {
@@ -156,7 +161,7 @@ impl Story {
         }
     }
 
-    fn is_broken(&self) -> Told {
+    pub fn is_broken(&self) -> Told {
         self.sim.lock().broken.clone().map_or(Ok(()), Err)
     }
 
@@ -210,14 +215,17 @@ impl Story {
         one.main.abort();
     }
 
-    /// Takes away who died, and starts another one when nobody is left who works.
-    async fn look_after(&mut self) {
-        let dead: Vec<usize> = (0..self.running.len()).rev().filter(|&at| self.running[at].process.is_dead()).collect();
-        for at in dead {
-            let gone = self.running.remove(at);
+    /// Takes away who died: what it was about to do is dropped.
+    pub fn bury(&mut self) {
+        for gone in self.running.extract_if(.., |one| one.process.is_dead()) {
             gone.main.abort();
             gone.alarm.abort();
         }
+    }
+
+    /// Takes away who died, and starts another one when nobody is left who works.
+    pub async fn look_after(&mut self) {
+        self.bury();
         if self.running.iter().all(|one| one.process.is_paused()) {
             let (downtime, kills) = {
                 let mut inner = self.sim.lock();
@@ -310,7 +318,7 @@ impl Story {
     }
 
     /// Asks the process that works, and checks what it answers.
-    fn ask(&self, at: usize, wish: Wish) {
+    pub fn ask(&self, at: usize, wish: Wish) {
         let Some(one) = self.running.iter().rev().find(|one| !one.process.is_paused()) else { return };
         let (sim, driver, name) = (self.sim.clone(), Arc::clone(&one.driver), self.blueprints[at].name.clone());
         sim.lock().say(|| format!("{name} ? {wish:?}"));
@@ -343,7 +351,7 @@ impl Story {
     }
 
     /// A person gives a password that works: what an account has, or what every node lets in.
-    fn replace(&self, at: usize, account: Option<usize>) {
+    pub fn replace(&self, at: usize, account: Option<usize>) {
         let blueprint = &self.blueprints[at];
         let mut inner = self.sim.lock();
         let account = account.unwrap_or_else(|| inner.dice.below(blueprint.first.len() as u64) as usize);
@@ -399,7 +407,7 @@ impl Story {
     }
 
     /// The clock is set, or the machine sleeps.
-    fn set_clock(&mut self) {
+    pub fn set_clock(&mut self) {
         let mut inner = self.sim.lock();
         inner.steady_clock = false;
         let by = inner.dice.below(WRONG_CLOCK) as i64;
@@ -421,7 +429,7 @@ impl Story {
     }
 
     /// The storm is over: no more faults, one process, the clock is right, every target is named, and pauses without an end are ended.
-    async fn calm(&mut self) -> Told {
+    pub async fn calm(&mut self) -> Told {
         {
             let mut inner = self.sim.lock();
             inner.say(|| "the storm is over".to_owned());
@@ -488,7 +496,7 @@ impl Story {
     }
 
     /// What the durable record means, and why it waits.
-    fn standing(&self, at: usize) -> (State, Option<Why>) {
+    pub fn standing(&self, at: usize) -> (State, Option<Why>) {
         let blueprint = &self.blueprints[at];
         let (state, now) = {
             let inner = self.sim.lock();

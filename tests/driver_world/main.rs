@@ -29,6 +29,7 @@ mod plan;
 mod promises;
 mod sim;
 mod truth;
+mod year;
 
 use life::Story;
 use sim::{Tally, Told};
@@ -38,12 +39,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Stories of the normal run.
 const SEEDS: u64 = 2_000;
+/// Worlds that live through a year.
+const YEARS: u64 = 4;
 /// Of these so many are told twice.
 const TWICE: u64 = 25;
 
 /// One story, from its seed alone.
 fn tell(seed: u64, talkative: bool) -> (Told<Tally>, String) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = runtime();
     errors::watched(|errors| {
         let (outcome, transcript) = runtime.block_on(async {
             let mut story = Story::new(seed, talkative);
@@ -54,6 +57,11 @@ fn tell(seed: u64, talkative: bool) -> (Told<Tally>, String) {
         let outcome = outcome.and_then(|tally| errors.verdict().map(|()| tally));
         (outcome, transcript)
     })
+}
+
+/// Time stands still while anything can be done, and then jumps to the next thing that is waited for.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
 fn setting(name: &str) -> Option<u64> {
@@ -102,6 +110,43 @@ fn the_whole_driver_keeps_its_promises_in_hostile_worlds() {
             broken.iter().map(|(promise, seeds)| (promise, seeds.len(), &seeds[..seeds.len().min(5)])).collect();
         panic!("broken promises {counts:#?}; the transcript above is of seed {seed} (KEYWHEEL_SEED={seed} replays it)");
     }
+}
+
+#[test]
+fn each_weekly_slot_of_a_year_is_used_once_or_said_to_have_passed() {
+    if setting("KEYWHEEL_SEED").is_some() {
+        return;
+    }
+    let one = setting("KEYWHEEL_YEAR");
+    let years = one.map_or(0..setting("KEYWHEEL_YEARS").unwrap_or(YEARS), |seed| seed..seed + 1);
+    let mut tally = Tally::default();
+    let (mut all, mut settled, mut ended, mut passed, mut halted) = (0, 0, 0, 0, 0);
+    for seed in years.clone() {
+        let runtime = runtime();
+        let talkative = one.is_some();
+        let outcome = errors::watched(|errors| {
+            let (outcome, transcript) = runtime.block_on(async {
+                let mut story = Story::year(seed, talkative);
+                let outcome = story.live_a_year().await;
+                let transcript = story.sim.lock().transcript.take();
+                (outcome, transcript.unwrap_or_default())
+            });
+            print!("{transcript}");
+            outcome.and_then(|lived| errors.verdict().map(|()| lived))
+        });
+        let (one, slots) =
+            outcome.unwrap_or_else(|broken| panic!("{broken} (KEYWHEEL_YEAR={seed} replays and prints it)"));
+        tally.add(one);
+        all += slots.all;
+        settled += slots.settled;
+        ended += slots.ended;
+        passed += slots.passed;
+        halted += slots.halted;
+    }
+    println!(
+        "{} years, {all} weekly slots: {settled} rotated, {ended} ended without a change, {passed} passed, {halted} went by in a halt; {} steps, {} crashes and stops; faults {:?}",
+        years.count(), tally.steps, tally.crashes, tally.faults
+    );
 }
 
 #[test]
