@@ -345,7 +345,9 @@ impl Sink for ShelfOf {
             };
             if outcome.is_ok() {
                 inner.say(|| format!("{}   {} holds generation {generation}", self.target, self.sink));
-                if let Some(truth) = inner.truths.get_mut(&self.target) {
+                // What a configuration no longer names is no longer ours, even where a turn goes on with it.
+                let truth = inner.truths.get_mut(&self.target).filter(|truth| truth.named.contains(&self.sink));
+                if let Some(truth) = truth {
                     truth.consumers.delivered(&self.sink, generation, clock);
                 }
             }

@@ -4,6 +4,7 @@ use super::cloud::Mood;
 use super::dice::Dice;
 use super::disk::{DiskOf, Record};
 use super::fleet::{Blueprint, build, draw_plan};
+use super::hands::tick;
 use super::instance::{Instance, PAIR, index};
 use super::plan::{Kept, Way};
 use super::promises;
@@ -133,7 +134,8 @@ impl Story {
         .expect("a timetable");
         let accounts = if way == Way::Alternate { 2 } else { 1 };
         let first: Vec<u64> = (0..accounts).map(|_| inner.fresh_password()).collect();
-        let truth = Truth::new(way, kept.strategy.clone(), key.clone(), mood, first.clone());
+        let mut truth = Truth::new(way, kept.strategy.clone(), key.clone(), mood, first.clone());
+        truth.named = plan.sinks.clone();
         inner.say(|| format!("{name} on {key}: {kept:?}, login {}, {:?}, {:?}", plan.login, plan.abilities, plan.recovery));
         inner.truths.insert(name.clone(), truth);
         drop(inner);
@@ -356,6 +358,7 @@ impl Story {
         let mut inner = self.sim.lock();
         let account = account.unwrap_or_else(|| inner.dice.below(blueprint.first.len() as u64) as usize);
         let fresh = inner.fresh_password();
+        tick(&mut inner, &blueprint.name);
         let Some(truth) = inner.truths.get_mut(&blueprint.name) else { return };
         truth.replaced = true;
         let password = match &mut truth.instance {
@@ -388,7 +391,7 @@ impl Story {
             let name = name.clone();
             let (sinks, named) = (plan.sinks.clone(), *named);
             if let Some(truth) = inner.truths.get_mut(&name) {
-                truth.reloaded = true;
+                truth.named = if named { sinks.clone() } else { Vec::new() };
                 let gone: Vec<SinkName> =
                     truth.sinks.keys().filter(|sink| !named || !sinks.contains(sink)).cloned().collect();
                 gone.iter().for_each(|sink| truth.consumers.forget(sink));
@@ -454,7 +457,12 @@ impl Story {
         }
         self.running.iter().for_each(|one| one.process.resume());
         self.look_after().await;
-        self.blueprints.iter_mut().for_each(|blueprint| blueprint.named = true);
+        for blueprint in &mut self.blueprints {
+            blueprint.named = true;
+            if let Some(truth) = self.sim.lock().truths.get_mut(&blueprint.name) {
+                truth.named = blueprint.plan.sinks.clone();
+            }
+        }
         self.reload(false).await;
         self.end_pauses();
         self.is_broken()
@@ -478,8 +486,8 @@ impl Story {
             let restless = (0..self.blueprints.len()).find(|&at| !self.is_at_rest(at));
             let Some(restless) = restless else { break };
             if self.sim.lock().now >= deadline {
-                let (state, why) = self.standing(restless);
-                return Err(format!("P6: {} does not end: {why:?}: {:?}", self.blueprints[restless].name, state.open));
+                let (state, action) = self.standing(restless);
+                return Err(format!("P6: {} does not end: {action:?}: {:?}", self.blueprints[restless].name, state.open));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
             self.end_pauses();
@@ -495,8 +503,8 @@ impl Story {
         Ok(())
     }
 
-    /// What the durable record means, and why it waits.
-    pub fn standing(&self, at: usize) -> (State, Option<Why>) {
+    /// What the durable record means, and what follows from it now.
+    pub fn standing(&self, at: usize) -> (State, Action) {
         let blueprint = &self.blueprints[at];
         let (state, now) = {
             let inner = self.sim.lock();
@@ -504,25 +512,27 @@ impl Story {
             (state.unwrap_or_default(), Moment::from_millis(inner.now))
         };
         let plan = blueprint.settings(now).plan(&state.standing, now);
-        let why = match next(&state, &plan, now) {
-            Action::Wait { why, .. } => Some(why),
-            _ => None,
-        };
-        (state, why)
+        let action = next(&state, &plan, now);
+        (state, action)
     }
 
     /// Whether nothing is left to do before the next slot, or a person is needed.
     fn is_at_rest(&self, at: usize) -> bool {
-        let (state, why) = self.standing(at);
+        let (state, action) = self.standing(at);
+        let why = match action {
+            Action::Wait { why, .. } => why,
+            Action::Begin { .. } => return self.stands_back(at),
+            _ => return false,
+        };
         let idle = match why {
-            Some(Why::Halted(_)) => return true,
+            Why::Halted(_) => return true,
             // A task that never ends keeps the instance: each slot waits for its window and passes.
-            Some(Why::NotReady(_)) if self.is_stuck(at) => return true,
-            Some(Why::NotDue | Why::OnlyWhenAsked | Why::SinkDiffers { .. } | Why::Overlapping { .. }) => true,
-            Some(Why::NotAdopted(_)) => state.standing.current.is_some(),
+            Why::NotReady(_) if self.is_stuck(at) => return true,
+            Why::NotDue | Why::OnlyWhenAsked | Why::SinkDiffers { .. } | Why::Overlapping { .. } => true,
+            Why::NotAdopted(_) => state.standing.current.is_some(),
             _ => false,
         };
-        (idle && state.open.is_none() && state.asked.is_none()) || self.stands_back(at)
+        idle && state.open.is_none() && state.asked.is_none()
     }
 
     fn is_stuck(&self, at: usize) -> bool {

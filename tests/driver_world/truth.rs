@@ -25,8 +25,8 @@ pub struct Truth {
     pub replaced: bool,
     /// A permission was refused, or the instance was, so that a halt for it fits.
     pub denied: bool,
-    /// The reload that may have changed what its hands are.
-    pub reloaded: bool,
+    /// The sinks that its configuration names now.
+    pub named: Vec<SinkName>,
     /// By account, the password of a call that was not certainly refused and of which nothing was proven yet.
     pub in_question: [Option<u64>; 2],
     pub sinks: BTreeMap<SinkName, Shelf>,
@@ -63,7 +63,7 @@ impl Truth {
             on_word: BTreeSet::new(),
             replaced: false,
             denied: false,
-            reloaded: false,
+            named: Vec::new(),
             in_question: [None; 2],
             sinks: BTreeMap::new(),
             told: BTreeSet::new(),

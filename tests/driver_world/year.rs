@@ -82,7 +82,8 @@ impl Story {
         let accounts = if way == Way::Alternate { 2 } else { 1 };
         let first: Vec<u64> = (0..accounts).map(|_| inner.fresh_password()).collect();
         let key = format!("i-{number}");
-        let truth = Truth::new(way, kept.strategy.clone(), key.clone(), mood, first.clone());
+        let mut truth = Truth::new(way, kept.strategy.clone(), key.clone(), mood, first.clone());
+        truth.named = plan.sinks.clone();
         inner.say(|| format!("{name}: {schedule} {zone}, {kept:?}, login {}, {:?}", plan.login, plan.abilities));
         inner.truths.insert(name.clone(), truth);
         drop(inner);
