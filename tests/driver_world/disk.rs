@@ -52,7 +52,7 @@ pub struct Holder {
 }
 
 impl Record {
-    fn new(now: Moment) -> Self {
+    pub fn new(now: Moment) -> Self {
         let projection = Projection {
             wake_at: now,
             label: Label::Due,

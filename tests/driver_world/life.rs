@@ -136,6 +136,7 @@ impl Story {
         let first: Vec<u64> = (0..accounts).map(|_| inner.fresh_password()).collect();
         let mut truth = Truth::new(way, kept.strategy.clone(), key.clone(), mood, first.clone());
         truth.named = plan.sinks.clone();
+        truth.login = Some(plan.login);
         inner.say(|| format!("{name} on {key}: {kept:?}, login {}, {:?}, {:?}", plan.login, plan.abilities, plan.recovery));
         inner.truths.insert(name.clone(), truth);
         drop(inner);
@@ -391,6 +392,7 @@ impl Story {
             let name = name.clone();
             let (sinks, named) = (plan.sinks.clone(), *named);
             if let Some(truth) = inner.truths.get_mut(&name) {
+                truth.login = None;
                 truth.named = if named { sinks.clone() } else { Vec::new() };
                 let gone: Vec<SinkName> =
                     truth.sinks.keys().filter(|sink| !named || !sinks.contains(sink)).cloned().collect();

@@ -18,6 +18,7 @@ mod dice;
 mod disk;
 mod errors;
 mod fleet;
+mod found;
 mod hands;
 #[path = "../world/instance.rs"]
 mod instance;

@@ -196,6 +196,8 @@ pub fn after_event(inner: &mut Inner, target: &TargetName, before: &State, event
             *inner.tally.proofs.entry(format!("{proof:?}")).or_default() += 1;
             let password = of(inner, target)?.0.password(*generation)?;
             let truth = inner.truths.get_mut(target).ok_or("no such target")?;
+            let proven = truth.login != Some(true) || *proof == Proof::Login;
+            ensure(proven, || format!("{target}: P3: proven by {proof:?}, and a login was never let in"))?;
             for questioned in &mut truth.in_question {
                 *questioned = questioned.filter(|&questioned| questioned != password);
             }

@@ -21,6 +21,9 @@ use tokio::time::Instant;
 /// The true time at which every story begins.
 pub const START: i64 = 1_750_000_000_000;
 
+/// Steps of one story, a year's among them: more means that keywheel goes in a circle.
+const STEP_LIMIT: u64 = 600_000;
+
 pub type Told<T = ()> = Result<T, String>;
 
 pub fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Told {
@@ -243,9 +246,17 @@ impl Process {
     /// A wait, as there is one before and after each thing outside: a little time passes, and the process may die or be paused.
     pub async fn wait(&self) {
         self.alive().await;
-        let delay = {
+        let going_on = {
             let mut inner = self.sim.lock();
             inner.tally.steps += 1;
+            inner.broken.is_none() && inner.tally.steps < STEP_LIMIT
+        };
+        if !going_on {
+            self.sim.judge(Err(format!("it did not end within {STEP_LIMIT} steps")));
+            std::future::pending::<()>().await;
+        }
+        let delay = {
+            let mut inner = self.sim.lock();
             match inner.dice.below(4) {
                 0 => 0,
                 1 | 2 => inner.dice.below(20),

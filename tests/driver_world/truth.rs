@@ -25,6 +25,8 @@ pub struct Truth {
     pub replaced: bool,
     /// A permission was refused, or the instance was, so that a halt for it fits.
     pub denied: bool,
+    /// Whether it has a login route; nothing once the configuration was changed, for a turn may go on with the one before.
+    pub login: Option<bool>,
     /// The sinks that its configuration names now.
     pub named: Vec<SinkName>,
     /// By account, the password of a call that was not certainly refused and of which nothing was proven yet.
@@ -63,6 +65,7 @@ impl Truth {
             on_word: BTreeSet::new(),
             replaced: false,
             denied: false,
+            login: None,
             named: Vec::new(),
             in_question: [None; 2],
             sinks: BTreeMap::new(),

@@ -84,6 +84,7 @@ impl Story {
         let key = format!("i-{number}");
         let mut truth = Truth::new(way, kept.strategy.clone(), key.clone(), mood, first.clone());
         truth.named = plan.sinks.clone();
+        truth.login = Some(plan.login);
         inner.say(|| format!("{name}: {schedule} {zone}, {kept:?}, login {}, {:?}", plan.login, plan.abilities));
         inner.truths.insert(name.clone(), truth);
         drop(inner);
