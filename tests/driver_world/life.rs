@@ -71,6 +71,8 @@ pub struct Story {
     storm_minutes: u64,
     next_id: u64,
     skew: i64,
+    /// Since when the newest process or configuration is there, by its clock: slots before may be passed over.
+    up_since: Moment,
 }
 
 impl Story {
@@ -107,7 +109,7 @@ impl Story {
     pub fn empty(dice: Dice, traits: Traits, fault_rate: u64, talkative: bool) -> Self {
         let sim = Sim::new(dice, talkative);
         sim.lock().fault_rate = fault_rate;
-        Self { sim, blueprints: Vec::new(), running: Vec::new(), traits, storm_minutes: 0, next_id: 0, skew: 0 }
+        Self { sim, blueprints: Vec::new(), running: Vec::new(), traits, storm_minutes: 0, next_id: 0, skew: 0, up_since: Moment::default() }
     }
 
     fn add_target(&mut self, number: usize, key: String) {
@@ -189,6 +191,7 @@ impl Story {
             clock: Arc::new(Watch(Arc::clone(&process))),
             chance: Arc::new(Numbers(self.sim.clone())),
         };
+        self.up_since = process.clock();
         let stop = CancellationToken::new();
         let driver = Driver::new(tools, build(&self.blueprints, &process), turns, stop.clone());
         let main = tokio::spawn({
@@ -405,6 +408,7 @@ impl Story {
             while !one.process.ready.load(Ordering::Relaxed) && !one.process.is_dead() && !one.process.is_paused() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            self.up_since = one.process.clock();
             let (driver, fleet) = (Arc::clone(&one.driver), build(&self.blueprints, &one.process));
             // The process may die meanwhile, and then nobody answers.
             let _refused = tokio::time::timeout(Duration::from_secs(60), driver.reload(fleet)).await;
@@ -513,7 +517,7 @@ impl Story {
             let state = inner.disk.records.get(&blueprint.name).map(|record| record.state.clone());
             (state.unwrap_or_default(), Moment::from_millis(inner.now))
         };
-        let plan = blueprint.settings(now).plan(&state.standing, now);
+        let plan = blueprint.settings(self.up_since).plan(&state.standing, now);
         let action = next(&state, &plan, now);
         (state, action)
     }
