@@ -77,9 +77,10 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    /// Forgets a `began` that could not be written because another target holds the instance, and sleeps until `wake_at`.
+    /// Forgets a `began` that could not be written because another target holds the instance, and sleeps until `wake_at`. What happened before it
+    /// in the same transaction is written.
     pub(super) async fn stand_back(mut self, before: State, wake_at: Moment, why: &str) -> Result<(), Fault> {
-        self.pending.clear();
+        self.pending.pop();
         self.state = before;
         self.write(wake_at, why).await
     }

@@ -60,7 +60,7 @@ pub struct Driver {
     turns_at_once: usize,
     wake: Arc<Notify>,
     stop: CancellationToken,
-    commands: Mutex<HashMap<TargetName, Vec<Command>>>,
+    commands: Mutex<BTreeMap<TargetName, Vec<Command>>>,
     busy: Mutex<HashMap<TargetName, Arc<Notify>>>,
     kept_off: Mutex<HashMap<TargetName, (Moment, u32)>>,
     /// Targets whose settings may have changed since the ledger was told when they wake: each gets a turn, whatever it was told.
@@ -155,13 +155,15 @@ impl Driver {
         let mut turns = JoinSet::new();
         self.wake.notify_one();
         loop {
+            // In this order, so that the same things happening make the same story again. A turn that ended rings the bell.
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => break,
-                () = self.wake.notified() => {}
                 Some(ended) = turns.join_next(), if !turns.is_empty() => {
                     self.turn_ended(ended);
                     continue;
                 }
+                () = self.wake.notified() => {}
             }
             match self.sweep(&mut turns).await {
                 Ok(()) => on_sweep(),

@@ -148,6 +148,12 @@ async fn adopt(
     let said = format!("taken in as generation {generation}");
     let active = state.standing.current.as_ref().map(|current| current.account.as_ref());
     match (active, &account) {
+        (None, _) if state.open.is_some() => {
+            return refuse(
+                "a rotation is under way that needs no password of before",
+                "`keywheel explain` says where it stands; to give one all the same: `keywheel recover TARGET --set`",
+            );
+        }
         (None, _) => {}
         (Some(Some(active)), Some(account)) if account != active => {
             if state.open.is_some() {

@@ -129,9 +129,10 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                     return Ok(());
                 }
                 let stopped = tokio::select! {
-                    () = tools.clock.sleep(until.since(now)) => false,
-                    () = poke.notified() => false,
+                    biased;
                     () = driver.stop.cancelled() => true,
+                    () = poke.notified() => false,
+                    () = tools.clock.sleep(until.since(now)) => false,
                 };
                 if stopped || driver.has_replaced(target) {
                     return journal.write(until, &why.to_string()).await;
