@@ -261,12 +261,7 @@ impl Drop for ClaimOf {
 }
 
 /// One transaction.
-fn commit(
-    inner: &mut Inner,
-    claim: &ClaimOf,
-    entries: &[Entry],
-    projection: &Projection,
-) -> (Result<(), Fault>, Told) {
+fn commit(inner: &mut Inner, claim: &ClaimOf, entries: &[Entry], projection: &Projection) -> (Result<(), Fault>, Told) {
     let (now, name) = (inner.now, &claim.target);
     let records = &inner.disk.records;
     let Some(record) = records.get(name) else {
@@ -331,6 +326,7 @@ fn write(inner: &mut Inner, name: &TargetName, entry: &Entry) -> Told {
 /// Recovery is the same fold, and a fold may begin at the last `settled`.
 pub fn check_folds(record: &Record) -> Told {
     let whole = fold(record.rows.iter().map(|row| &row.event)).map_err(|illegal| illegal.to_string())?;
-    let recent = fold(record.rows[record.base..].iter().map(|row| &row.event)).map_err(|illegal| illegal.to_string())?;
+    let recent =
+        fold(record.rows[record.base..].iter().map(|row| &row.event)).map_err(|illegal| illegal.to_string())?;
     ensure(whole == record.state && recent == whole, || "the folds differ".to_owned())
 }

@@ -40,6 +40,11 @@ impl Blueprint {
         format!("{}/{}", self.key, self.name)
     }
 
+    /// The configuration says where today's password is.
+    fn adopts(&self) -> bool {
+        !self.kept.take_over || self.plan.adopts
+    }
+
     pub fn settings(&self, up_since: Moment) -> PlanSettings {
         let plan = &self.plan;
         PlanSettings {
@@ -51,6 +56,7 @@ impl Blueprint {
             strategy: plan.strategy.clone(),
             recovery: plan.recovery,
             take_over: plan.take_over,
+            adopts: self.adopts(),
             adopts_resting: plan.adopts_resting,
             verify_every: plan.verify_every,
             sinks: plan.sinks.clone(),
@@ -105,7 +111,7 @@ impl Blueprint {
                 hooks: self.plan.hooks.iter().map(hook).collect(),
                 policy: policy(),
                 profile: Profile::Tencent,
-                adopt: secret(process, (!self.kept.take_over).then_some(self.first[0])),
+                adopt: secret(process, self.adopts().then_some(self.first[0])),
                 adopt_resting: secret(process, resting),
                 endpoint: None,
             },

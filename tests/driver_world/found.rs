@@ -30,6 +30,7 @@ fn story(take_over: bool) -> Story {
     let kept = Kept { strategy, tasks: false, asks_old, take_over, adopts_resting: false };
     let mut plan = draw_plan(&kept, &mut dice);
     plan.login = true;
+    plan.adopts = false;
     plan.verify_every = None;
     plan.abilities.reset = true;
     plan.recovery = if take_over { Recovery::Reset } else { Recovery::Halt };

@@ -114,14 +114,14 @@ impl CloudOf {
 /// What became of a call, counted by what really happened.
 fn note_answer(inner: &mut Inner, target: &TargetName, account: usize, new: u64, answer: &Answer) {
     inner.say(|| format!("{target}   account {account}, password {new}: {answer:?}"));
-    let current = inner.disk.records.get(target).and_then(|record| {
-        record.passwords.get(&record.state.standing.current.as_ref()?.generation).copied()
-    });
+    let current = inner
+        .disk
+        .records
+        .get(target)
+        .and_then(|record| record.passwords.get(&record.state.standing.current.as_ref()?.generation).copied());
     let Some(truth) = inner.truths.get_mut(target) else { return };
     let (live, late) = match &truth.instance {
-        Instance::Accounts(clouds) => {
-            (clouds[account].live == new, clouds[account].may_become(new))
-        }
+        Instance::Accounts(clouds) => (clouds[account].live == new, clouds[account].may_become(new)),
         Instance::Nodes(nodes) => (nodes.up().any(|node| node.valid.contains(&new)), false),
     };
     let fault = match answer {
@@ -322,6 +322,10 @@ impl Sink for ShelfOf {
         self.open(&mut inner).map(|_| ())
     }
 
+    fn shape(&self, _document: &Document) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+
     async fn deliver(&self, document: &Document) -> Result<(), Fault> {
         self.process.wait().await;
         let (generation, password) = (document.generation, number(&document.password));
@@ -331,7 +335,8 @@ impl Sink for ShelfOf {
         }
         let (outcome, verdict, after) = {
             let mut inner = self.process.sim.lock();
-            let verdict = promises::before_delivery(&inner, &self.target, &self.process, &self.sink, (generation, password));
+            let verdict =
+                promises::before_delivery(&inner, &self.target, &self.process, &self.sink, (generation, password));
             let clock = Moment::from_millis(inner.now);
             let outcome = match self.open(&mut inner) {
                 Ok(shelf) if shelf.held.is_some_and(|(held, _)| held > generation) && !shelf.deleted => {

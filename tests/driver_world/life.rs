@@ -109,7 +109,16 @@ impl Story {
     pub fn empty(dice: Dice, traits: Traits, fault_rate: u64, talkative: bool) -> Self {
         let sim = Sim::new(dice, talkative);
         sim.lock().fault_rate = fault_rate;
-        Self { sim, blueprints: Vec::new(), running: Vec::new(), traits, storm_minutes: 0, next_id: 0, skew: 0, up_since: Moment::default() }
+        Self {
+            sim,
+            blueprints: Vec::new(),
+            running: Vec::new(),
+            traits,
+            storm_minutes: 0,
+            next_id: 0,
+            skew: 0,
+            up_since: Moment::default(),
+        }
     }
 
     fn add_target(&mut self, number: usize, key: String) {
@@ -139,7 +148,9 @@ impl Story {
         let mut truth = Truth::new(way, kept.strategy.clone(), key.clone(), mood, first.clone());
         truth.named = plan.sinks.clone();
         truth.login = Some(plan.login);
-        inner.say(|| format!("{name} on {key}: {kept:?}, login {}, {:?}, {:?}", plan.login, plan.abilities, plan.recovery));
+        inner.say(|| {
+            format!("{name} on {key}: {kept:?}, login {}, {:?}, {:?}", plan.login, plan.abilities, plan.recovery)
+        });
         inner.truths.insert(name.clone(), truth);
         drop(inner);
         self.blueprints.push(Blueprint { name, way, kept, plan, timetable, key, first, named: true });
@@ -328,13 +339,14 @@ impl Story {
         let Some(one) = self.running.iter().rev().find(|one| !one.process.is_paused()) else { return };
         let (sim, driver, name) = (self.sim.clone(), Arc::clone(&one.driver), self.blueprints[at].name.clone());
         sim.lock().say(|| format!("{name} ? {wish:?}"));
-        let (rotates, reveals) =
-            (matches!(wish, Wish::Rotate { .. }), matches!(wish, Wish::Reveal { all: false, .. }));
+        let (rotates, reveals) = (matches!(wish, Wish::Rotate { .. }), matches!(wish, Wish::Reveal { all: false, .. }));
         tokio::spawn(async move {
             let Ok(answer) = tokio::time::timeout(ANSWER_LIMIT, driver.command(&name, wish)).await else { return };
             let verdict = {
                 let mut inner = sim.lock();
-                inner.say(|| format!("{name} ! {}", answer.as_ref().map_or_else(|fault| fault.what.clone(), Clone::clone)));
+                inner.say(|| {
+                    format!("{name} ! {}", answer.as_ref().map_or_else(|fault| fault.what.clone(), Clone::clone))
+                });
                 match answer {
                     Ok(_) if rotates => {
                         if let Some(truth) = inner.truths.get_mut(&name) {
@@ -382,27 +394,7 @@ impl Story {
 
     /// The configuration is read again: another one, where `changed`; now and then a target is left out for a while.
     async fn reload(&mut self, changed: bool) {
-        let mut inner = self.sim.lock();
-        let at = inner.dice.below(self.blueprints.len() as u64) as usize;
-        let blueprint = &mut self.blueprints[at];
-        if changed {
-            match blueprint.named && inner.dice.chance(700) {
-                true => blueprint.change(&mut inner.dice),
-                false => blueprint.named = !blueprint.named,
-            }
-            let Blueprint { name, named, plan, .. } = &*blueprint;
-            inner.say(|| format!("configuration: {name} named {named}, login {}, {:?}, {:?}", plan.login, plan.abilities, plan.sinks));
-            let name = name.clone();
-            let (sinks, named) = (plan.sinks.clone(), *named);
-            if let Some(truth) = inner.truths.get_mut(&name) {
-                truth.login = None;
-                truth.named = if named { sinks.clone() } else { Vec::new() };
-                let gone: Vec<SinkName> =
-                    truth.sinks.keys().filter(|sink| !named || !sinks.contains(sink)).cloned().collect();
-                gone.iter().for_each(|sink| truth.consumers.forget(sink));
-            }
-        }
-        drop(inner);
+        self.edit(changed);
         for one in self.running.iter().filter(|one| !one.process.is_paused()) {
             // A signal that comes before the start is over would find another configuration being enlisted.
             while !one.process.ready.load(Ordering::Relaxed) && !one.process.is_dead() && !one.process.is_paused() {
@@ -412,6 +404,35 @@ impl Story {
             let (driver, fleet) = (Arc::clone(&one.driver), build(&self.blueprints, &one.process));
             // The process may die meanwhile, and then nobody answers.
             let _refused = tokio::time::timeout(Duration::from_secs(60), driver.reload(fleet)).await;
+        }
+    }
+
+    /// Somebody edits the file: a target is configured otherwise, or left out for a while.
+    fn edit(&mut self, changed: bool) {
+        let mut inner = self.sim.lock();
+        let at = inner.dice.below(self.blueprints.len() as u64) as usize;
+        let blueprint = &mut self.blueprints[at];
+        if changed {
+            match blueprint.named && inner.dice.chance(700) {
+                true => blueprint.change(&mut inner.dice),
+                false => blueprint.named = !blueprint.named,
+            }
+            let Blueprint { name, named, plan, .. } = &*blueprint;
+            inner.say(|| {
+                format!(
+                    "configuration: {name} named {named}, login {}, {:?}, {:?}",
+                    plan.login, plan.abilities, plan.sinks
+                )
+            });
+            let name = name.clone();
+            let (sinks, named) = (plan.sinks.clone(), *named);
+            if let Some(truth) = inner.truths.get_mut(&name) {
+                truth.login = None;
+                truth.named = if named { sinks.clone() } else { Vec::new() };
+                let gone: Vec<SinkName> =
+                    truth.sinks.keys().filter(|sink| !named || !sinks.contains(sink)).cloned().collect();
+                gone.iter().for_each(|sink| truth.consumers.forget(sink));
+            }
         }
     }
 
@@ -493,7 +514,10 @@ impl Story {
             let Some(restless) = restless else { break };
             if self.sim.lock().now >= deadline {
                 let (state, action) = self.standing(restless);
-                return Err(format!("P6: {} does not end: {action:?}: {:?}", self.blueprints[restless].name, state.open));
+                return Err(format!(
+                    "P6: {} does not end: {action:?}: {:?}",
+                    self.blueprints[restless].name, state.open
+                ));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
             self.end_pauses();
@@ -572,7 +596,8 @@ impl Story {
                 + limits.outlet_backoff.longest * (limits.hook_attempts + 1);
             let truth = &inner.truths[&blueprint.name];
             let quiet = truth.instance.quiet_at(inner.now) - inner.now;
-            let paused = inner.disk.records.get(&blueprint.name).and_then(|record| record.state.standing.paused.clone());
+            let paused =
+                inner.disk.records.get(&blueprint.name).and_then(|record| record.state.standing.paused.clone());
             let pause = paused.map_or(0, |pause| (pause.until.millis() - inner.now).max(0));
             let pause = if pause > 1_000 * 86_400_000 { 0 } else { pause };
             all.as_millis() as i64 + 2 * truth.grace().unwrap_or_default().as_millis() as i64 + quiet + pause
@@ -583,8 +608,7 @@ impl Story {
 
     /// A person gives every halted target the passwords that work, the active account's first. Then it has to settle.
     async fn repair(&mut self) -> Told {
-        let halted: Vec<usize> =
-            (0..self.blueprints.len()).filter(|&at| self.standing(at).0.halt.is_some()).collect();
+        let halted: Vec<usize> = (0..self.blueprints.len()).filter(|&at| self.standing(at).0.halt.is_some()).collect();
         {
             let mut inner = self.sim.lock();
             let targets = self.blueprints.len() as u64;
@@ -612,7 +636,9 @@ impl Story {
         for at in halted {
             let name = &self.blueprints[at].name;
             let halt = self.standing(at).0.halt;
-            ensure(halt.is_none(), || format!("{name} halts again although a person gave the live password: {halt:?}"))?;
+            ensure(halt.is_none(), || {
+                format!("{name} halts again although a person gave the live password: {halt:?}")
+            })?;
         }
         Ok(())
     }
@@ -648,6 +674,8 @@ async fn ring(process: Arc<Process>, bell: Arc<Notify>) {
 
 fn until_due(process: &Process) -> Duration {
     const LATE: u64 = 1_000;
+    /// What was due and could not be taken up is not rung for every second: a target that cannot go on would make a story endless.
+    const PATIENCE: i64 = 8_000;
     const LONGEST: i64 = 3_600_000;
     let mut inner = process.sim.lock();
     let (now, clock) = (inner.now, inner.now + process.skew.load(Ordering::Relaxed));
@@ -656,7 +684,8 @@ fn until_due(process: &Process) -> Duration {
         Some(holder) => (record.projection.wake_at.millis() - clock).max(holder.until - now),
         None => record.projection.wake_at.millis() - clock,
     };
-    let first = inner.disk.records.values().map(due).min().unwrap_or(LONGEST).clamp(0, LONGEST);
+    let first = inner.disk.records.values().map(due).min().unwrap_or(LONGEST);
+    let first = if first <= 0 { PATIENCE } else { first.min(LONGEST) };
     Duration::from_millis(first as u64 + 1 + inner.dice.below(LATE))
 }
 

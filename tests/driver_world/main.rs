@@ -2,7 +2,8 @@
 //! that fail in every way their contracts allow, processes that die or are overtaken, people and outsiders. The promises are checked at each append
 //! and at each thing that happens outside; when the faults stop, every target has to settle or to be halted for a reason that fits.
 //!
-//! `KEYWHEEL_SEED=n` replays one story and prints its transcript, `KEYWHEEL_SEEDS=n` sets how many are told.
+//! `KEYWHEEL_SEED=n` replays one story and prints its transcript, `KEYWHEEL_SEEDS=n` sets how many are told, `KEYWHEEL_FIRST=n` from which seed on;
+//! `KEYWHEEL_YEAR=n` and `KEYWHEEL_YEARS=n` do the same for the worlds that live through a year. `KEYWHEEL_LONG=1` tells many more.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "an observer looks at a few of many kinds")]
@@ -38,10 +39,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Stories of the normal run.
-const SEEDS: u64 = 2_000;
-/// Worlds that live through a year.
-const YEARS: u64 = 4;
+/// Stories of the normal run, and of the long one (`KEYWHEEL_LONG=1`).
+const SEEDS: (u64, u64) = (10_000, 200_000);
+/// Worlds that live through a year, likewise.
+const YEARS: (u64, u64) = (2, 40);
 /// Of these so many are told twice.
 const TWICE: u64 = 25;
 
@@ -69,6 +70,11 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
+/// How much the normal run does, or the long one.
+fn usual((normal, long): (u64, u64)) -> u64 {
+    if setting("KEYWHEEL_LONG") == Some(1) { long } else { normal }
+}
+
 #[test]
 fn the_whole_driver_keeps_its_promises_in_hostile_worlds() {
     if let Some(seed) = setting("KEYWHEEL_SEED") {
@@ -76,7 +82,7 @@ fn the_whole_driver_keeps_its_promises_in_hostile_worlds() {
         println!("{transcript}");
         panic!("seed {seed}: {outcome:?}");
     }
-    let seeds = setting("KEYWHEEL_SEEDS").unwrap_or(SEEDS);
+    let seeds = setting("KEYWHEEL_SEEDS").unwrap_or_else(|| usual(SEEDS));
     let next = AtomicU64::new(setting("KEYWHEEL_FIRST").unwrap_or(0));
     let last = next.load(Ordering::Relaxed) + seeds;
     let all = Mutex::new((Tally::default(), BTreeMap::<String, Vec<u64>>::new()));
@@ -119,7 +125,7 @@ fn each_weekly_slot_of_a_year_is_used_once_or_said_to_have_passed() {
         return;
     }
     let one = setting("KEYWHEEL_YEAR");
-    let years = one.map_or(0..setting("KEYWHEEL_YEARS").unwrap_or(YEARS), |seed| seed..seed + 1);
+    let years = one.map_or(0..setting("KEYWHEEL_YEARS").unwrap_or_else(|| usual(YEARS)), |seed| seed..seed + 1);
     let mut tally = Tally::default();
     let (mut all, mut settled, mut ended, mut passed, mut halted) = (0, 0, 0, 0, 0);
     for seed in years.clone() {
@@ -146,7 +152,10 @@ fn each_weekly_slot_of_a_year_is_used_once_or_said_to_have_passed() {
     }
     println!(
         "{} years, {all} weekly slots: {settled} rotated, {ended} ended without a change, {passed} passed, {halted} went by in a halt; {} steps, {} crashes and stops; faults {:?}",
-        years.count(), tally.steps, tally.crashes, tally.faults
+        years.count(),
+        tally.steps,
+        tally.crashes,
+        tally.faults
     );
 }
 

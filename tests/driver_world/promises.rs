@@ -117,7 +117,10 @@ pub fn before_call(
 ) -> Told {
     let (record, truth) = of(inner, target)?;
     let told = |rule: bool, what: &str| ensure(rule, || format!("{target}: {what}"));
-    told(record.passwords.values().any(|&password| password == new), "P1: a call leaves with a password the ledger lacks")?;
+    told(
+        record.passwords.values().any(|&password| password == new),
+        "P1: a call leaves with a password the ledger lacks",
+    )?;
     if !owns(record, process) {
         return Ok(());
     }
@@ -188,7 +191,9 @@ pub fn after_event(inner: &mut Inner, target: &TargetName, before: &State, event
     }
     match &event.what {
         What::Halted { fault } => {
-            ensure(!fault.next_step.is_empty() && !fault.what.is_empty(), || named("a halt without a next step".to_owned()))?;
+            ensure(!fault.next_step.is_empty() && !fault.what.is_empty(), || {
+                named("a halt without a next step".to_owned())
+            })?;
             ensure(fault.kind != Kind::Bug, || named(format!("halted by a defect: {fault}")))?;
             *inner.tally.halts.entry(format!("{:?}", fault.kind)).or_default() += 1;
         }
@@ -214,7 +219,7 @@ pub fn after_event(inner: &mut Inner, target: &TargetName, before: &State, event
                 truth.in_question = [None; 2];
             }
         }
-        What::Delivered { sink, generation } => {
+        What::Delivered { sink, generation, .. } => {
             let (_, truth) = of(inner, target)?;
             let held = truth.sinks.get(sink).and_then(|shelf| shelf.held).map(|(held, _)| held);
             let there = truth.is_spoilt(sink) || held >= Some(*generation);

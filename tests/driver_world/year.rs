@@ -47,7 +47,12 @@ impl Story {
     pub fn year(seed: u64, talkative: bool) -> Self {
         let mut dice = Dice::new(seed ^ 0x0059_4541_5200);
         let fault_rate = [0, 60, 150][dice.below(3) as usize];
-        let traits = Traits { clocks: true, mortality: [0, 400, 100][dice.below(3) as usize], unstick: true, ..Traits::default() };
+        let traits = Traits {
+            clocks: true,
+            mortality: [0, 400, 100][dice.below(3) as usize],
+            unstick: true,
+            ..Traits::default()
+        };
         let mut story = Self::empty(dice, traits, fault_rate, talkative);
         for (number, (schedule, zone)) in WEEKLY.into_iter().enumerate() {
             story.add_weekly(number, schedule, zone);
@@ -188,7 +193,9 @@ impl Story {
                 let times = begun.get(&slot.nominal).copied().unwrap_or_default();
                 let halted = halts.iter().any(|&(from, until)| from <= slot.due && slot.nominal <= until);
                 slots.halted += u64::from(halted && times == 0);
-                ensure(times == 1 || (halted && times == 0), || format!("{name}: the slot of {} was begun or passed {times} times", slot.nominal))?;
+                ensure(times == 1 || (halted && times == 0), || {
+                    format!("{name}: the slot of {} was begun or passed {times} times", slot.nominal)
+                })?;
             }
             ensure(expected >= 52, || format!("{name}: a year has {expected} weeks"))?;
             let twice = begun.iter().find(|(_, times)| **times > 1);

@@ -4,7 +4,7 @@ use crate::case::{CASES, Case};
 use crate::record::TARGET;
 use crate::stage::{Stage, apart, log};
 use crate::table::{self, Broken, Ending};
-use crate::tracer::{self, Report, Side};
+use crate::tracer::{self, Deed, Numbered, Orders, Report, Side};
 use keywheel::rotation::state::Label;
 use nix::sys::signal::{Signal, kill};
 use std::fs;
@@ -100,9 +100,11 @@ struct Life {
 /// Starts the daemon under the tracer, asks it for a rotation, and waits until that is done or the daemon was killed.
 async fn live(stage: &mut Stage, kill_at: Option<(usize, Side)>) -> Life {
     let (tell, mut reports) = unbounded_channel();
+    let at = kill_at.map(|(number, side)| (number, Deed::Kill(side)));
+    let orders = Orders { numbered: Numbered::Most, at, disk: None, go_on: None };
     let (words, log) = (stage.daemon_words(), log(&stage.path("daemon.log")));
     std::thread::spawn(move || {
-        tracer::run(&words, log, kill_at, |report| {
+        tracer::run(&words, log, orders, |report| {
             // Nobody listens once the row has failed.
             let _ = tell.send(report);
         });
@@ -129,8 +131,11 @@ async fn live(stage: &mut Stage, kill_at: Option<(usize, Side)>) -> Life {
 async fn gone(reports: &mut UnboundedReceiver<Report>) -> (Vec<String>, bool) {
     loop {
         match reports.recv().await {
-            Some(Report::Gone { effects, killed }) => return (effects, killed),
-            Some(Report::Started(_)) => {}
+            Some(Report::Gone(end)) => {
+                let numbered = end.effects.into_iter().filter(|effect| effect.number.is_some());
+                return (numbered.map(|effect| effect.text).collect(), end.killed);
+            }
+            Some(Report::Started(_) | Report::Held(_)) => {}
             None => panic!("the tracer failed"),
         }
     }

@@ -5,11 +5,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 #![allow(clippy::disallowed_methods, reason = "real daemons are waited for by the real clock")]
 
+#[path = "../faults/disk.rs"]
+#[allow(dead_code, reason = "only kills are played here, and no power cut")]
+mod disk;
 #[path = "../common/redis_nodes.rs"]
 mod redis_nodes;
 #[path = "../faults/table.rs"]
 mod table;
 #[path = "../faults/tracer.rs"]
+#[allow(dead_code, reason = "only kills are played here")]
 mod tracer;
 
 mod case;
