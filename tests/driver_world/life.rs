@@ -636,7 +636,10 @@ impl Story {
         for at in halted {
             let name = &self.blueprints[at].name;
             let halt = self.standing(at).0.halt;
-            ensure(halt.is_none(), || {
+            // One code for two refusals and nothing to tell them apart by: a slow task's second call can always end so.
+            let blind = !self.blueprints[at].plan.login
+                && halt.as_ref().is_some_and(|halt| halt.fault.kind == Kind::RuleViolated);
+            ensure(halt.is_none() || blind, || {
                 format!("{name} halts again although a person gave the live password: {halt:?}")
             })?;
         }
