@@ -6,7 +6,7 @@ mod world;
 use std::collections::BTreeMap;
 use world::{Tally, World};
 
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 10_000;
 
 #[test]
 fn promises_are_kept_in_hostile_worlds() {
