@@ -87,7 +87,9 @@ async fn request(stream: &mut TcpStream) -> Option<(String, String)> {
         }
     };
     let head = String::from_utf8_lossy(&bytes[..head_end]).to_lowercase();
-    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().ok()?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    // A GET has no body; of everything else the length must be told.
+    let length: usize = length.or(head.starts_with("get ").then_some("0"))?.parse().ok()?;
     let mut body = bytes.split_off(head_end + 4);
     let read = body.len();
     body.resize(length, 0);
