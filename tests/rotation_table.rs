@@ -498,4 +498,11 @@ fn a_candidate_that_may_still_become_live_stays_named() {
     let story = sent().then(1130, unanswered()).then(1140, replaced(3));
     let state = keywheel::rotation::fold(&story).expect("a legal story");
     assert_eq!(state.candidates(), [generation(2), generation(3)]);
+    // A rule was broken, said the cloud: an answer may be wrong, also when the rotation ends with nothing changed.
+    let dropped = sent()
+        .then(1130, refused(Refusal::RuleViolated, 0))
+        .then(1140, What::Discarded { generation: generation(2), fault: busy() });
+    let state =
+        keywheel::rotation::fold(&dropped.then(1150, What::Abandoned { fault: busy() })).expect("a legal story");
+    assert_eq!(state.candidates(), [generation(1), generation(2)]);
 }

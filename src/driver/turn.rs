@@ -36,7 +36,7 @@ pub(super) async fn take(driver: &Driver, target: &Target, poke: &Notify) -> Res
 async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fault> {
     let tools = &driver.tools;
     let commands = driver.take_commands(&target.name);
-    let opened = match Journal::open(&*tools.ledger, target, tools.clock.now()).await {
+    let opened = match Journal::open(tools, target).await {
         Ok(Some(journal)) => Ok(journal),
         Ok(None) => {
             Err(Fault::new(Kind::ClaimLost, "another process works on this target").advise("ask again in a moment"))
@@ -176,12 +176,11 @@ fn must_write_first(act: &Action, journal: &Journal<'_>) -> bool {
         Action::FindTask { .. } | Action::PollTask(_) | Action::ReadMark | Action::TryLogin { .. } => {
             !journal.holds_only_looks()
         }
+        Action::Retire { .. } | Action::Deliver { .. } => !journal.is_written() || journal.fresh().is_stale(),
         Action::Adopt
         | Action::Pair { .. }
         | Action::Preflight { .. }
         | Action::Verify { .. }
-        | Action::Retire { .. }
-        | Action::Deliver { .. }
         | Action::Wait { .. }
         | Action::Record(_)
         | Action::Begin { .. } => !journal.is_written(),
