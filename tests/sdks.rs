@@ -126,6 +126,7 @@ impl Judge {
 impl Drop for Judge {
     fn drop(&mut self) {
         drop(self.questions.take());
+        // Without questions it ends; how it ended is not what is judged, and a drop cannot fail.
         let _ = self.child.wait();
     }
 }

@@ -240,7 +240,7 @@ hooks    = ["tell"]
 
     pub async fn kill_daemon(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
-            // It may have ended.
+            // It may have ended by itself.
             let _ = daemon.kill().await;
         }
     }

@@ -155,6 +155,7 @@ pub fn run(words: &[String], log: File, orders: Orders, tell: impl Fn(Report)) {
             }
             WaitStatus::Continued(_) | WaitStatus::StillAlive => continue,
         };
+        // Killed in this instant, it has nothing to go on with.
         let _ = ptrace::syscall(thread, None);
     }
     tell(Report::Gone(End { effects: trace.effects, killed, disk: trace.disk }));

@@ -290,6 +290,7 @@ hooks    = ["tell"]
 
     async fn kill_daemon(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
+            // It may have ended by itself.
             let _ = daemon.kill().await;
         }
     }
