@@ -197,7 +197,8 @@ async fn try_account(target: &Target, account: &Account, passwords: &Passwords) 
     let settings = &target.settings;
     let is_active = account.address == target.accounts[0].address || passwords.len() > 1;
     match &account.probe {
-        _ if ours.is_empty() && settings.take_over => None,
+        // Its first password comes from a reset.
+        _ if ours.is_empty() && settings.may_take_over() => None,
         // The change of a resting account may not ask for its old password.
         _ if ours.is_empty() && !is_active && !settings.abilities.asks_old => None,
         _ if ours.is_empty() => {

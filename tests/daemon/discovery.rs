@@ -324,6 +324,24 @@ fn an_instance_whose_password_nobody_knows_is_reset_at_its_slot_where_that_is_al
     until("the sink to hold it", || fs::read_to_string(&sink).is_ok_and(|text| text == live));
 }
 
+/// Neither a file nor a reset: `check` names each instance that somebody has to adopt by hand.
+#[test]
+fn an_instance_that_cannot_begin_by_itself_is_a_finding() {
+    let stage = Stage::set_with(vec![tagged("crs-a"), tagged("crs-b")]);
+    let keys =
+        |more: &str| selection(&format!("{LOGIN}\n{more}")).replace("adopt = { file = \"{folder}/initial\" }\n", "");
+    configure(&stage, &tencent(&stage), &keys("recovery = \"reset\""));
+    let checked = stage.keywheel(&["check"]);
+    assert_eq!(checked.status, 0, "{}{}", checked.out, checked.err);
+    configure(&stage, &tencent(&stage), &keys(""));
+    let checked = stage.keywheel(&["check"]);
+    let said = checked.out + &checked.err;
+    assert_eq!(checked.status, 1, "{said}");
+    for target in ["weekly-crs-a", "weekly-crs-b"] {
+        assert!(said.contains(&format!("keywheel adopt {target}")), "{said}");
+    }
+}
+
 #[test]
 fn a_tag_that_is_edited_makes_no_stranger_of_an_instance() {
     let stage = Stage::set_with(vec![tagged("crs-a")]);
