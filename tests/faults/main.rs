@@ -15,6 +15,7 @@ mod disk;
 mod each_case;
 mod kills;
 mod life;
+mod machine;
 mod observer;
 mod power;
 #[path = "../common/record.rs"]

@@ -4,10 +4,11 @@
 use super::case::{CASES, Case};
 use super::disk::Cut;
 use super::life::{cut, in_words, live, one_was_drawn, scenery, second_life};
+use super::machine::CAN_FAIL_CALLS;
 use super::stage::Stage;
 use super::table::{self, Broken, Ending};
 use super::traced::{GONE, Life};
-use super::tracer::{CAN_FAIL_CALLS, Deed, DiskFault, Numbered};
+use super::tracer::{Deed, DiskFault, Numbered};
 use crate::each_case::each_case;
 use nix::libc::{EIO, ENOSPC};
 use std::collections::BTreeSet;

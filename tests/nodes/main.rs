@@ -10,6 +10,9 @@
 mod disk;
 #[path = "../common/each_case.rs"]
 mod each_case;
+#[path = "../faults/machine.rs"]
+#[allow(dead_code, reason = "no call is failed here")]
+mod machine;
 #[path = "../common/record.rs"]
 mod record;
 #[path = "../common/redis_nodes.rs"]
