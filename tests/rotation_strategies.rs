@@ -13,27 +13,6 @@ use keywheel::rotation::{Action, apply, fold, next};
 use std::time::Duration;
 use story::*;
 
-/// A transcript, the plan, the second at which it is asked, and the decision (`~` stands for a jittered time).
-struct Row(&'static str, Plan, Vec<Event>, i64, &'static str);
-
-fn check(rows: Vec<Row>) {
-    let mut wrong = Vec::new();
-    for Row(name, mut plan, events, second, expected) in rows {
-        plan.may_start |=
-            plan.slot.is_some_and(|slot| (slot.due..=slot.closes).contains(&Moment::from_seconds(second)));
-        let decided = match fold(&events) {
-            Ok(state) => show(&next(&state, &plan, Moment::from_seconds(second)), second),
-            Err(illegal) => illegal.to_string(),
-        };
-        let jittered =
-            expected.strip_prefix("wait ~ ").is_some_and(|why| decided.starts_with("wait ") && decided.ends_with(why));
-        if decided != expected && !jittered {
-            wrong.push(format!("{name}: {decided:?}, not {expected:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
 const GRACE: Duration = Duration::from_secs(600);
 const PAIR: &str = "crs-1/a+b";
 

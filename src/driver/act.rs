@@ -7,7 +7,6 @@ use super::target::{Account, Target};
 use super::{adopt, hand_over, upkeep};
 use crate::fault::{Fault, Kind, Retry, scrub};
 use crate::name::Generation;
-use crate::password::Extra;
 use crate::provider::{Condition, Instance};
 use crate::rotation::Action;
 use crate::rotation::answer::{Answer, Call, Login, TaskStatus};
@@ -215,11 +214,7 @@ async fn prepare(
         },
     };
     let policy = match instance.password_policy {
-        Some(rule) => {
-            let extra =
-                Extra { letters: rule.letters, digits: rule.digits, specials: rule.specials, length: rule.length };
-            target.hands.profile.tightened(&target.hands.policy, extra)
-        }
+        Some(rule) => target.hands.profile.tightened(&target.hands.policy, rule.into()),
         None => Ok(target.hands.policy.clone()),
     };
     match policy {

@@ -77,21 +77,12 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
         }
         match action {
             Action::Record(What::TakenOver { place }) => {
-                let taken = match driver.known_elsewhere(&place).await? {
-                    Some((other, known)) => {
-                        let password = tools.ledger.password(&other, known).await?;
-                        let generation = journal.state().standing.newest.following();
-                        tracing::info!(of = %other, "another target's record has a password of this instance; it is tried first");
-                        adopt::from_record(target, generation, password).await
-                    }
-                    None => Ok(None),
-                };
-                match taken {
-                    Ok(Some((what, password))) => {
-                        let generation = journal.state().standing.newest.following();
+                let elsewhere = driver.known_elsewhere(&place).await?;
+                let generation = journal.state().standing.newest.following();
+                match adopt::take_over(target, generation, place, elsewhere).await {
+                    Ok((what, password)) => {
                         journal.note_with(now, what, password.map(|password| (generation, password)))?;
                     }
-                    Ok(None) => journal.note(now, What::TakenOver { place })?,
                     // Nothing is taken over whose password may be known.
                     Err(fault) => return journal.write(now + STAND_BACK, &fault.to_string()).await,
                 }

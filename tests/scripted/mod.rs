@@ -105,10 +105,12 @@ async fn perform(stream: &mut TcpStream, step: Step) -> bool {
             stream.write_all(text.as_bytes()).await.is_ok()
         }
         Step::Raw(text) => {
+            // The caller may hang up in the middle of it: some of these texts make it do so.
             let _ = stream.write_all(text.as_bytes()).await;
             false
         }
         Step::Endless => {
+            // Where this fails, so does the first of the chunks.
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
             let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
             while stream.write_all(chunk.as_bytes()).await.is_ok() {}
