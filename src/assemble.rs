@@ -1,6 +1,7 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
 mod credentials;
+mod local;
 mod redis;
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
@@ -398,6 +399,7 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
             };
             CommandSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
+        config::Sink::Etcd(etcd) => local::etcd(etcd),
     }
 }
 

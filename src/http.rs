@@ -95,6 +95,22 @@ impl Client {
     /// # Errors
     /// `ConfigInvalid` for plain http to elsewhere, another scheme, or a `ca_file` or machine without usable certificates.
     pub fn new(endpoint: Url, settings: &Settings) -> Result<Self, Fault> {
+        Self::made(endpoint, settings, None)
+    }
+
+    /// The same client with a certificate of its own to show: certificate and key, each in PEM.
+    ///
+    /// # Errors
+    /// As [`Client::new`], and where the two are no certificate and key.
+    pub fn with_certificate(endpoint: Url, settings: &Settings, pem: &Zeroizing<Vec<u8>>) -> Result<Self, Fault> {
+        let identity = reqwest::Identity::from_pem(pem).map_err(|_| {
+            // The parser's own words may repeat what it read.
+            Fault::new(Kind::ConfigInvalid, "The client's certificate and key are not PEM, or not one of each")
+        })?;
+        Self::made(endpoint, settings, Some(&identity))
+    }
+
+    fn made(endpoint: Url, settings: &Settings, identity: Option<&reqwest::Identity>) -> Result<Self, Fault> {
         if !(endpoint.scheme() == "https" || endpoint.scheme() == "http" && is_loopback(&endpoint)) {
             return Err(Fault::new(
                 Kind::ConfigInvalid,
@@ -102,8 +118,8 @@ impl Client {
             ));
         }
         Ok(Self {
-            reads: client(&endpoint, settings, Effect::Read)?,
-            writes: client(&endpoint, settings, Effect::Write)?,
+            reads: client(&endpoint, settings, Effect::Read, identity)?,
+            writes: client(&endpoint, settings, Effect::Write, identity)?,
             endpoint,
         })
     }
@@ -218,7 +234,12 @@ pub fn choose_cryptography() {
     }
 }
 
-fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest::Client, Fault> {
+fn client(
+    endpoint: &Url,
+    settings: &Settings,
+    effect: Effect,
+    identity: Option<&reqwest::Identity>,
+) -> Result<reqwest::Client, Fault> {
     choose_cryptography();
     let builder = reqwest::Client::builder()
         .timeout(settings.timeout)
@@ -239,6 +260,10 @@ fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest
         builder.tls_certs_only(certificates(path)?)
     } else {
         builder
+    };
+    let builder = match identity {
+        Some(identity) => builder.identity(identity.clone()),
+        None => builder,
     };
     builder.build().map_err(|error| {
         let mut cause: &dyn Error = &error;

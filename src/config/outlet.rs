@@ -1,5 +1,6 @@
 //! `[sinks.NAME]` and `[hooks.NAME]`: who receives a password and who is told.
 
+use super::etcd::{self, EtcdSink};
 use super::reading::{Section, absolute, refusal};
 use crate::name::SinkName;
 use crate::sink::command::Input as SinkInput;
@@ -30,6 +31,19 @@ pub enum Sink {
     File(FileSink),
     /// A program that stores passwords.
     Command(CommandSink),
+    /// A key of etcd.
+    Etcd(EtcdSink),
+}
+
+/// What a document looks like where it is written as a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    /// In which form.
+    pub form: FileFormat,
+    /// What the names of [`FileFormat::Env`] begin with.
+    pub prefix: Option<String>,
+    /// The text of [`FileFormat::Template`].
+    pub template: Option<String>,
 }
 
 /// Where a sink writes, as it was written.
@@ -56,6 +70,16 @@ impl Sink {
         match self {
             Self::File(file) => Some(Spot { key: "path", text: file.path.to_str()?, within: "file".to_owned() }),
             Self::Command(_) => None,
+            Self::Etcd(etcd) => Some(Spot { key: "key", text: &etcd.key, within: etcd.store() }),
+        }
+    }
+
+    /// The form of its documents, where that is one of a file's.
+    pub(super) fn form(&self) -> Option<FileFormat> {
+        match self {
+            Self::File(file) => Some(file.format),
+            Self::Command(_) => None,
+            Self::Etcd(etcd) => Some(etcd.format.form),
         }
     }
 
@@ -64,6 +88,7 @@ impl Sink {
         match self {
             Self::File(_) => "file",
             Self::Command(_) => "place",
+            Self::Etcd(_) => "key",
         }
     }
 
@@ -82,16 +107,17 @@ impl Sink {
                 }
             }
             Self::Command(_) => Ok(self.clone()),
+            Self::Etcd(sink) => Ok(Self::Etcd(EtcdSink { key: etcd::key(text)?, ..sink.clone() })),
         }
     }
 
     /// Why no password can be read back from it and what to do, where that is so.
     pub(super) fn obstacle_to_reading(&self) -> Option<(&'static str, &'static str)> {
+        if self.form() == Some(FileFormat::Template) {
+            return Some(("a template has no reverse", "name a sink with another format"));
+        }
         match self {
-            Self::File(file) => match file.format {
-                FileFormat::Template => Some(("a template has no reverse", "name a sink with another format")),
-                FileFormat::Raw | FileFormat::Env | FileFormat::Json | FileFormat::Yaml | FileFormat::Url => None,
-            },
+            Self::File(_) | Self::Etcd(_) => None,
             Self::Command(command) => match command.read {
                 Some(_) => None,
                 None => Some((
@@ -179,6 +205,7 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
                 timeout: program.timeout,
             }))
         }
+        "etcd" => etcd::parse(section).map(Sink::Etcd),
         _ => None,
     }
 }
@@ -195,6 +222,21 @@ fn file(section: &Section<'_>) -> Option<FileSink> {
     if section.text("path").is_some_and(|text| text.ends_with('/')) {
         section.refuse("path", refusal("This names a folder", "add the file's name"));
     }
+    let mode = mode(section);
+    let Format { form, prefix, template } = format(section, FileFormat::default())?;
+    Some(FileSink {
+        path: path?,
+        format: form,
+        mode: mode?,
+        owner: section.text_or_number("owner"),
+        group: section.text_or_number("group"),
+        prefix,
+        template,
+    })
+}
+
+/// The keys `format`, `prefix` and `template`.
+pub(super) fn format(section: &Section<'_>, usual: FileFormat) -> Option<Format> {
     let formats = [
         ("raw", FileFormat::Raw),
         ("env", FileFormat::Env),
@@ -203,18 +245,17 @@ fn file(section: &Section<'_>) -> Option<FileSink> {
         ("url", FileFormat::Url),
         ("template", FileFormat::Template),
     ];
-    let format = match section.has("format") {
+    let form = match section.has("format") {
         true => section.choice("format", &formats),
-        false => Some(FileFormat::default()),
+        false => Some(usual),
     };
-    let mode = mode(section);
     for (key, wanted, word) in [("prefix", FileFormat::Env, "env"), ("template", FileFormat::Template, "template")] {
-        if section.has(key) && format.is_some_and(|format| format != wanted) {
+        if section.has(key) && form.is_some_and(|form| form != wanted) {
             let next_step = format!("write format = \"{word}\" or remove {key}");
             section.refuse(key, refusal("This key means nothing with this format", next_step));
         }
     }
-    if format == Some(FileFormat::Template) && !section.has("template") {
+    if form == Some(FileFormat::Template) && !section.has("template") {
         let next_step = "add template = \"…\" with {{ password }} in it";
         section.refuse("format", refusal("This format needs a template", next_step));
     }
@@ -225,15 +266,7 @@ fn file(section: &Section<'_>) -> Option<FileSink> {
             false => Err(refusal("No variable's name can begin with this", "use letters, digits and _")),
         }
     });
-    Some(FileSink {
-        path: path?,
-        format: format?,
-        mode: mode?,
-        owner: section.text_or_number("owner"),
-        group: section.text_or_number("group"),
-        prefix,
-        template: section.text("template").map(str::to_owned),
-    })
+    Some(Format { form: form?, prefix, template: section.text("template").map(str::to_owned) })
 }
 
 fn mode(section: &Section<'_>) -> Option<u32> {
@@ -292,10 +325,7 @@ pub(super) fn refuse_shared_spots(section: &Section<'_>, sinks: &BTreeMap<SinkNa
         match taken.get(&spot.whole()) {
             Some((other, first)) => {
                 let noun = sink.noun();
-                let formats = match (sink, first) {
-                    (Sink::File(one), Sink::File(other)) if one.format != other.format => ", in another format",
-                    _ => "",
-                };
+                let formats = if sink.form() == first.form() { "" } else { ", in another format" };
                 let what = format!("The sink {other} writes the same {noun}{formats}");
                 entry.refuse(
                     spot.key,

@@ -161,7 +161,7 @@ const REQUIRE: &[Key] = &[
     may("special", Shape::Number, "1"),
 ];
 
-const SINK: Kinds = Kinds { tag: "kind", of: &[("file", FILE_SINK), ("command", COMMAND_SINK)] };
+const SINK: Kinds = Kinds { tag: "kind", of: &[("file", FILE_SINK), ("command", COMMAND_SINK), ("etcd", ETCD_SINK)] };
 
 const FILE_SINK: &[Key] = &[
     must("path", Shape::Text, "\"/run/orders/redis.env\""),
@@ -180,6 +180,20 @@ const COMMAND_SINK: &[Key] = &[
     may("read", Shape::List, "[\"/usr/local/bin/show-password\"]"),
     may("environment", Shape::List, "[\"VAULT_ADDR\"]"),
     may("timeout", Shape::Text, "\"30s\""),
+];
+
+const ETCD_SINK: &[Key] = &[
+    must("endpoints", Shape::List, "[\"https://10.0.0.31:2379\"]"),
+    must("key", Shape::Text, "\"/keywheel/{{ target }}\""),
+    may("format", Shape::Text, "\"json\""),
+    may("prefix", Shape::Text, "\"REDIS_\""),
+    may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+    may("user", Shape::Text, "\"keywheel\""),
+    may("password", Shape::Reference, "{ credential = \"etcd\" }"),
+    may("ca-file", Shape::Text, "\"/etc/keywheel/etcd-ca.pem\""),
+    may("certificate", Shape::Text, "\"/etc/keywheel/etcd-client.pem\""),
+    may("certificate-key", Shape::Text, "\"/etc/keywheel/etcd-client.key\""),
+    may("timeout", Shape::Text, "\"10s\""),
 ];
 
 const HOOK: Kinds = Kinds { tag: "kind", of: &[("command", COMMAND_HOOK)] };

@@ -94,7 +94,7 @@ pub(super) fn fill_in_for_written(
                     }
                     let cloud = providers.get(&target.provider).and_then(Option::as_ref);
                     let has_address = target.login.is_some() || cloud.and_then(Provider::own_nodes).is_some();
-                    if !has_address && matches!(&own, Sink::File(file) if file.format == Format::Url) {
+                    if !has_address && own.form() == Some(Format::Url) {
                         let what = format!("The sink {text} writes a URL, and this target has no login address");
                         entry.refuse(key, refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"));
                     }
@@ -287,7 +287,7 @@ impl Selection {
                     section.refuse("sinks", refusal(format!("The {} of sink {text}: {why}", spot.key), ADVICE));
                 }
             }
-            if matches!(sink, Sink::File(file) if file.format == Format::Url) && !section.has("login") {
+            if sink.form() == Some(Format::Url) && !section.has("login") {
                 let what = format!("The sink {text} writes a URL, and these targets have no login address");
                 section.refuse(
                     "sinks",

@@ -110,7 +110,7 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
     let by_name = target.login.as_ref().is_some_and(|login| login.form == FormChoice::UserAndPassword)
         || cloud.is_some_and(|cloud| cloud.own_nodes().is_some());
     let wrong = match sink {
-        Sink::File(file) if file.format == FileFormat::Raw && by_name => Some((
+        Sink::File(_) | Sink::Etcd(_) if sink.form() == Some(FileFormat::Raw) && by_name => Some((
             format!("The sink {name} holds a password alone, and readers must know which of the two accounts it opens"),
             "choose env, json, yaml or url for its format",
         )),
@@ -118,7 +118,7 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
             format!("The sink {name} is given a password alone, and must know which of the two accounts it opens"),
             "write stdin = \"json\" for it",
         )),
-        Sink::File(_) | Sink::Command(_) => None,
+        Sink::File(_) | Sink::Command(_) | Sink::Etcd(_) => None,
     };
     if let Some((what, next)) = wrong {
         section.refuse("sinks", refusal(what, next));

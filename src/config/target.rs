@@ -461,7 +461,7 @@ pub(super) fn refuse_conflicts(
                 Some(_) | None => {}
             }
             let has_address = |target: &Target| target.login.is_some() || of_nodes(target.provider.as_str());
-            let is_url = matches!(sink, Sink::File(file) if file.format == crate::sink::file::Format::Url);
+            let is_url = sink.form() == Some(crate::sink::file::Format::Url);
             if is_url && target.is_some_and(|target| !has_address(target)) {
                 let what = format!("The sink {text} writes a URL, and this target has no login address");
                 entry.refuse("sinks", refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"));

@@ -6,6 +6,7 @@
 
 mod command;
 mod conformance;
+mod etcd;
 mod file;
 mod rows;
 #[path = "../common/traces.rs"]
@@ -16,7 +17,7 @@ use conformance::{Cell, Column, column};
 #[test]
 fn every_sink_does_its_duties_whatever_its_store_does() {
     conformance::listen();
-    let begun: [fn() -> Column; 2] = [column::<file::Disk>, column::<command::Script>];
+    let begun: [fn() -> Column; 3] = [column::<file::Disk>, column::<command::Script>, column::<etcd::Key>];
     let columns: Vec<Column> = begun.map(std::thread::spawn).into_iter().map(|thread| thread.join().unwrap()).collect();
     conformance::print(&columns);
     let failed: Vec<String> = columns
