@@ -374,19 +374,7 @@ fn now() -> Now {
 fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
     match sink {
         config::Sink::File(file) => {
-            let who = |text: &Option<String>| {
-                text.as_ref().map(|text| text.parse().map_or_else(|_| Who::Name(text.clone()), Who::Number))
-            };
-            let settings = FileSettings {
-                path: file.path.clone(),
-                format: file.format,
-                mode: format!("{:04o}", file.mode),
-                owner: who(&file.owner),
-                group: who(&file.group),
-                prefix: file.prefix.clone(),
-                template: file.template.clone(),
-            };
-            FileSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
+            FileSink::new(file_settings(file)).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
         config::Sink::Command(command) => {
             let settings = CommandSettings {
@@ -400,6 +388,23 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
             CommandSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
         config::Sink::Etcd(etcd) => local::etcd(etcd),
+        config::Sink::Age(age) => local::age(age),
+        config::Sink::SystemdCredential(credential) => local::systemd_credential(credential),
+    }
+}
+
+fn file_settings(file: &config::FileSink) -> FileSettings {
+    let who = |text: &Option<String>| {
+        text.as_ref().map(|text| text.parse().map_or_else(|_| Who::Name(text.clone()), Who::Number))
+    };
+    FileSettings {
+        path: file.path.clone(),
+        format: file.format,
+        mode: format!("{:04o}", file.mode),
+        owner: who(&file.owner),
+        group: who(&file.group),
+        prefix: file.prefix.clone(),
+        template: file.template.clone(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Sinks that no vendor stands behind: the configured kind in, a sink out.
 
-use super::{first, variable};
+use super::{file_settings, first, variable};
 use crate::config;
 use crate::fault::Fault;
 use crate::sink::Sink;
 use crate::sink::etcd::{Certificate, EtcdSettings, EtcdSink, Password};
+use crate::sink::systemd_credential::{self, CredentialSettings};
 use std::sync::Arc;
 
 pub(super) fn etcd(etcd: &config::EtcdSink) -> Result<Arc<dyn Sink>, Fault> {
@@ -25,4 +26,30 @@ pub(super) fn etcd(etcd: &config::EtcdSink) -> Result<Arc<dyn Sink>, Fault> {
         timeout: etcd.timeout,
     };
     EtcdSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
+}
+
+#[cfg(feature = "age")]
+pub(super) fn age(age: &config::AgeSink) -> Result<Arc<dyn Sink>, Fault> {
+    use crate::sink::age::{AgeSettings, ReadIdentity};
+    let identity = age.identity.clone().map(|identity| -> ReadIdentity { Arc::new(move || identity.read(&variable)) });
+    let (file, recipients, armor) = (file_settings(&age.file), age.recipients.clone(), age.armor);
+    let settings = AgeSettings { file, recipients, armor, identity };
+    crate::sink::age::sink(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
+}
+
+#[cfg(not(feature = "age"))]
+pub(super) fn age(_age: &config::AgeSink) -> Result<Arc<dyn Sink>, Fault> {
+    Err(Fault::new(crate::fault::Kind::ConfigInvalid, "This keywheel was built without the sink age")
+        .advise("build it with `--features age`"))
+}
+
+pub(super) fn systemd_credential(credential: &config::CredentialSink) -> Result<Arc<dyn Sink>, Fault> {
+    let settings = CredentialSettings {
+        file: file_settings(&credential.file),
+        name: credential.name.clone(),
+        with_key: credential.with_key,
+        program: credential.program.clone(),
+        timeout: credential.timeout,
+    };
+    systemd_credential::sink(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
 }

@@ -2,6 +2,7 @@
 
 use super::etcd::{self, EtcdSink};
 use super::reading::{Section, absolute, refusal};
+use super::sealed::{self, AgeSink, CredentialSink};
 use crate::name::SinkName;
 use crate::sink::command::Input as SinkInput;
 use crate::sink::file::{FILE_NAME_LIMIT, Format as FileFormat};
@@ -33,6 +34,10 @@ pub enum Sink {
     Command(CommandSink),
     /// A key of etcd.
     Etcd(EtcdSink),
+    /// A file for the holders of a key.
+    Age(AgeSink),
+    /// A file for `LoadCredentialEncrypted=`.
+    SystemdCredential(CredentialSink),
 }
 
 /// What a document looks like where it is written as a text.
@@ -64,11 +69,23 @@ impl Spot<'_> {
 }
 
 impl Sink {
+    /// Its file, where it is one.
+    fn file(&self) -> Option<&FileSink> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Age(age) => Some(&age.file),
+            Self::SystemdCredential(credential) => Some(&credential.file),
+            Self::Command(_) | Self::Etcd(_) => None,
+        }
+    }
+
     /// Where it writes, if that is for one target alone; it needs a template there to serve several. `None` for a program, which is told
     /// the target and stores where it likes.
     pub fn spot(&self) -> Option<Spot<'_>> {
         match self {
-            Self::File(file) => Some(Spot { key: "path", text: file.path.to_str()?, within: "file".to_owned() }),
+            Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => {
+                Some(Spot { key: "path", text: self.file()?.path.to_str()?, within: "file".to_owned() })
+            }
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(Spot { key: "key", text: &etcd.key, within: etcd.store() }),
         }
@@ -77,7 +94,7 @@ impl Sink {
     /// The form of its documents, where that is one of a file's.
     pub(super) fn form(&self) -> Option<FileFormat> {
         match self {
-            Self::File(file) => Some(file.format),
+            Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file().map(|file| file.format),
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(etcd.format.form),
         }
@@ -86,7 +103,7 @@ impl Sink {
     /// What is at its spot, in a word.
     pub(super) fn noun(&self) -> &'static str {
         match self {
-            Self::File(_) => "file",
+            Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => "file",
             Self::Command(_) => "place",
             Self::Etcd(_) => "key",
         }
@@ -98,13 +115,10 @@ impl Sink {
     /// Why that is none, as a sentence without its full stop.
     pub(super) fn at(&self, text: String) -> Result<Self, String> {
         match self {
-            Self::File(file) => {
-                let path = absolute(&text).map_err(|refusal| refusal.0)?;
-                match path.file_name() {
-                    Some(name) if name.len() <= FILE_NAME_LIMIT => Ok(Self::File(FileSink { path, ..file.clone() })),
-                    Some(_) => Err(format!("the file's name would be longer than {FILE_NAME_LIMIT} bytes")),
-                    None => Err("it would not end in a file's name".to_owned()),
-                }
+            Self::File(file) => file.at(&text).map(Self::File),
+            Self::Age(age) => Ok(Self::Age(AgeSink { file: age.file.at(&text)?, ..age.clone() })),
+            Self::SystemdCredential(credential) => {
+                Ok(Self::SystemdCredential(CredentialSink { file: credential.file.at(&text)?, ..credential.clone() }))
             }
             Self::Command(_) => Ok(self.clone()),
             Self::Etcd(sink) => Ok(Self::Etcd(EtcdSink { key: etcd::key(text)?, ..sink.clone() })),
@@ -117,7 +131,14 @@ impl Sink {
             return Some(("a template has no reverse", "name a sink with another format"));
         }
         match self {
-            Self::File(_) | Self::Etcd(_) => None,
+            Self::File(_) | Self::Etcd(_) | Self::SystemdCredential(_) => None,
+            Self::Age(age) => match age.identity {
+                Some(_) => None,
+                None => Some((
+                    "it is encrypted for others",
+                    "add identity = { file = \"/path\" } to the sink, the secret key of one of its recipients",
+                )),
+            },
             Self::Command(command) => match command.read {
                 Some(_) => None,
                 None => Some((
@@ -146,6 +167,17 @@ pub struct FileSink {
     pub prefix: Option<String>,
     /// The text of [`FileFormat::Template`].
     pub template: Option<String>,
+}
+
+impl FileSink {
+    fn at(&self, text: &str) -> Result<Self, String> {
+        let path = absolute(text).map_err(|refusal| refusal.0)?;
+        match path.file_name() {
+            Some(name) if name.len() <= FILE_NAME_LIMIT => Ok(Self { path, ..self.clone() }),
+            Some(_) => Err(format!("the file's name would be longer than {FILE_NAME_LIMIT} bytes")),
+            None => Err("it would not end in a file's name".to_owned()),
+        }
+    }
 }
 
 /// `kind = "command"`.
@@ -206,6 +238,8 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
             }))
         }
         "etcd" => etcd::parse(section).map(Sink::Etcd),
+        "age" => sealed::age(section).map(Sink::Age),
+        "systemd-credential" => sealed::credential(section).map(Sink::SystemdCredential),
         _ => None,
     }
 }
@@ -217,7 +251,7 @@ pub(super) fn hook(section: &Section<'_>) -> Option<Hook> {
     }
 }
 
-fn file(section: &Section<'_>) -> Option<FileSink> {
+pub(super) fn file(section: &Section<'_>) -> Option<FileSink> {
     let path = section.path("path");
     if section.text("path").is_some_and(|text| text.ends_with('/')) {
         section.refuse("path", refusal("This names a folder", "add the file's name"));

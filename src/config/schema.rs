@@ -161,7 +161,16 @@ const REQUIRE: &[Key] = &[
     may("special", Shape::Number, "1"),
 ];
 
-const SINK: Kinds = Kinds { tag: "kind", of: &[("file", FILE_SINK), ("command", COMMAND_SINK), ("etcd", ETCD_SINK)] };
+const SINK: Kinds = Kinds {
+    tag: "kind",
+    of: &[
+        ("file", FILE_SINK),
+        ("command", COMMAND_SINK),
+        ("etcd", ETCD_SINK),
+        ("age", AGE_SINK),
+        ("systemd-credential", CREDENTIAL_SINK),
+    ],
+};
 
 const FILE_SINK: &[Key] = &[
     must("path", Shape::Text, "\"/run/orders/redis.env\""),
@@ -180,6 +189,33 @@ const COMMAND_SINK: &[Key] = &[
     may("read", Shape::List, "[\"/usr/local/bin/show-password\"]"),
     may("environment", Shape::List, "[\"VAULT_ADDR\"]"),
     may("timeout", Shape::Text, "\"30s\""),
+];
+
+const AGE_SINK: &[Key] = &[
+    must("path", Shape::Text, "\"/srv/backup/redis.age\""),
+    must("recipients", Shape::List, "[\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]"),
+    may("armor", Shape::Flag, "false"),
+    may("identity", Shape::Reference, "{ credential = \"age-identity\" }"),
+    may("format", Shape::Text, "\"raw\""),
+    may("mode", Shape::Text, "\"0640\""),
+    may("owner", Shape::TextOrNumber, "\"orders\""),
+    may("group", Shape::TextOrNumber, "\"orders\""),
+    may("prefix", Shape::Text, "\"REDIS_\""),
+    may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+];
+
+const CREDENTIAL_SINK: &[Key] = &[
+    must("path", Shape::Text, "\"/etc/credstore.encrypted/redis\""),
+    may("name", Shape::Text, "\"redis\""),
+    may("with-key", Shape::Text, "\"auto\""),
+    may("program", Shape::Text, "\"/usr/bin/systemd-creds\""),
+    may("timeout", Shape::Text, "\"30s\""),
+    may("format", Shape::Text, "\"raw\""),
+    may("mode", Shape::Text, "\"0640\""),
+    may("owner", Shape::TextOrNumber, "\"orders\""),
+    may("group", Shape::TextOrNumber, "\"orders\""),
+    may("prefix", Shape::Text, "\"REDIS_\""),
+    may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
 ];
 
 const ETCD_SINK: &[Key] = &[

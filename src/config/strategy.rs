@@ -110,15 +110,21 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
     let by_name = target.login.as_ref().is_some_and(|login| login.form == FormChoice::UserAndPassword)
         || cloud.is_some_and(|cloud| cloud.own_nodes().is_some());
     let wrong = match sink {
-        Sink::File(_) | Sink::Etcd(_) if sink.form() == Some(FileFormat::Raw) && by_name => Some((
-            format!("The sink {name} holds a password alone, and readers must know which of the two accounts it opens"),
-            "choose env, json, yaml or url for its format",
-        )),
+        Sink::File(_) | Sink::Etcd(_) | Sink::Age(_) | Sink::SystemdCredential(_)
+            if sink.form() == Some(FileFormat::Raw) && by_name =>
+        {
+            Some((
+                format!(
+                    "The sink {name} holds a password alone, and readers must know which of the two accounts it opens"
+                ),
+                "choose env, json, yaml or url for its format",
+            ))
+        }
         Sink::Command(command) if command.stdin == SinkInput::Password => Some((
             format!("The sink {name} is given a password alone, and must know which of the two accounts it opens"),
             "write stdin = \"json\" for it",
         )),
-        Sink::File(_) | Sink::Command(_) | Sink::Etcd(_) => None,
+        Sink::File(_) | Sink::Command(_) | Sink::Etcd(_) | Sink::Age(_) | Sink::SystemdCredential(_) => None,
     };
     if let Some((what, next)) = wrong {
         section.refuse("sinks", refusal(what, next));

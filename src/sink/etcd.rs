@@ -18,7 +18,7 @@ pub use gateway::{Certificate, Password};
 
 use super::file::Format;
 use super::file::format::Layout;
-use super::file::reading::{self, Illegible};
+use super::file::reading;
 use super::{Document, Held, Holds, Sink};
 use crate::fault::{Fault, Kind};
 use crate::name::{Generation, RotationId, TargetName};
@@ -120,9 +120,7 @@ impl EtcdSink {
     /// Every finding, `Kind::ConfigInvalid`.
     pub fn new(settings: EtcdSettings) -> Result<Self, Vec<Fault>> {
         let EtcdSettings { endpoints, key, format, prefix, template, user, ca_file, certificate, timeout } = settings;
-        let invalid = |what| Fault::new(Kind::ConfigInvalid, what);
-        let layout = Layout::new(format, prefix, template);
-        let layout = layout.map_err(|wrong| wrong.into_iter().map(invalid).collect::<Vec<Fault>>());
+        let layout = Layout::new(format, prefix, template).map_err(super::findings);
         let reach = crate::http::Settings { timeout, ca_file };
         let gateway = Gateway::new(endpoints, &reach, certificate.as_ref(), user).map_err(|fault| vec![fault]);
         match (layout, gateway) {
@@ -201,13 +199,7 @@ impl Sink for EtcdSink {
         let place = self.look().await?;
         place.marked(target)?;
         let Some(Entry { value, .. }) = &place.value else { return Ok(None) };
-        let illegible = |why: &str| {
-            Fault::new(Kind::SecretUnreadable, format!("The value of the etcd key {} {why}", place.key))
-                .advise("correct the value, or give the password in another way: `keywheel adopt TARGET`")
-        };
-        let text = std::str::from_utf8(value).map_err(|_| illegible("is no UTF-8 text"))?;
-        let password = reading::password(&self.layout, text);
-        password.map(|password| Some(Held::AsSent(password))).map_err(|Illegible(why)| illegible(&why))
+        reading::held(&self.layout, value, &format!("The value of the etcd key {}", place.key)).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

@@ -1,9 +1,13 @@
 //! The joint to a sink: a place that receives a target's password, versioned by generation.
 
 mod address;
+#[cfg(feature = "age")]
+pub mod age;
 pub mod command;
 pub mod etcd;
 pub mod file;
+pub mod sealed;
+pub mod systemd_credential;
 
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
@@ -116,6 +120,11 @@ pub trait Sink: Send + Sync {
 
     /// Where it writes, in words for people.
     fn place(&self) -> String;
+}
+
+/// Findings about settings, as faults.
+fn findings(sentences: Vec<String>) -> Vec<Fault> {
+    sentences.into_iter().map(|what| Fault::new(Kind::ConfigInvalid, what)).collect()
 }
 
 /// The fault of a sink that only takes.

@@ -4,11 +4,15 @@
 #![cfg(feature = "simulator")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+#[cfg(feature = "age")]
+mod age;
 mod command;
 mod conformance;
+mod envelope;
 mod etcd;
 mod file;
 mod rows;
+mod systemd_credential;
 #[path = "../common/traces.rs"]
 mod traces;
 
@@ -17,8 +21,21 @@ use conformance::{Cell, Column, column};
 #[test]
 fn every_sink_does_its_duties_whatever_its_store_does() {
     conformance::listen();
-    let begun: [fn() -> Column; 3] = [column::<file::Disk>, column::<command::Script>, column::<etcd::Key>];
-    let columns: Vec<Column> = begun.map(std::thread::spawn).into_iter().map(|thread| thread.join().unwrap()).collect();
+    let begun: &[fn() -> Column] = &[
+        column::<file::Disk>,
+        column::<command::Script>,
+        column::<etcd::Key>,
+        #[cfg(feature = "age")]
+        column::<age::Recipient>,
+        column::<systemd_credential::Encrypted>,
+    ];
+    let columns: Vec<Column> = begun
+        .iter()
+        .map(|column| std::thread::spawn(*column))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .collect();
     conformance::print(&columns);
     let failed: Vec<String> = columns
         .iter()
