@@ -8,7 +8,7 @@ use super::file::FileSettings;
 use super::file::format::Layout;
 use super::file::marker::{Marker, Sealed};
 use super::file::reading;
-use super::file::slot::{HELD_LIMIT, Place, Slot};
+use super::file::slot::{Place, Slot};
 use super::{Document, Held, Holds, Sink};
 use crate::fault::Fault;
 use crate::name::TargetName;
@@ -16,6 +16,9 @@ use crate::secret::Secret;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+/// The largest file whose digest is compared, in bytes: more than a document, its envelope and base64 around both ever have.
+const SEALED_LIMIT: usize = 1024 * 1024;
 
 /// How a content is closed, and perhaps opened again.
 #[async_trait]
@@ -77,7 +80,7 @@ enum Found {
 
 /// Compares the marker and the file with a marker that lacks the file's digest.
 fn compare(place: &Place, marker: &Marker, held: Option<&Marker>) -> Result<Found, Fault> {
-    let Some(found) = place.look(HELD_LIMIT)? else { return Ok(Found::Nothing) };
+    let Some(found) = place.look(SEALED_LIMIT)? else { return Ok(Found::Nothing) };
     let file = hex::encode(Sha256::digest(&found.content));
     let is_same = held == Some(&finished(marker, file)) && found.is(&found.content, &place.stamp);
     Ok(if is_same { Found::Same } else { Found::Other })
