@@ -2,6 +2,7 @@
 
 mod credentials;
 mod redis;
+mod stores;
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::discovery::{Search, Sought};
@@ -398,6 +399,8 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
             };
             CommandSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
+        config::Sink::Http(http) => Ok(Arc::new(stores::http(http)?)),
+        config::Sink::Vault(vault) => Ok(Arc::new(stores::vault(vault)?)),
     }
 }
 

@@ -33,7 +33,7 @@ pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
-pub use outlet::{CommandHook, CommandSink, FileSink, Hook, Sink};
+pub use outlet::{CommandHook, CommandSink, FileSink, Hook, HttpSink, Sink, VaultAuth, VaultSink};
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;

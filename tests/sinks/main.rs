@@ -4,19 +4,25 @@
 #![cfg(feature = "simulator")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod clients;
 mod command;
 mod conformance;
 mod file;
+mod http;
 mod rows;
+mod stand_in;
 #[path = "../common/traces.rs"]
 mod traces;
+mod vault;
+mod vault_stand_in;
 
 use conformance::{Cell, Column, column};
 
 #[test]
 fn every_sink_does_its_duties_whatever_its_store_does() {
     conformance::listen();
-    let begun: [fn() -> Column; 2] = [column::<file::Disk>, column::<command::Script>];
+    let begun: [fn() -> Column; 4] =
+        [column::<file::Disk>, column::<command::Script>, column::<http::Remote>, column::<vault::Kv>];
     let columns: Vec<Column> = begun.map(std::thread::spawn).into_iter().map(|thread| thread.join().unwrap()).collect();
     conformance::print(&columns);
     let failed: Vec<String> = columns
