@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio_rustls::TlsAcceptor;
 
 /// How much a huge answer has, in pieces of 64 KiB.
 const HUGE: u64 = 100 * 16;
@@ -24,6 +25,8 @@ pub struct Asked {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+    /// Whether the client showed a certificate that is trusted.
+    pub certified: bool,
 }
 
 impl Asked {
@@ -70,6 +73,7 @@ pub struct StandIn<S> {
     pub service: Arc<S>,
     trouble: Arc<Mutex<Option<Trouble>>>,
     swallowed: Arc<AtomicU64>,
+    tls: Option<TlsAcceptor>,
     /// The server's task, or the socket that keeps its port while it is down.
     door: Mutex<Door>,
 }
@@ -81,6 +85,11 @@ enum Door {
 
 impl<S: Service> StandIn<S> {
     pub async fn start(service: S) -> Self {
+        Self::start_with(service, None).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_with(service: S, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stand_in = Self {
@@ -88,6 +97,7 @@ impl<S: Service> StandIn<S> {
             service: Arc::new(service),
             trouble: Arc::default(),
             swallowed: Arc::default(),
+            tls,
             door: Mutex::new(Door::Shut(TcpSocket::new_v4().unwrap())),
         };
         stand_in.open(listener);
@@ -95,7 +105,8 @@ impl<S: Service> StandIn<S> {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     pub fn swallowed(&self) -> u64 {
@@ -136,19 +147,30 @@ impl<S: Service> StandIn<S> {
 
     fn open(&self, listener: TcpListener) {
         let (service, trouble, swallowed) = (self.service.clone(), self.trouble.clone(), self.swallowed.clone());
+        let tls = self.tls.clone();
         let server = tokio::spawn(async move {
             // Connections end with the server.
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let (service, trouble, swallowed) = (service.clone(), trouble.clone(), swallowed.clone());
+                let tls = tls.clone();
                 connections.spawn(async move {
-                    let handler =
-                        service_fn(move |request| handle(service.clone(), trouble.clone(), swallowed.clone(), request));
+                    let handler = |certified| {
+                        service_fn(move |request| {
+                            handle(service.clone(), trouble.clone(), swallowed.clone(), request, certified)
+                        })
+                    };
+                    let http = hyper::server::conn::http1::Builder::new();
                     // A connection that breaks is part of what is tried.
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), handler)
-                        .await;
+                    match tls {
+                        None => drop(http.serve_connection(TokioIo::new(stream), handler(false)).await),
+                        Some(tls) => {
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            let certified = stream.get_ref().1.peer_certificates().is_some();
+                            drop(http.serve_connection(TokioIo::new(stream), handler(certified)).await);
+                        }
+                    }
                 });
             }
         });
@@ -173,11 +195,12 @@ async fn handle<S: Service>(
     trouble: Arc<Mutex<Option<Trouble>>>,
     swallowed: Arc<AtomicU64>,
     request: Request<Incoming>,
+    certified: bool,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, Lost> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Lost)?.to_bytes().to_vec();
     let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let asked = Asked { method: head.method.to_string(), path, headers: head.headers, body };
+    let asked = Asked { method: head.method.to_string(), path, headers: head.headers, body, certified };
     let now = *trouble.lock().unwrap_or_else(PoisonError::into_inner);
     let spent = || *trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
     let answer = match now {

@@ -3,7 +3,9 @@
 use super::conformance::{Seen, Store, Trouble};
 use super::rows::{Row, TOKEN, document};
 use super::stand_in::StandIn;
-use super::vault_stand_in::Vault;
+use super::vault_stand_in::{ROOT, Vault};
+use keywheel::clock::{Clock, SystemClock};
+use keywheel::config::PasswordRef;
 use keywheel::fault::{Fault, Kind, Retry};
 use keywheel::http::Settings;
 use keywheel::moment::Moment;
@@ -12,9 +14,13 @@ use keywheel::sink::vault::{Auth, VaultSettings, VaultSink};
 use keywheel::sink::web::Credential;
 use keywheel::sink::{Holds, Sink};
 use serde_json::json;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio_rustls::TlsAcceptor;
 
 pub const MOUNT: &str = "kv/shop";
 pub const PATH: &str = "redis/orders cache";
@@ -264,4 +270,149 @@ async fn a_standby_a_seal_a_redirect_and_another_kind_of_store_are_told_apart() 
         "{fault}"
     );
     assert_eq!(vault.service.versions(PATH).len(), 1);
+}
+
+/// A server's certificate and a client's, of one authority whose certificate is in the file.
+struct Certificates {
+    folder: tempfile::TempDir,
+    acceptor: TlsAcceptor,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority_key = rcgen::KeyPair::generate().unwrap();
+        let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let root = authority.self_signed(&authority_key).unwrap();
+        let issuer = rcgen::Issuer::new(authority, authority_key);
+        let signed = |name: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate =
+                rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+            (certificate, key)
+        };
+        let (server, client) = (signed("127.0.0.1"), signed("keywheel"));
+        for (name, text) in
+            [("ca.pem", root.pem()), ("client.pem", client.0.pem()), ("client.key", client.1.serialize_pem())]
+        {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            std::fs::set_permissions(folder.path().join(name), Permissions::from_mode(0o600)).unwrap();
+        }
+        keywheel::http::choose_cryptography();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(root.der().clone()).unwrap();
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder(roots.into()).allow_unauthenticated().build().unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(server.1.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![server.0.der().clone()], key)
+            .unwrap();
+        Self { folder, acceptor: TlsAcceptor::from(Arc::new(config)) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_logs_in_over_tls_alone_and_is_read_anew_for_each_login() {
+    let certificates = Certificates::new();
+    let vault = StandIn::start_with(Vault::new(MOUNT), Some(certificates.acceptor.clone())).await;
+    let reach = Settings { timeout: Duration::from_secs(30), ca_file: Some(certificates.path("ca.pem")) };
+    let key = certificates.path("client.key");
+    let auth = Auth::Certificate {
+        mount: "cert".to_owned(),
+        role: None,
+        certificate: certificates.path("client.pem"),
+        key: Credential(Arc::new(move || Ok(Secret::new(std::fs::read_to_string(&key).unwrap())))),
+    };
+    let sink = sink(&vault, VaultSettings { reach, ..settings(&vault.url(), auth) });
+    sink.ready(&target()).await.unwrap();
+    sink.deliver(&document(1)).await.unwrap();
+    assert_eq!(vault.service.newest(PATH).unwrap()["generation"], 1);
+    let stranger = settings(&vault.url(), app_role());
+    let fault = VaultSink::new(stranger, Arc::new(|| Moment::from_seconds(0))).map(drop);
+    // The machine's own certificates, where it has some, do not vouch for this server.
+    if fault.is_ok() {
+        let stranger = self::sink(&vault, settings(&vault.url(), app_role()));
+        assert_eq!(stranger.deliver(&document(2)).await.unwrap_err().kind, Kind::SinkUnavailable);
+    }
+    std::fs::write(certificates.path("client.pem"), "hunter2").unwrap();
+    vault.service.revoke_all();
+    let fault = denied(&sink).await;
+    assert!(fault.what.contains("not PEM") && !fault.to_string().contains("hunter2"), "{fault}");
+    std::fs::remove_file(certificates.path("client.pem")).unwrap();
+    assert!(denied(&sink).await.what.contains("client.pem"));
+}
+
+/// The way from a line in the configuration to the sink, each way to log in once.
+#[tokio::test]
+async fn a_configured_sink_reads_what_was_delivered() {
+    let certificates = Certificates::new();
+    let secret = |name: &str, text: &str| {
+        std::fs::write(certificates.path(name), text).unwrap();
+        std::fs::set_permissions(certificates.path(name), Permissions::from_mode(0o600)).unwrap();
+        format!("{{ file = {:?} }}", certificates.path(name))
+    };
+    let (token, role, secret_id) = (secret("token", ROOT), secret("role", "keywheel-role"), secret("secret-id", TOKEN));
+    secret("pod", "pod-identity-token");
+    let key = format!("{{ file = {:?} }}", certificates.path("client.key"));
+    for (auth, tls) in [
+        (format!("{{ method = \"token\", token = {token} }}"), false),
+        (format!("{{ method = \"approle\", role-id = {role}, secret-id = {secret_id} }}"), false),
+        (
+            format!(
+                "{{ method = \"kubernetes\", role = \"keywheel\", mount = \"clusters/eu\", token-file = {:?} }}",
+                certificates.path("pod")
+            ),
+            false,
+        ),
+        (format!("{{ method = \"cert\", certificate = {:?}, key = {key} }}", certificates.path("client.pem")), true),
+    ] {
+        let vault = StandIn::start_with(Vault::new(MOUNT), tls.then(|| certificates.acceptor.clone())).await;
+        let ca_file = tls.then(|| certificates.path("ca.pem"));
+        let ca_line = ca_file.as_ref().map_or_else(String::new, |path| format!("ca-file = {path:?}"));
+        let reach = Settings { timeout: Duration::from_secs(30), ca_file };
+        let at = VaultSettings {
+            path: "redis/orders-cache".to_owned(),
+            reach,
+            ..settings(&vault.url(), Auth::Token(credential(ROOT)))
+        };
+        sink(&vault, at).deliver(&document(1)).await.unwrap();
+        vault.service.clock.store(SystemClock.now().seconds(), Ordering::Relaxed);
+        let text = format!(
+            r#"
+            [daemon]
+            ledger = "sqlite:///var/lib/keywheel/ledger.db"
+            sealing-key = {{ file = "/etc/keywheel/sealing-key" }}
+            [providers.shop]
+            kind = "tencent"
+            region = "ap-guangzhou"
+            credentials = {{ source = "environment" }}
+            [sinks.vault]
+            kind = "vault"
+            address = "{}"
+            mount = "{MOUNT}"
+            path = "redis/{{{{ target }}}}"
+            namespace = "shop/eu"
+            auth = {auth}
+            {ca_line}
+            [targets.orders-cache]
+            provider = "shop"
+            instance = "crs-1"
+            adopt = {{ sink = "vault" }}
+            sinks = ["vault"]
+            "#,
+            vault.url()
+        );
+        let path = certificates.path("keywheel.toml");
+        std::fs::write(&path, text).unwrap();
+        let config = keywheel::config::load(&path, []).unwrap_or_else(|findings| panic!("{findings}")).config;
+        let reference = PasswordRef::Sink("vault".parse().unwrap());
+        let read = keywheel::assemble::password_from(&config, &target(), &reference).await;
+        assert_eq!(read.unwrap_or_else(|fault| panic!("{auth}: {fault}")).expose(), document(1).password.expose());
+    }
 }

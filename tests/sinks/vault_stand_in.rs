@@ -169,7 +169,7 @@ impl Vault {
         )
     }
 
-    fn auth(&self, state: &mut State, path: &str, said: &Value) -> Option<Answer> {
+    fn auth(&self, state: &mut State, path: &str, said: &Value, certified: bool) -> Option<Answer> {
         Some(match path {
             "auth/approle/login" => match (said["role_id"].as_str(), said["secret_id"].as_str()) {
                 (Some("keywheel-role"), Some(TOKEN)) => self.log_in(state),
@@ -180,7 +180,8 @@ impl Vault {
                 (Some("keywheel"), _) => refused(403, &["permission denied"]),
                 _ => refused(400, &["invalid role name \"another\""]),
             },
-            "auth/cert/login" => self.log_in(state),
+            "auth/cert/login" if certified => self.log_in(state),
+            "auth/cert/login" => refused(400, &["client certificate must be supplied"]),
             _ => return None,
         })
     }
@@ -340,7 +341,7 @@ impl Service for Vault {
         }
         let (path, query) = Self::parts(asked);
         let said: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
-        if let Some(answer) = self.auth(&mut state, &path, &said) {
+        if let Some(answer) = self.auth(&mut state, &path, &said, asked.certified) {
             return answer;
         }
         let token = asked.header("x-vault-token").unwrap_or_default();
