@@ -55,14 +55,12 @@ pub struct Spot<'a> {
     pub text: &'a str,
     /// The rest of the place: the same text elsewhere is another spot.
     pub within: String,
-    /// Whether the text may be shown.
-    pub may_be_shown: bool,
 }
 
 impl Spot<'_> {
-    /// The text after a space, where it may be shown.
+    /// The text after a space; nothing of a URL, as a token may stand in it.
     pub fn shown(&self) -> String {
-        if self.may_be_shown { format!(" {}", self.text) } else { String::new() }
+        if self.key == "url" { String::new() } else { format!(" {}", self.text) }
     }
 
     /// All of it: two sinks with the same one would overwrite each other.
@@ -78,17 +76,14 @@ impl Sink {
         match self {
             Self::File(file) => {
                 let text = file.path.to_str()?;
-                Some(Spot { key: "path", text, within: "file".to_owned(), may_be_shown: true })
+                Some(Spot { key: "path", text, within: "file".to_owned() })
             }
             Self::Command(_) => None,
-            Self::Http(http) => {
-                // A token may stand in it.
-                Some(Spot { key: "url", text: &http.url, within: "http".to_owned(), may_be_shown: false })
-            }
+            Self::Http(http) => Some(Spot { key: "url", text: &http.url, within: "http".to_owned() }),
             Self::Vault(vault) => {
                 let VaultSink { address, mount, path, namespace, .. } = vault;
                 let within = format!("vault {address} {} {mount}", namespace.as_deref().unwrap_or_default());
-                Some(Spot { key: "path", text: path, within, may_be_shown: true })
+                Some(Spot { key: "path", text: path, within })
             }
         }
     }

@@ -11,9 +11,8 @@
 //! Every request carries `webhook-id`, `webhook-timestamp` and `webhook-signature`, and a bearer token where one is set. A delivery's id is `TARGET:GENERATION`:
 //! the same for every attempt, so that a receiver needs nothing else to be idempotent.
 
-use super::file::format::Layout;
 use super::file::reading;
-use super::web::{Credential, no_answer, refused};
+use super::web::{Credential, layout, no_answer, refused};
 use super::{Document, Held, Holds, Sink};
 use crate::fault::{Fault, Kind};
 use crate::http::{Client, Effect, Method, Reply, Settings};
@@ -151,7 +150,7 @@ impl HttpSink {
 
 /// The document as it is sent.
 fn rendered(document: &Document) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    Layout::Json.render(document)
+    layout().render(document)
 }
 
 #[async_trait]
@@ -205,7 +204,7 @@ impl Sink for HttpSink {
             return Err(Fault::new(Kind::SinkDenied, format!("{} holds another target's password", self.place())));
         }
         let password =
-            reading::password(&Layout::Json, text).map_err(|reading::Illegible(why)| self.illegible(&why))?;
+            reading::password(&layout(), text).map_err(|reading::Illegible(why)| self.illegible(&why))?;
         Ok(Some(Held::AsSent(password)))
     }
 

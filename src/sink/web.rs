@@ -1,5 +1,6 @@
 //! What the sinks that speak HTTP have in common: secrets that are read anew for each call, and what an answer means that is no success.
 
+use super::file::format::Layout;
 use crate::fault::{Fault, Kind, Retry};
 use crate::http::{Reply, SendError};
 use crate::secret::Secret;
@@ -32,6 +33,11 @@ impl Credential {
             retry: Retry::Later,
         })
     }
+}
+
+/// The form in which a whole document is sent: what a file with `format = "json"` holds.
+pub(super) fn layout() -> Layout {
+    Layout::Json
 }
 
 /// There is no whole answer. Whether a write took effect does not matter: the next delivery finds it.

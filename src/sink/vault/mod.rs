@@ -12,9 +12,8 @@ mod wire;
 
 pub use login::Auth;
 
-use super::file::format::Layout;
 use super::http::Now;
-use super::web::{no_answer, refused};
+use super::web::{layout, no_answer, refused};
 use super::{Document, Held, Holds, Sink};
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::{Client, Effect, Method, Reply, Settings};
@@ -333,7 +332,7 @@ impl VaultSink {
 }
 
 fn rendered(document: &Document) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    Layout::Json.render(document)
+    layout().render(document)
 }
 
 fn fields(rendered: &[u8]) -> Result<Map<String, Value>, Fault> {
