@@ -203,8 +203,7 @@ impl Sink for HttpSink {
         if whose.is_some_and(|other| other != target.as_str()) {
             return Err(Fault::new(Kind::SinkDenied, format!("{} holds another target's password", self.place())));
         }
-        let password =
-            reading::password(&layout(), text).map_err(|reading::Illegible(why)| self.illegible(&why))?;
+        let password = reading::password(&layout(), text).map_err(|reading::Illegible(why)| self.illegible(&why))?;
         Ok(Some(Held::AsSent(password)))
     }
 

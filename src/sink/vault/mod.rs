@@ -4,8 +4,7 @@
 //! it is and which generation stands in the secret's own data, so it changes with the password or not at all; the custom metadata repeats both for
 //! people and tools that may not read the secret, and remembers them when a version is deleted. Answers that were lost are found again by that.
 //!
-//! Spoken to through [`crate::http`] and not through a client crate: no crate for Vault limits how much of an answer it reads, tells what was
-//! certainly not sent from what may have been, or keeps secrets out of its own errors.
+//! Spoken to through [`crate::http`] and not through a client crate; ARCHITECTURE.md says why.
 
 mod login;
 mod wire;
