@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| keywheel_fuzz::targets::formats::run(input));
+keywheel_fuzz::fuzz!(formats);

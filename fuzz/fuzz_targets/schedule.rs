@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| keywheel_fuzz::targets::schedule::run(input));
+keywheel_fuzz::fuzz!(schedule);

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| keywheel_fuzz::targets::template::run(input));
+keywheel_fuzz::fuzz!(template);
