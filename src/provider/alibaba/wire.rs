@@ -203,11 +203,12 @@ impl AccountRow {
     }
 }
 
+/// Of an error both spellings occur (the vendor's own SDK reads both), so neither may stand in a success.
 #[derive(Deserialize)]
 struct Success {
     #[serde(rename = "RequestId")]
     request_id: Option<String>,
-    #[serde(rename = "Code")]
+    #[serde(rename = "Code", alias = "code")]
     code: Option<serde_json::Value>,
 }
 
@@ -298,6 +299,7 @@ mod tests {
         let rows = [
             (200, r#"{"RequestId":"r"}"#, "value"),
             (200, r#"{"RequestId":"r","New":{"a":[1]}}"#, "value"),
+            (200, r#"{"RequestId":"r","code":"A.B"}"#, "nonsense"),
             (200, r#"{"RequestId":""}"#, "nonsense"),
             (200, "{}", "nonsense"),
             (200, r#"{"RequestId":"r","Code":"A.B"}"#, "nonsense"),
