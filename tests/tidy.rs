@@ -254,3 +254,25 @@ fn no_secret_is_written_into_a_panic_the_log_or_a_fault() {
         );
     }
 }
+
+#[test]
+fn the_runbook_has_each_fault_with_its_next_step() {
+    let fault = syn::parse_file(&fs::read_to_string(source().join("fault.rs")).unwrap()).unwrap();
+    let runbook = fs::read_to_string(source().with_file_name("docs").join("RUNBOOK.md")).unwrap();
+    let kinds = fault.items.iter().find_map(|item| match item {
+        syn::Item::Enum(kinds) if kinds.ident == "Kind" => Some(&kinds.variants),
+        _ => None,
+    });
+    for variant in kinds.expect("the kinds") {
+        let kebab: String = variant.ident.to_string().chars().fold(String::new(), |mut name, letter| {
+            if letter.is_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.extend(letter.to_lowercase());
+            name
+        });
+        let kind: keywheel::fault::Kind = serde_json::from_value(kebab.clone().into()).unwrap();
+        let section = format!("#### `{kebab}`\n\n> {}\n\n", kind.next_step());
+        assert!(runbook.contains(&section), "docs/RUNBOOK.md lacks this:\n{section}");
+    }
+}
