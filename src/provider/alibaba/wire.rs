@@ -234,6 +234,10 @@ pub(super) fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Spoken<T> {
 }
 
 fn success<T: DeserializeOwned>(body: &[u8]) -> Spoken<T> {
+    // The parser does not look at texts that nobody asked for.
+    if std::str::from_utf8(body).is_err() {
+        return Spoken::Nonsense("an answer that is not UTF-8".to_owned());
+    }
     let head: Success = match serde_json::from_slice(body) {
         Ok(head) => head,
         Err(error) => return Spoken::Nonsense(misread(&error)),

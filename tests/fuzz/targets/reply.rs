@@ -12,12 +12,22 @@ pub fn run(input: &[u8]) {
             write(&reply, &mut written);
             assert!(depth <= DEPTH_LIMIT + 1, "{depth} lists in lists");
             assert!(written.len() <= input.len() + 64 && written.len() <= 2 * REPLY_LIMIT, "more than was sent");
+            ends_where_it_was_said(&reply, input);
             let again = read(&written).await.unwrap_or_else(|error| panic!("{error}: {written:?}"));
             let mut twice = Vec::new();
             write(&again, &mut twice);
             assert_eq!(written, twice);
         }
     });
+}
+
+/// Each text stands in the input as it is, with a line end behind it.
+fn ends_where_it_was_said(reply: &Reply, input: &[u8]) {
+    if let Reply::Text(text) = reply {
+        let whole = [text.as_slice(), b"\r\n"].concat();
+        assert!(input.windows(whole.len()).any(|window| window == whole), "{text:?} ends elsewhere");
+    }
+    reply.parts().iter().for_each(|part| ends_where_it_was_said(part, input));
 }
 
 async fn read(said: &[u8]) -> std::io::Result<Reply> {

@@ -83,9 +83,15 @@ impl Reply {
         Self { status, body: body.to_vec() }
     }
 
-    /// The body, if it is JSON.
+    /// The body, if it is JSON that can be looked into.
     pub fn json(&self) -> Option<serde_json::Value> {
         serde_json::from_slice(&self.body).ok()
+    }
+
+    /// Whether the body is JSON that is too deep to be looked into, or holds a number too large for it.
+    pub fn is_odd_json(&self) -> bool {
+        let whole = serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok();
+        whole && std::str::from_utf8(&self.body).is_ok() && self.json().is_none()
     }
 }
 
