@@ -230,8 +230,9 @@ fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest
         Effect::Read => builder.pool_idle_timeout(IDLE_TIMEOUT),
         Effect::Write => builder.pool_max_idle_per_host(0),
     };
-    // What goes to this machine itself goes there directly: no proxy sees it in plain text.
-    let builder = if is_loopback(endpoint) { builder.no_proxy() } else { builder };
+    // What goes to this machine itself, or in plain text, goes there directly: no proxy sees it.
+    let direct = is_loopback(endpoint) || endpoint.scheme() == "http";
+    let builder = if direct { builder.no_proxy() } else { builder };
     let builder = if endpoint.scheme() == "http" {
         builder.tls_certs_only([]) // no certificate is needed, so none has to be installed
     } else if let Some(path) = &settings.ca_file {
@@ -244,7 +245,9 @@ fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        Fault::new(Kind::ConfigInvalid, format!("No TLS client can be made for {endpoint}: {cause}"))
+        // Without the path and the query, which may hold a token.
+        let whom = endpoint.authority();
+        Fault::new(Kind::ConfigInvalid, format!("No TLS client can be made for {whom}: {cause}"))
             .advise("install the ca-certificates package, or name a PEM file with the provider's ca-file setting")
     })
 }

@@ -1,5 +1,5 @@
 //! The login probe against a real redis-server, and against servers that misbehave.
-#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 use keywheel::fault::Kind;
 use keywheel::probe::Probe;

@@ -3,34 +3,13 @@
 mod story;
 
 use keywheel::fault::{Fault, Kind};
-use keywheel::moment::{Moment, Slot};
+use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, What};
 use keywheel::rotation::plan::{Plan, Recovery};
 use keywheel::rotation::{apply, fold, next};
 use std::time::Duration;
 use story::*;
-
-/// A transcript, the plan, the second at which it is asked, and the decision (`~` stands for a jittered time).
-struct Row(&'static str, Plan, Vec<Event>, i64, &'static str);
-
-fn check(rows: Vec<Row>) {
-    let mut wrong = Vec::new();
-    for Row(name, mut plan, events, second, expected) in rows {
-        let in_window = |slot: Slot| (slot.due..=slot.closes).contains(&Moment::from_seconds(second));
-        plan.may_start |= plan.slot.is_some_and(in_window);
-        let decided = match fold(&events) {
-            Ok(state) => show(&next(&state, &plan, Moment::from_seconds(second)), second),
-            Err(illegal) => illegal.to_string(),
-        };
-        let jittered =
-            expected.strip_prefix("wait ~ ").is_some_and(|why| decided.starts_with("wait ") && decided.ends_with(why));
-        if decided != expected && !jittered {
-            wrong.push(format!("{name}: {decided:?}, not {expected:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
 
 #[test]
 #[rustfmt::skip]
@@ -498,4 +477,11 @@ fn a_candidate_that_may_still_become_live_stays_named() {
     let story = sent().then(1130, unanswered()).then(1140, replaced(3));
     let state = keywheel::rotation::fold(&story).expect("a legal story");
     assert_eq!(state.candidates(), [generation(2), generation(3)]);
+    // A rule was broken, said the cloud: an answer may be wrong, also when the rotation ends with nothing changed.
+    let dropped = sent()
+        .then(1130, refused(Refusal::RuleViolated, 0))
+        .then(1140, What::Discarded { generation: generation(2), fault: busy() });
+    let state =
+        keywheel::rotation::fold(&dropped.then(1150, What::Abandoned { fault: busy() })).expect("a legal story");
+    assert_eq!(state.candidates(), [generation(1), generation(2)]);
 }

@@ -126,6 +126,7 @@ impl Judge {
 impl Drop for Judge {
     fn drop(&mut self) {
         drop(self.questions.take());
+        // Without questions it ends; how it ended is not what is judged, and a drop cannot fail.
         let _ = self.child.wait();
     }
 }
@@ -231,7 +232,7 @@ fn alibaba(judge: &mut Judge) {
 fn named_by_tests_run(variable: &str) -> Option<String> {
     let named = std::env::var(variable).ok().filter(|value| !value.is_empty());
     if named.is_none() {
-        // Not by print!, which is shown for a failing test only.
+        // Not by print!, which is shown for a failing test only. Where standard error is closed, nobody reads on.
         let _ = writeln!(
             std::io::stderr(),
             "left out: the SDKs of {variable}, which is not set. tests/run installs them and sets it"

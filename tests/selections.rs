@@ -38,9 +38,24 @@ kind = "command"
 argv = ["/bin/store"]
 "#;
 
+/// Each team's target is called after it.
+const BY_TEAM: &str = "name = \"cache-{{ tag.team }}\"\nsinks = [\"all\"]";
+
 /// Where the two providers' instances are.
 const SHOP: &str = "tencent/china/ap-guangzhou";
 const TAIR: &str = "alibaba/aliyuncs/cn-hangzhou";
+
+/// A selection of the first provider's instances that carry `rotate`; `more` are its further keys.
+fn selection(name: &str, rotate: &str, more: &str) -> String {
+    format!(
+        "[targets.{name}]\nselect = {{ provider = \"shop\", tags = {{ rotate = \"{rotate}\" }} }}\nrecovery = \"reset\"\n{more}\n\n"
+    )
+}
+
+/// The one that most of these stories need.
+fn weekly(more: &str) -> String {
+    selection("weekly", "weekly", more)
+}
 
 fn name(text: &str) -> TargetName {
     text.parse().unwrap()
@@ -100,25 +115,21 @@ fn left_out(expanded: &Expanded) -> Vec<String> {
 
 #[test]
 fn each_instance_is_a_target_of_its_own() {
-    let config = read(
-        r#"
-[targets.weekly]
-select = { provider = "shop", tags = { rotate = "weekly" } }
-adopt = { file = "/etc/initial/{{ instance }}" }
+    let shop = weekly(
+        r#"adopt = { file = "/etc/initial/{{ instance }}" }
 login = { url = "rediss://{{ host }}:{{ port }}", tls-name = "{{ tag.tls }}.example.com", connections = 3 }
 schedule = "30 3 * * SUN"
 splay = "20m"
-sinks = ["each", "all"]
-recovery = "reset"
-
-[targets.tair]
+sinks = ["each", "all"]"#,
+    );
+    let tair = r#"[targets.tair]
 select = { provider = "tair", tags = { rotate = "weekly" } }
 name = "{{ name }}.{{ tag.tls }}"
 recovery = "reset"
 login = "redis://{{ host }}:{{ port }}"
 sinks = ["each"]
-"#,
-    );
+"#;
+    let config = read(&(shop + tair));
     assert_eq!(config.targets.len(), 0);
     let tls = &[("tls", "a")];
     let expanded = found(
@@ -151,37 +162,20 @@ sinks = ["each"]
 
 #[test]
 fn what_cannot_be_is_left_out_with_a_sentence_and_the_rest_goes_on() {
+    let written = |name: &str, instance: &str| {
+        format!(
+            "[targets.{name}]\nprovider = \"shop\"\ninstance = \"{instance}\"\nadopt = {{ env = \"A\" }}\nsinks = [\"all\"]\n\n"
+        )
+    };
     let config = read(
-        r#"
-[targets.written]
-provider = "shop"
-instance = "crs-1"
-adopt = { env = "A" }
-sinks = ["all"]
-
-[targets.weekly-crs-2]
-provider = "shop"
-instance = "crs-20"
-adopt = { env = "A" }
-sinks = ["all"]
-
-[targets.weekly]
-select = { provider = "shop", tags = { rotate = "weekly" } }
-recovery = "reset"
-sinks = ["by-team"]
-
-[targets.other-account]
-select = { provider = "shop", tags = { rotate = "weekly" } }
-account = "app"
-recovery = "reset"
-sinks = ["each"]
-
-[targets.yearly]
-select = { provider = "shop", tags = { rotate = "yearly" } }
-name = "year-{{ tag.team }}"
-recovery = "reset"
-sinks = ["all"]
-"#,
+        &[
+            written("written", "crs-1"),
+            written("weekly-crs-2", "crs-20"),
+            weekly("sinks = [\"by-team\"]"),
+            selection("other-account", "weekly", "account = \"app\"\nsinks = [\"each\"]"),
+            selection("yearly", "yearly", "name = \"year-{{ tag.team }}\"\nsinks = [\"all\"]"),
+        ]
+        .concat(),
     );
     let team = |team: &'static str| [("team", team)];
     let weekly = [
@@ -226,15 +220,9 @@ sinks = ["all"]
 #[test]
 fn a_tag_that_makes_no_file_name_leaves_one_instance_out() {
     let named_by_team = HEAD.replace("/run/{{ tag.team }}/redis.env", "/run/{{ tag.team }}.env");
-    let selection = r#"
-[targets.weekly]
-select = { provider = "shop", tags = { rotate = "weekly" } }
-recovery = "reset"
-sinks = ["by-team"]
-"#;
     let (just, over) = ("t".repeat(196), "t".repeat(197));
     let list = [known("crs-1", 0, &[("team", &just)]), known("crs-2", 0, &[("team", &over)])];
-    let expanded = found(&read_whole(&format!("{named_by_team}{selection}")), &[("weekly", &list)]);
+    let expanded = found(&read_whole(&(named_by_team + &weekly("sinks = [\"by-team\"]"))), &[("weekly", &list)]);
     assert_eq!(targets(&expanded), ["weekly-crs-1"]);
     assert_eq!(
         left_out(&expanded),
@@ -247,12 +235,10 @@ sinks = ["by-team"]
 #[test]
 fn a_found_target_that_cannot_be_made_stops_nobody_else() {
     let login = |host: &str| format!("login = {{ url = \"rediss://{host}\", tls-name = \"{host}\" }}\n");
-    let config = read(&format!(
-        "[targets.written]\nprovider = \"shop\"\ninstance = \"crs-9\"\nadopt = {{ env = \"A\" }}\nsinks = []\n{}\n\
-         [targets.weekly]\nselect = {{ provider = \"shop\", tags = {{ rotate = \"weekly\" }} }}\nrecovery = \"reset\"\nsinks = []\n{}",
-        login("redis.example.com"),
-        login("{{ tag.tls }}.example.com")
-    ));
+    let written = "[targets.written]\nprovider = \"shop\"\ninstance = \"crs-9\"\nadopt = { env = \"A\" }\nsinks = []\n"
+        .to_owned();
+    let found_ones = weekly(&format!("sinks = []\n{}", login("{{ tag.tls }}.example.com")));
+    let config = read(&(written + &login("redis.example.com") + &found_ones));
     // No certificate can carry the second name.
     let list = [known("crs-1", 0, &[("tls", "one")]), known("crs-2", 0, &[("tls", "two-")])];
     let Expanded { config, left_out } = found(&config, &[("weekly", &list)]);
@@ -267,21 +253,8 @@ fn a_found_target_that_cannot_be_made_stops_nobody_else() {
 /// The record stands under the name that it was begun with: whoever edits a tag must not make a stranger of an instance.
 #[test]
 fn an_instance_keeps_the_name_of_its_target() {
-    let config = read(
-        r#"
-[targets.all]
-select = { provider = "shop", tags = { rotate = "weekly" } }
-name = "all-{{ instance }}"
-recovery = "reset"
-sinks = ["all"]
-
-[targets.weekly]
-select = { provider = "shop", tags = { rotate = "weekly" } }
-name = "cache-{{ tag.team }}"
-recovery = "reset"
-sinks = ["all"]
-"#,
-    );
+    let all = selection("all", "weekly", "name = \"all-{{ instance }}\"\nsinks = [\"all\"]");
+    let config = read(&(all + &weekly(BY_TEAM)));
     let named = |instance: &str, team: &str, target: &str| Known {
         target: Some(name(target)),
         ..known(instance, 0, &[("team", team)])
@@ -313,15 +286,7 @@ sinks = ["all"]
 
 #[test]
 fn what_is_retired_keeps_its_place_and_gives_way() {
-    let config = read(
-        r#"
-[targets.weekly]
-select = { provider = "shop", tags = { rotate = "weekly" } }
-name = "cache-{{ tag.team }}"
-recovery = "reset"
-sinks = ["all"]
-"#,
-    );
+    let config = read(&weekly(BY_TEAM));
     let team = |known: Known, team: &str| Known { tags: [("team".to_owned(), team.to_owned())].into(), ..known };
     let list = [team(retired("crs-1", 5), "a"), team(retired("crs-2", 6), "b"), team(known("crs-3", 9, &[]), "b")];
     let expanded = found(&config, &[("weekly", &list)]);
@@ -334,14 +299,7 @@ sinks = ["all"]
 
 #[test]
 fn what_another_configuration_found_is_no_target_of_this_one() {
-    let config = read(
-        r#"
-[targets.weekly]
-select = { provider = "shop", tags = { rotate = "weekly" } }
-recovery = "reset"
-sinks = ["all"]
-"#,
-    );
+    let config = read(&weekly("sinks = [\"all\"]"));
     let list = [
         known("crs-1", 0, &[("rotate", "weekly"), ("more", "")]),
         known("crs-2", 0, &[("rotate", "monthly")]),

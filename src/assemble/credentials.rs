@@ -36,6 +36,7 @@ pub(super) fn source(sources: &dyn Sources, from: &CredentialsFrom) -> Result<So
         CredentialsFrom::Static { id, key, token } => fixed(sources.terms(), id, key, token.as_ref()),
         CredentialsFrom::Profile(settings) => sources.profile(settings.clone()),
         CredentialsFrom::InstanceRole(settings) => sources.instance_role(settings.clone()),
+        CredentialsFrom::Uri(settings) => sources.credentials_uri(settings.clone()),
         CredentialsFrom::Oidc(settings) => sources.oidc(settings.clone()),
         CredentialsFrom::AssumeRole { base, role } => sources.assume_role(source(sources, base)?, role.clone()),
         CredentialsFrom::Chain => sources.chain(),

@@ -11,7 +11,7 @@ use crate::driver::{Account, Fleet, Target};
 use crate::fault::{Fault, Kind};
 use crate::ledger::sqlite::Reader;
 use crate::name::TargetName;
-use crate::password::{Extra, PolicyProblem, Profile};
+use crate::password::{PolicyProblem, Profile};
 use crate::probe::Probe;
 use crate::provider::Address;
 use crate::rotation::answer::Login;
@@ -183,9 +183,7 @@ async fn try_policy(target: &Target) -> Option<Fault> {
         let next = format!("set profile = \"{profile}\" for this target, and a policy that fits it or none");
         return Some(refused(what, problems).advise(next));
     }
-    let rule = instance.password_policy?;
-    let extra = Extra { letters: rule.letters, digits: rule.digits, specials: rule.specials, length: rule.length };
-    let problems = profile.tightened(&target.hands.policy, extra).err()?;
+    let problems = profile.tightened(&target.hands.policy, instance.password_policy?.into()).err()?;
     Some(refused(format!("the policy and the own password policy of instance {id} cannot both be met"), problems))
 }
 
@@ -197,7 +195,8 @@ async fn try_account(target: &Target, account: &Account, passwords: &Passwords) 
     let settings = &target.settings;
     let is_active = account.address == target.accounts[0].address || passwords.len() > 1;
     match &account.probe {
-        _ if ours.is_empty() && settings.take_over => None,
+        // Its first password comes from a reset.
+        _ if ours.is_empty() && settings.may_take_over() => None,
         // The change of a resting account may not ask for its old password.
         _ if ours.is_empty() && !is_active && !settings.abilities.asks_old => None,
         _ if ours.is_empty() => {

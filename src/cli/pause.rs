@@ -3,7 +3,7 @@
 use super::Exit;
 use super::alone::Alone;
 use super::args;
-use super::output::print_line;
+use super::output::{addressed, print_line};
 use super::scene::{Scene, operator};
 use crate::admin::Control;
 use crate::driver::Wish;
@@ -48,7 +48,7 @@ enum What {
     Unpause,
 }
 
-/// Through the daemon, or without one; every target is asked, and the first refusal is told.
+/// Through the daemon, or without one; every target is asked, and every refusal told.
 async fn each(scene: &Scene, targets: &[TargetName], what: What) -> Result<Exit, Fault> {
     let mut failed = None;
     match scene.control().await? {
@@ -80,12 +80,16 @@ async fn ask(control: &Control, target: &TargetName, what: What) -> Result<Strin
     }
 }
 
-/// Prints what was answered; keeps the first refusal.
+/// Prints what was answered. The first refusal is kept, for the command ends with it; a further one is told at once.
 pub(super) fn tell(target: &TargetName, said: Result<String, Fault>, failed: &mut Option<Fault>) {
-    match said {
-        Ok(said) => print_line(&format!("{target}: {said}")),
+    let refused = match said {
+        Ok(said) => return print_line(&format!("{target}: {said}")),
         Err(fault) => {
-            failed.get_or_insert(Fault { what: format!("{target}: {}", fault.what), ..fault });
+            Fault { what: format!("{target}: {}", fault.what), next_step: addressed(&fault.next_step, target), ..fault }
         }
+    };
+    match failed {
+        None => *failed = Some(refused),
+        Some(_) => anstream::eprintln!("keywheel: {refused}"),
     }
 }

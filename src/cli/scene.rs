@@ -19,7 +19,7 @@ use crate::rotation::state::Standing;
 use crate::schedule::Calendar;
 use crate::telemetry;
 use chrono_tz::Tz;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -188,7 +188,7 @@ impl Scene {
         }
     }
 
-    /// The same with the retired ones: to look at, not to act on.
+    /// The same with the retired ones: to look at, not to act on. Each is named once.
     ///
     /// # Errors
     /// `Usage` when one is not configured.
@@ -208,6 +208,9 @@ impl Scene {
         if only.is_empty() {
             shown.extend(self.settings.keys().chain(self.retired.keys()).cloned());
         }
+        // Beside its selection's name, a target's own adds nothing.
+        let mut once = BTreeSet::new();
+        shown.retain(|name| once.insert(name.clone()));
         Ok(shown)
     }
 
@@ -231,9 +234,13 @@ impl Scene {
     /// `Usage` when there is no such target.
     pub fn settings(&self, target: &TargetName) -> Result<&PlanSettings, Fault> {
         self.settings.get(target).or_else(|| self.retired.get(target)).ok_or_else(|| {
-            let names: Vec<&str> = self.settings.keys().map(TargetName::as_str).take(10).collect();
-            Fault::new(Kind::Usage, format!("there is no target {target}"))
-                .advise(format!("name one of the configured targets, such as {}", names.join(", ")))
+            let configured = self.settings.keys().chain(self.config.selections.keys());
+            let names: Vec<&str> = configured.map(TargetName::as_str).take(10).collect();
+            let next_step = match names.is_empty() {
+                true => "write it into the configuration: no target is there yet".to_owned(),
+                false => format!("name one of the configured targets, such as {}", names.join(", ")),
+            };
+            Fault::new(Kind::Usage, format!("there is no target {target}")).advise(next_step)
         })
     }
 

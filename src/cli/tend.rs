@@ -84,7 +84,7 @@ async fn resume_all(scene: &Scene) -> Result<Exit, Fault> {
     resume(scene, &halted, false).await
 }
 
-/// Through the daemon, or without one; every target is asked, and the first refusal is told.
+/// Through the daemon, or without one; every target is asked, and every refusal told.
 async fn resume(scene: &Scene, targets: &[TargetName], allow_reset: bool) -> Result<Exit, Fault> {
     let began = scene.now();
     let mut failed = None;

@@ -4,7 +4,9 @@
 use super::provider::endpoint;
 use super::reading::{Refusal, Section, refusal};
 use super::secret_ref::SecretRef;
-use crate::provider::credential::settings::{IdentitySettings, MetadataSettings, ProfileSettings, RoleSettings};
+use crate::provider::credential::settings::{
+    CredentialUrl, IdentitySettings, MetadataSettings, ProfileSettings, RoleSettings, UriSettings,
+};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use url::Url;
@@ -40,6 +42,8 @@ pub enum CredentialsFrom {
     Profile(ProfileSettings),
     /// The role of the machine this runs on.
     InstanceRole(MetadataSettings),
+    /// A service that answers at one URL with a credential.
+    Uri(UriSettings),
     /// A role for a pod's own identity.
     Oidc(IdentitySettings),
     /// A role that another credential takes on.
@@ -111,6 +115,11 @@ fn source(section: &Section<'_>, vendor: &Vendor) -> Option<CredentialsFrom> {
         "instance-role" => {
             let role = section.parsed("role", |text| plain(text, "a role"));
             Some(CredentialsFrom::InstanceRole(MetadataSettings { role }))
+        }
+        "credentials-uri" => {
+            let url = section
+                .parsed("url", |text| CredentialUrl::parse(text).map_err(|fault| refusal(fault.what, fault.next_step)));
+            Some(CredentialsFrom::Uri(UriSettings { url }))
         }
         "oidc" => Some(CredentialsFrom::Oidc(IdentitySettings {
             provider: section.parsed(vendor.identity_provider, |text| plain(text, "an identity provider")),

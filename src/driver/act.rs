@@ -1,15 +1,15 @@
 //! Performs one action and notes what came of it. The journal was written before; a call's intent is written here, before the call.
 
 use super::Tools;
+use super::fresh::late;
 use super::journal::Journal;
 use super::target::{Account, Target};
 use super::{adopt, hand_over, upkeep};
 use crate::fault::{Fault, Kind, Retry, scrub};
 use crate::name::Generation;
-use crate::password::Extra;
 use crate::provider::{Condition, Instance};
 use crate::rotation::Action;
-use crate::rotation::answer::{Call, Login, TaskStatus};
+use crate::rotation::answer::{Answer, Call, Login, TaskStatus};
 use crate::rotation::event::What;
 use crate::secret::Secret;
 use futures_util::future::join_all;
@@ -214,11 +214,7 @@ async fn prepare(
         },
     };
     let policy = match instance.password_policy {
-        Some(rule) => {
-            let extra =
-                Extra { letters: rule.letters, digits: rule.digits, specials: rule.specials, length: rule.length };
-            target.hands.profile.tightened(&target.hands.policy, extra)
-        }
+        Some(rule) => target.hands.profile.tightened(&target.hands.policy, rule.into()),
         None => Ok(target.hands.policy.clone()),
     };
     match policy {
@@ -261,10 +257,13 @@ async fn place_call(
     journal.note(at, What::Intended { call })?;
     journal.write(at, "a call is on its way").await?;
     let provider = &target.hands.provider;
-    let answer = match call {
-        Call::Modify => provider.change(&account.address, rotation, old.as_ref(), &new).await,
-        Call::Reset => provider.reset(&account.address, rotation, &new).await,
-    };
+    let answer = journal.fresh().within(async {
+        match call {
+            Call::Modify => provider.change(&account.address, rotation, old.as_ref(), &new).await,
+            Call::Reset => provider.reset(&account.address, rotation, &new).await,
+        }
+    });
+    let answer = answer.await.unwrap_or_else(|| Answer::Unanswered { fault: late(Kind::Unanswered) });
     journal.note(tools.clock.now(), What::Answered { answer })
 }
 

@@ -3,7 +3,7 @@
 use super::act::{blocked, look_at_instance, mixed, password_free};
 use super::target::{Account, Target};
 use crate::fault::{Fault, Kind, Retry};
-use crate::name::Generation;
+use crate::name::{Generation, TargetName};
 use crate::rotation::answer::Login;
 use crate::rotation::event::{By, Proof, What};
 use crate::secret::Secret;
@@ -28,22 +28,27 @@ pub(super) async fn adopt(target: &Target, generation: Generation) -> Taken {
     }
 }
 
-/// A password that another target's record has of this place. `None` where the instance refuses it: then nobody knows today's.
+/// Takes a place over whose password is not to be had. One that another target's record has of it is tried before: only where the instance
+/// refuses that, nobody knows today's.
 ///
 /// # Errors
 /// What keeps it from being tried now.
-pub(super) async fn from_record(
+pub(super) async fn take_over(
     target: &Target,
     generation: Generation,
-    password: Secret,
-) -> Result<Option<Taken>, Fault> {
+    place: String,
+    elsewhere: Option<(TargetName, Secret)>,
+) -> Result<Taken, Fault> {
+    let Some((other, password)) = elsewhere else {
+        return Ok((What::TakenOver { place }, None));
+    };
+    tracing::info!(of = %other, "another target's record has a password of this instance; it is tried first");
     match take(target, Some(Ok(password)), "", None).await {
         Ok((password, proof, account)) => {
-            let place = target.settings.place.clone();
-            Ok(Some((What::Adopted { generation, proof, by: By::Configuration, place, account }, Some(password))))
+            Ok((What::Adopted { generation, proof, by: By::Configuration, place, account }, Some(password)))
         }
-        Err(fault) if fault.kind == Kind::LoginRefused => Ok(None),
-        Err(fault) if fault.retry == Retry::Never => Ok(Some((What::Halted { fault }, None))),
+        Err(fault) if fault.kind == Kind::LoginRefused => Ok((What::TakenOver { place }, None)),
+        Err(fault) if fault.retry == Retry::Never => Ok((What::Halted { fault }, None)),
         Err(fault) => Err(fault),
     }
 }

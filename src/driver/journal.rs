@@ -1,8 +1,11 @@
 //! One target's record in the hands of its turn: events are applied as they happen and written before anything outside happens.
 
+use super::Tools;
+use super::fresh::Fresh;
 use super::target::Target;
+use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
-use crate::ledger::{Claim, Entry, Ledger, Projection};
+use crate::ledger::{Claim, Entry, Projection};
 use crate::moment::Moment;
 use crate::name::{Generation, RotationId};
 use crate::rotation::answer::Login;
@@ -17,7 +20,9 @@ const LOOKS_UNWRITTEN: usize = 6;
 /// A claim, the state its events make, and what is not written yet.
 pub(super) struct Journal<'a> {
     target: &'a Target,
+    clock: &'a dyn Clock,
     claim: Box<dyn Claim>,
+    fresh: Fresh<'a>,
     state: State,
     pending: Vec<Entry>,
     written: Option<Projection>,
@@ -25,14 +30,21 @@ pub(super) struct Journal<'a> {
 
 impl<'a> Journal<'a> {
     /// Claims the target and folds its events; `None` while somebody else holds it.
-    pub(super) async fn open(ledger: &dyn Ledger, target: &'a Target, now: Moment) -> Result<Option<Self>, Fault> {
-        let Some(claim) = ledger.claim(&target.name, now).await? else {
+    pub(super) async fn open(tools: &'a Tools, target: &'a Target) -> Result<Option<Self>, Fault> {
+        let clock = &*tools.clock;
+        let fresh = Fresh::now(clock);
+        let Some(claim) = tools.ledger.claim(&target.name, clock.now()).await? else {
             return Ok(None);
         };
-        let rows = ledger.recent(&target.name).await?;
+        let rows = tools.ledger.recent(&target.name).await?;
         let state = fold(rows.iter().map(|row| &row.event))
             .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {}: {illegal}", target.name)))?;
-        Ok(Some(Self { target, claim, state, pending: Vec::new(), written: None }))
+        Ok(Some(Self { target, clock, claim, fresh, state, pending: Vec::new(), written: None }))
+    }
+
+    /// Since when the claim is certainly ours.
+    pub(super) fn fresh(&self) -> Fresh<'a> {
+        self.fresh
     }
 
     pub(super) fn state(&self) -> &State {
@@ -68,10 +80,12 @@ impl<'a> Journal<'a> {
     /// Writes what is pending: durable when this returns. After an error the journal must not be used again.
     pub(super) async fn write(&mut self, wake_at: Moment, why: &str) -> Result<(), Fault> {
         let projection = self.projection(wake_at, why);
-        if self.pending.is_empty() && self.written.as_ref() == Some(&projection) {
+        if self.pending.is_empty() && self.written.as_ref() == Some(&projection) && !self.fresh.is_stale() {
             return Ok(());
         }
+        let fresh = Fresh::now(self.clock);
         self.claim.append(&self.pending, &projection).await?;
+        self.fresh = fresh;
         self.pending.clear();
         self.written = Some(projection);
         Ok(())

@@ -7,6 +7,7 @@
 mod act;
 mod adopt;
 mod command;
+mod fresh;
 mod hand_over;
 mod journal;
 mod obey;
@@ -26,6 +27,7 @@ use crate::ledger::Ledger;
 use crate::moment::Moment;
 use crate::name::{Generation, TargetName};
 use crate::rotation::fold;
+use crate::secret::Secret;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -208,8 +210,8 @@ impl Driver {
         answer.await.unwrap_or_else(|_| Err(Fault::new(Kind::Stopping, "keywheel is stopping")))
     }
 
-    /// The record of another target that has a password of this place: its instance may have left one selection for another.
-    async fn known_elsewhere(&self, place: &str) -> Result<Option<(TargetName, Generation)>, Fault> {
+    /// A password of this place that another target's record has: its instance may have left one selection for another.
+    async fn known_elsewhere(&self, place: &str) -> Result<Option<(TargetName, Secret)>, Fault> {
         let known = lock(&self.elsewhere).clone();
         let elsewhere = match known {
             Some(elsewhere) => elsewhere,
@@ -232,7 +234,10 @@ impl Driver {
                 found
             }
         };
-        Ok(elsewhere.get(place).cloned())
+        let Some((other, generation)) = elsewhere.get(place) else {
+            return Ok(None);
+        };
+        Ok(Some((other.clone(), self.tools.ledger.password(other, *generation).await?)))
     }
 
     async fn enlist(&self) -> Result<(), Fault> {

@@ -51,9 +51,9 @@ pub struct PlanSettings {
 }
 
 impl PlanSettings {
-    /// Whether it may begin without today's password.
-    pub fn may_take_over(&self) -> bool {
-        self.take_over && self.recovery == Recovery::Reset && self.abilities.reset
+    /// The plan's word for it, without a moment: whether it may begin without today's password.
+    pub const fn may_take_over(&self) -> bool {
+        self.take_over && self.recovery.may_reset(self.abilities)
     }
 
     /// The plan as of now: the settings and the slot that counts.

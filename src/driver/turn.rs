@@ -36,7 +36,7 @@ pub(super) async fn take(driver: &Driver, target: &Target, poke: &Notify) -> Res
 async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fault> {
     let tools = &driver.tools;
     let commands = driver.take_commands(&target.name);
-    let opened = match Journal::open(&*tools.ledger, target, tools.clock.now()).await {
+    let opened = match Journal::open(tools, target).await {
         Ok(Some(journal)) => Ok(journal),
         Ok(None) => {
             Err(Fault::new(Kind::ClaimLost, "another process works on this target").advise("ask again in a moment"))
@@ -77,21 +77,12 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
         }
         match action {
             Action::Record(What::TakenOver { place }) => {
-                let taken = match driver.known_elsewhere(&place).await? {
-                    Some((other, known)) => {
-                        let password = tools.ledger.password(&other, known).await?;
-                        let generation = journal.state().standing.newest.following();
-                        tracing::info!(of = %other, "another target's record has a password of this instance; it is tried first");
-                        adopt::from_record(target, generation, password).await
-                    }
-                    None => Ok(None),
-                };
-                match taken {
-                    Ok(Some((what, password))) => {
-                        let generation = journal.state().standing.newest.following();
+                let elsewhere = driver.known_elsewhere(&place).await?;
+                let generation = journal.state().standing.newest.following();
+                match adopt::take_over(target, generation, place, elsewhere).await {
+                    Ok((what, password)) => {
                         journal.note_with(now, what, password.map(|password| (generation, password)))?;
                     }
-                    Ok(None) => journal.note(now, What::TakenOver { place })?,
                     // Nothing is taken over whose password may be known.
                     Err(fault) => return journal.write(now + STAND_BACK, &fault.to_string()).await,
                 }
@@ -176,12 +167,11 @@ fn must_write_first(act: &Action, journal: &Journal<'_>) -> bool {
         Action::FindTask { .. } | Action::PollTask(_) | Action::ReadMark | Action::TryLogin { .. } => {
             !journal.holds_only_looks()
         }
+        Action::Retire { .. } | Action::Deliver { .. } => !journal.is_written() || journal.fresh().is_stale(),
         Action::Adopt
         | Action::Pair { .. }
         | Action::Preflight { .. }
         | Action::Verify { .. }
-        | Action::Retire { .. }
-        | Action::Deliver { .. }
         | Action::Wait { .. }
         | Action::Record(_)
         | Action::Begin { .. } => !journal.is_written(),

@@ -1,7 +1,7 @@
-//! A client for the metadata service of the machine this runs on: plain http to one documented address that never leaves the host, no
-//! proxy, no redirect, small answers, short times.
+//! A client for the services that give a credential to whoever reaches them: the metadata service of the machine this runs on, in plain http to
+//! one documented address that never leaves the host, and a service behind one whole URL. No redirect, small answers, short times.
 
-use super::{choose_cryptography, header_map, is_loopback};
+use super::{Effect, Settings, choose_cryptography, header_map, is_loopback};
 use crate::fault::{Fault, Kind};
 use std::error::Error;
 use std::time::Duration;
@@ -17,10 +17,20 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// The largest answer that is read, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
+/// What the services are called in faults, and what to do where one cannot be reached.
+const METADATA: (&str, &str) = (
+    "The metadata service",
+    "run keywheel on a machine of this cloud that has a role, or choose another credentials source",
+);
+const AT_URL: (&str, &str) =
+    ("The credentials service", "start the service behind the credentials URL, or choose another credentials source");
+
 /// A client for one service.
 pub struct Nearby {
     base: Url,
     client: reqwest::Client,
+    name: &'static str,
+    advice: &'static str,
 }
 
 /// A whole answer, of whatever status.
@@ -58,7 +68,33 @@ impl Nearby {
         let client = builder.build().map_err(|error| {
             Fault::new(Kind::ConfigInvalid, format!("No client can be made for the metadata service: {error}"))
         })?;
-        Ok(Self { base: base.clone(), client })
+        let (name, advice) = METADATA;
+        Ok(Self { base: base.clone(), client, name, advice })
+    }
+
+    /// A client for whatever answers at this URL, query and all. The caller has seen to it that plain http does not leave this machine or its
+    /// link. Plain http goes past any proxy.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` for a `ca_file` or a machine without usable certificates.
+    pub fn at(url: &Url, settings: &Settings) -> Result<Self, Fault> {
+        // As for writes: a credential is asked for too seldom for a connection to be kept.
+        let client = super::client(url, settings, Effect::Write)?;
+        let (name, advice) = AT_URL;
+        Ok(Self { base: url.clone(), client, name, advice })
+    }
+
+    /// What the service is called in faults. Its path and query are left out: they may hold a token.
+    pub fn called(&self) -> String {
+        format!("{} at {}", self.name, self.base.authority())
+    }
+
+    /// Asks for what is at the URL that the client was made for.
+    ///
+    /// # Errors
+    /// `Unreachable` or `Unanswered`: no whole answer.
+    pub async fn whole(&self) -> Result<Short, Fault> {
+        self.ask(reqwest::Method::GET, self.base.clone(), &[]).await
     }
 
     /// Asks for what is at a path.
@@ -66,7 +102,7 @@ impl Nearby {
     /// # Errors
     /// `Unreachable` or `Unanswered`: no whole answer.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Short, Fault> {
-        self.ask(reqwest::Method::GET, path, headers).await
+        self.ask(reqwest::Method::GET, self.below(path), headers).await
     }
 
     /// Puts nothing at a path, which is how a token is asked for.
@@ -74,12 +110,16 @@ impl Nearby {
     /// # Errors
     /// As [`Nearby::get`].
     pub async fn put(&self, path: &str, headers: &[(&str, &str)]) -> Result<Short, Fault> {
-        self.ask(reqwest::Method::PUT, path, headers).await
+        self.ask(reqwest::Method::PUT, self.below(path), headers).await
     }
 
-    async fn ask(&self, method: reqwest::Method, path: &str, headers: &[(&str, &str)]) -> Result<Short, Fault> {
+    fn below(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(path);
+        url
+    }
+
+    async fn ask(&self, method: reqwest::Method, url: Url, headers: &[(&str, &str)]) -> Result<Short, Fault> {
         let mut all: Vec<(String, String)> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         if method == reqwest::Method::PUT {
@@ -87,10 +127,10 @@ impl Nearby {
             all.push(("content-length".to_owned(), "0".to_owned()));
         }
         let request = self.client.request(method, url).headers(header_map(&all)?);
-        let mut response = request.send().await.map_err(|error| self.failed(&error))?;
+        let mut response = request.send().await.map_err(|error| self.failed(error))?;
         let status = response.status().as_u16();
         let mut body = Zeroizing::new(Vec::with_capacity(ANSWER_LIMIT));
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error))? {
             if body.len() + chunk.len() > ANSWER_LIMIT {
                 return Err(self.no_answer(&format!("sent more than {ANSWER_LIMIT} bytes")));
             }
@@ -101,12 +141,13 @@ impl Nearby {
     }
 
     fn no_answer(&self, what: &str) -> Fault {
-        Fault::new(Kind::Unanswered, format!("The metadata service at {} {what}", self.base.authority()))
-            .advise("nothing; keywheel asks again")
+        Fault::new(Kind::Unanswered, format!("{} {what}", self.called())).advise("nothing; keywheel asks again")
     }
 
-    fn failed(&self, error: &reqwest::Error) -> Fault {
-        let mut cause: &dyn Error = error;
+    fn failed(&self, error: reqwest::Error) -> Fault {
+        // The client's own words may repeat the URL.
+        let error = error.without_url();
+        let mut cause: &dyn Error = &error;
         while let Some(inner) = cause.source() {
             cause = inner;
         }
@@ -114,9 +155,7 @@ impl Nearby {
         if !error.is_connect() {
             return self.no_answer(&format!("gave no answer: {why}"));
         }
-        let what = format!("The metadata service at {} cannot be reached: {why}", self.base.authority());
-        Fault::new(Kind::Unreachable, what)
-            .advise("run keywheel on a machine of this cloud that has a role, or choose another credentials source")
+        Fault::new(Kind::Unreachable, format!("{} cannot be reached: {why}", self.called())).advise(self.advice)
     }
 }
 

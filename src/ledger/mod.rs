@@ -12,6 +12,7 @@ use crate::rotation::state::Label;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use known::{Known, Lists};
+use std::time::Duration;
 
 /// One event to append, with the password it brings into the ledger, if any.
 #[derive(Debug, Clone)]
@@ -122,7 +123,11 @@ pub trait Ledger: Send + Sync {
     async fn lists(&self) -> Result<Lists, Fault>;
 }
 
-/// The exclusive right to append to one target's record. Dropping it releases the claim.
+/// How long after its last append a claim is still its holder's, whatever the holder does or does not do. What a turn does outside, it does within this
+/// time: a process that stood still for longer does nothing that it had decided on before, for another may have gone on meanwhile.
+pub const CLAIM_LASTS: Duration = Duration::from_secs(120);
+
+/// The exclusive right to append to one target's record, for at least [`CLAIM_LASTS`] from each append on. Dropping it releases the claim.
 #[async_trait]
 pub trait Claim: Send + Sync {
     /// Its fencing number.

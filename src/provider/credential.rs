@@ -30,7 +30,7 @@ use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use crate::secret::Secret;
 use async_trait::async_trait;
-use settings::{IdentitySettings, MetadataSettings, ProfileSettings, RoleSettings};
+use settings::{IdentitySettings, MetadataSettings, ProfileSettings, RoleSettings, UriSettings};
 use std::sync::Arc;
 
 /// What a vendor calls the parts of a credential.
@@ -176,6 +176,12 @@ pub trait Sources {
     /// # Errors
     /// As above.
     fn instance_role(&self, settings: MetadataSettings) -> Result<Source, Fault>;
+
+    /// A service that answers at one URL with a credential.
+    ///
+    /// # Errors
+    /// As above.
+    fn credentials_uri(&self, settings: UriSettings) -> Result<Source, Fault>;
 
     /// A role for a pod's own identity.
     ///

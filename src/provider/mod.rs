@@ -12,6 +12,7 @@ pub mod tencent;
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use crate::name::{RotationId, TaskId};
+use crate::password::Extra;
 use crate::rotation::answer::{Answer, Refusal, TaskStatus};
 pub use crate::rotation::plan::Abilities;
 use crate::secret::Secret;
@@ -101,6 +102,12 @@ pub struct InstancePolicy {
     pub specials: u32,
     /// Characters in all.
     pub length: u32,
+}
+
+impl From<InstancePolicy> for Extra {
+    fn from(InstancePolicy { letters, digits, specials, length }: InstancePolicy) -> Self {
+        Self { letters, digits, specials, length }
+    }
 }
 
 /// What tells the time.

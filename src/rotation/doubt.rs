@@ -25,6 +25,10 @@ const TASK_SEARCH_EVERY: u32 = 4;
 /// proof is not searched for: the task that is found might be the one that made the last password live.
 const SEARCH_MARGIN: Duration = Duration::from_secs(15 * 60);
 
+/// How long a lost call of an earlier rotation may still turn up as a task. Until then a task that is found may be that one's, of a pair even the other
+/// account's. A search that is left out costs no more than the same call once again.
+const LOST_MARGIN: Duration = Duration::from_secs(24 * 3_600);
+
 /// What to do now in doubt.
 pub(super) fn next(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Action {
     if let Some(look) = look(state, open, doubt, plan, doubt.round, doubt.step) {
@@ -54,7 +58,8 @@ fn look(state: &State, open: &Rotation, doubt: &Doubt, plan: &Plan, round: u32, 
     let sent = open
         .sent
         .filter(|_| open.exposed && search && is_told_by_tasks(doubt.cause))
-        .filter(|&(first, _)| settled_at.is_none_or(|settled| first >= settled + SEARCH_MARGIN));
+        .filter(|&(first, _)| settled_at.is_none_or(|settled| first >= settled + SEARCH_MARGIN))
+        .filter(|&(first, _)| open.lost_before.is_none_or(|lost| first >= lost + LOST_MARGIN));
     let mark = plan.abilities.change_mark && open.exposed && !plan.login && open.change_mark.is_some();
     match (from, sent) {
         (Step::Tasks, Some((first, _))) => Some(Action::FindTask { from: first }),

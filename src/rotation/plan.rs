@@ -79,6 +79,11 @@ impl Strategy {
 }
 
 impl Plan {
+    /// Whether the target may begin without today's password: where a reset may set the first one.
+    pub const fn may_take_over(&self) -> bool {
+        self.take_over && self.recovery.may_reset(self.abilities)
+    }
+
     /// Which account of a pair the next rotation changes: the one that is not active. `None` where there is only one.
     pub fn changes(&self, standing: &Standing) -> Option<String> {
         let Strategy::Alternate { accounts: [first, second], .. } = &self.strategy else {
@@ -115,6 +120,16 @@ pub enum Recovery {
     Halt,
     /// An administrator's reset to the same candidate.
     Reset,
+}
+
+impl Recovery {
+    /// Whether a reset may be called without a person who allows it.
+    pub const fn may_reset(self, abilities: Abilities) -> bool {
+        match self {
+            Self::Halt => false,
+            Self::Reset => abilities.reset,
+        }
+    }
 }
 
 /// How long and how often. Every wait of the protocol is one of these.

@@ -4,7 +4,7 @@
 use super::backoff;
 use super::event::{By, Proof, What};
 use super::next::{Action, blocked_until, drift_at_rest};
-use super::plan::{Plan, Recovery, Strategy};
+use super::plan::{Plan, Strategy};
 use super::state::{State, Trouble, Verified};
 use super::why::Why;
 use crate::fault::{Fault, Kind};
@@ -71,7 +71,7 @@ fn without_password(state: &State, plan: &Plan, now: Moment) -> Action {
     if state.standing.taken_over {
         return begin(state, plan, now).unwrap_or(Action::Wait { until: Moment::NEVER, why: Why::OnlyWhenAsked });
     }
-    let may_take_over = plan.take_over && plan.recovery == Recovery::Reset && plan.abilities.reset;
+    let may_take_over = plan.may_take_over();
     let blocked = blocked_until(state.blocked.as_ref(), plan, 0);
     if may_take_over && is_known_to_nobody(state, plan, blocked.as_ref().map(|(_, fault)| fault.kind)) {
         return Action::Record(What::TakenOver { place: plan.place.clone() });
@@ -97,8 +97,7 @@ fn drifted(state: &State, plan: &Plan) -> Option<Action> {
     if refusals < plan.limits.agreement {
         return None;
     }
-    let may_reset = plan.recovery == Recovery::Reset && plan.abilities.reset;
-    Some(match may_reset || state.reset_allowed {
+    Some(match plan.recovery.may_reset(plan.abilities) || state.reset_allowed {
         true => Action::Begin {
             slot: None,
             by: By::Schedule,

@@ -46,6 +46,9 @@ pub struct Standing {
     /// Candidates that calls of ours may still make live although a person ended their rotation by giving another password.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub loose: BTreeSet<Generation>,
+    /// When a call last went unanswered: what it asked for may still happen, and then stands in the cloud's list of tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at: Option<Moment>,
     /// The greatest number ever given to a password of this target.
     pub newest: Generation,
     /// A candidate that no call can have made live as far as the answers tell, kept for the next rotation.
@@ -212,6 +215,8 @@ pub struct Rotation {
     pub dropped: BTreeSet<Generation>,
     /// The task that outlasted our patience: found running again, it says nothing new.
     pub stuck: Option<TaskId>,
+    /// When a call of an earlier rotation last went unanswered.
+    pub lost_before: Option<Moment>,
     /// A person allowed a reset in this rotation.
     pub reset_allowed: bool,
     /// The cloud's locked, busy or throttled answers since it last accepted a call.

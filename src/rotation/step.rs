@@ -51,7 +51,12 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
             open.sent = Some((open.sent.map_or(at, |(first, _)| first), at));
             open.phase = Phase::Sent { call: *call, at };
         }
-        (What::Answered { answer }, Phase::Sent { .. }) => take_answer(open, answer, at),
+        (What::Answered { answer }, Phase::Sent { .. }) => {
+            if matches!(answer, Answer::Unanswered { .. }) {
+                state.standing.lost_at = Some(at);
+            }
+            take_answer(open, answer, at);
+        }
         (What::TaskRead { status }, Phase::Running(running)) => match status {
             TaskStatus::Running => {
                 running.looks = running.looks.saturating_add(1);

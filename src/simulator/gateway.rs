@@ -56,6 +56,7 @@ async fn serve_connection(cloud: Arc<Cloud>, stream: TcpStream) {
 async fn answer(cloud: Arc<Cloud>, request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, REQUEST_LIMIT).collect().await;
+    // One that is too long, or broke off, is none.
     let body = body.map(|body| body.to_bytes()).ok();
     if let Some(name) = head.uri.path().strip_prefix("/_simulator/") {
         let (status, text) = control::answer(&cloud, &head.method, name, &body.unwrap_or_default()).await;
@@ -75,7 +76,7 @@ async fn answer(cloud: Arc<Cloud>, request: Request<Incoming>) -> Result<Respons
     }
 }
 
-/// Answers a request in one vendor's words. `body` is `None` where it was too large.
+/// Answers a request in one vendor's words. `body` is `None` where it was too large or broke off.
 async fn converse<D: Dialect>(
     cloud: &Arc<Cloud>,
     head: &Head<'_>,

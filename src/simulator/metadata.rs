@@ -1,13 +1,15 @@
 //! The metadata services that a machine at Tencent (CVM) and one at Alibaba (ECS) reach, each at its own paths (Tencent, "Instance roles";
 //! Alibaba, "Instance RAM roles"). The script knows their requests as `MetadataToken`, `MetadataRole` and `MetadataCredential`.
+//! Beside them, for who sets `ALIBABA_CLOUD_CREDENTIALS_URI`, a service of the owner's own at `/latest/credentials-uri`: `CredentialsUri`.
 
 use super::answer::{Fields, Refusal, fields};
 use super::cloud::{Cloud, How, State};
 use super::dialect::{Dialect, Wording};
 use super::head::{Head, only};
-use super::identity::{Handshake, Issuer, of_machine};
+use super::identity::{Handshake, Issued, Issuer, issue, of_machine};
 use super::script::Garbage;
 use super::settings::Settings;
+use crate::moment::Moment;
 use hyper::StatusCode;
 use serde_json::json;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 const CVM: &str = "/latest/meta-data/cam/security-credentials/";
 const ECS: &str = "/latest/meta-data/ram/security-credentials/";
+const URI: &str = "/latest/credentials-uri";
 const TOKEN: &str = "/latest/api/token";
 const TOKEN_LIFE: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 const TOKEN_SHOWN: &str = "x-aliyun-ecs-metadata-token";
@@ -36,6 +39,7 @@ enum Asks {
     Token(Duration),
     Role,
     Credential(String),
+    ByUri,
 }
 
 fn not_found() -> Refusal {
@@ -55,12 +59,37 @@ impl MetadataCall {
                 let life = life.ok_or_else(|| Refusal::new("400", "Bad Request"))?;
                 Ok(Self { issuer: Issuer::Alibaba, asks: Asks::Token(Duration::from_secs(life)) })
             }
+            ("GET", URI) => Ok(Self { issuer: Issuer::Alibaba, asks: Asks::ByUri }),
             ("GET", path) => match (path.strip_prefix(CVM), path.strip_prefix(ECS)) {
                 (Some(role), _) => Ok(of(Issuer::Tencent, role)),
                 (None, Some(role)) => Ok(of(Issuer::Alibaba, role)),
                 (None, None) => Err(not_found()),
             },
             _ => Err(not_found()),
+        }
+    }
+
+    /// A credential in the vendor's words.
+    fn shown(&self, cloud: &Cloud, issued: &Issued) -> Fields {
+        let time = |moment: Moment| moment.utc().format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let (id, key) = (&issued.credential.secret_id, issued.credential.secret_key.expose());
+        match self.issuer {
+            Issuer::Tencent => fields([
+                ("TmpSecretId", json!(id)),
+                ("TmpSecretKey", json!(key)),
+                ("Token", json!(issued.token())),
+                ("ExpiredTime", json!(issued.ends.seconds())),
+                ("Expiration", json!(time(issued.ends))),
+                ("Code", json!("Success")),
+            ]),
+            Issuer::Alibaba => fields([
+                ("AccessKeyId", json!(id)),
+                ("AccessKeySecret", json!(key)),
+                ("SecurityToken", json!(issued.token())),
+                ("Expiration", json!(time(issued.ends))),
+                ("LastUpdated", json!(time(cloud.clock.published()))),
+                ("Code", json!("Success")),
+            ]),
         }
     }
 
@@ -74,7 +103,7 @@ impl MetadataCall {
         let uptime = cloud.clock.uptime();
         let state = cloud.state();
         match (self.issuer, &self.asks, state.metadata.handshake) {
-            (Issuer::Tencent, ..) => Ok(()),
+            (Issuer::Tencent, ..) | (_, Asks::ByUri, _) => Ok(()),
             (Issuer::Alibaba, Asks::Token(_), Handshake::Unknown) => Err(not_found()),
             (Issuer::Alibaba, Asks::Token(_), Handshake::Offered | Handshake::Required) => Ok(()),
             (Issuer::Alibaba, Asks::Role | Asks::Credential(_), handshake) => match only(head.headers, TOKEN_SHOWN) {
@@ -102,6 +131,7 @@ impl Dialect for MetadataCall {
             Asks::Token(_) => "MetadataToken",
             Asks::Role => "MetadataRole",
             Asks::Credential(_) => "MetadataCredential",
+            Asks::ByUri => "CredentialsUri",
         }
     }
 
@@ -123,27 +153,12 @@ impl Dialect for MetadataCall {
             }
             (Asks::Role, Some(role)) => Ok(text(role)),
             (Asks::Credential(asked), Some(role)) if *asked == role => {
-                let issued = of_machine(cloud, self.issuer);
-                let (id, key) = (&issued.credential.secret_id, issued.credential.secret_key.expose());
-                let ends = issued.ends.utc().format("%Y-%m-%dT%H:%M:%SZ").to_string();
-                Ok(match self.issuer {
-                    Issuer::Tencent => fields([
-                        ("TmpSecretId", json!(id)),
-                        ("TmpSecretKey", json!(key)),
-                        ("Token", json!(issued.token())),
-                        ("ExpiredTime", json!(issued.ends.seconds())),
-                        ("Expiration", json!(ends)),
-                        ("Code", json!("Success")),
-                    ]),
-                    Issuer::Alibaba => fields([
-                        ("AccessKeyId", json!(id)),
-                        ("AccessKeySecret", json!(key)),
-                        ("SecurityToken", json!(issued.token())),
-                        ("Expiration", json!(ends)),
-                        ("LastUpdated", json!(cloud.clock.published().utc().format("%Y-%m-%dT%H:%M:%SZ").to_string())),
-                        ("Code", json!("Success")),
-                    ]),
-                })
+                Ok(self.shown(cloud, &of_machine(cloud, self.issuer)))
+            }
+            // Whose credential it is does not matter to this cloud; it lives as long as the machine's.
+            (Asks::ByUri, _) => {
+                let life = cloud.state().metadata.life;
+                Ok(self.shown(cloud, &issue(cloud, self.issuer, life, false)))
             }
             (Asks::Role | Asks::Credential(_), _) => Err(not_found()),
         }

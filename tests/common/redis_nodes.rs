@@ -78,6 +78,7 @@ impl RedisNode {
         let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = log.by_ref().map_while(Result::ok).any(|line| line.contains("Ready to accept connections"));
         if !ready {
+            // Its log has ended and so does it, with whatever status; the caller says what it means.
             let _ = child.wait();
             return false;
         }

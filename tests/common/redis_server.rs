@@ -50,6 +50,7 @@ impl RedisServer {
         let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = log.by_ref().map_while(Result::ok).any(|line| line.contains("Ready to accept connections"));
         if !ready {
+            // Its log has ended and so does it, with whatever status; the caller says what it means.
             let _ = child.wait();
             return None;
         }
@@ -74,6 +75,7 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
+        // It may have ended, and a drop cannot fail.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -310,6 +310,7 @@ impl Drop for Daemon {
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("the daemon's last lines:\n{}", lines[lines.len().saturating_sub(LAST_LINES)..].join("\n"));
         }
+        // It may have ended, and a drop cannot fail.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

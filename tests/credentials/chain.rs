@@ -1,8 +1,8 @@
 //! The order of a chain's links, and what it says when none works.
 
-use crate::stage::{KEY, Stage, VENDORS, Vendor, id};
+use crate::stage::{KEY, Stage, URI, VENDORS, Vendor, id};
 use keywheel::fault::{Kind, Retry};
-use keywheel::simulator::MetadataSettings;
+use keywheel::simulator::{Fault, MetadataSettings, Step};
 
 /// What can be set up, by the chain's own names for it.
 fn set_up(stage: &Stage, vendor: Vendor, link: &str) {
@@ -16,6 +16,7 @@ fn set_up(stage: &Stage, vendor: Vendor, link: &str) {
         "CLI profile" => drop(stage.write(".aliyun/config.json", &ini("from-the-cli"))),
         "credentials file" => drop(stage.write(".alibabacloud/credentials.ini", &ini("from-the-file"))),
         "oidc" => stage.in_a_pod(vendor),
+        "credentials URI" => stage.with_uri(),
         "instance role" => {}
         other => panic!("no link {other}"),
     }
@@ -35,6 +36,7 @@ fn links(vendor: Vendor) -> Vec<(&'static str, &'static str)> {
             ("oidc", "STS."),
             ("CLI profile", "from-the-cli"),
             ("credentials file", "from-the-file"),
+            ("credentials URI", "STS."),
             ("instance role", "STS."),
         ],
     }
@@ -59,16 +61,15 @@ async fn the_first_link_that_is_set_up_is_taken_and_kept() {
                 // A variable without anything in it is not set: compose files and unit files leave such behind.
                 stage.set_variables(vendor.key_variables().map(|(name, _)| (name, "")));
             }
+            if *link == "instance role" {
+                stage.set_variables([(URI, "")]);
+            }
             let chain = stage.sources(vendor).chain().unwrap();
             let given = id(&chain).await.unwrap_or_else(|fault| panic!("{vendor:?} {link}: {fault}"));
             assert!(given.starts_with(begins), "{vendor:?} {link}: {given}");
-            let by_pod = usize::from(*link == "oidc");
-            let by_machine = usize::from(*link == "instance role");
-            assert_eq!(
-                (stage.asked(vendor.identity_action()), stage.asked("MetadataCredential")),
-                (by_pod, by_machine),
-                "{vendor:?} {link}"
-            );
+            let expected = ["oidc", "credentials URI", "instance role"].map(|name| usize::from(*link == name));
+            let asked = [vendor.identity_action(), "CredentialsUri", "MetadataCredential"];
+            assert_eq!(asked.map(|action| stage.asked(action)), expected, "{vendor:?} {link}");
             // What appears later changes nobody's identity.
             if index > 0 {
                 set_up(&stage, vendor, "environment");
@@ -92,6 +93,14 @@ async fn a_link_that_is_set_up_and_broken_ends_the_search() {
         assert!(fault.what.contains("oidc: The file") && fault.retry != Retry::Never, "{fault}");
         assert_eq!(pod.asked("MetadataCredential"), 0, "the node's role is not this pod's");
     }
+    let stage = stage(Vendor::Alibaba, &[("credentials URI", ""), ("instance role", "")]).await;
+    stage.cloud.script([Step::once("CredentialsUri", Fault::ApplyThenStatus { status: 503 })]);
+    let fault = id(&stage.sources(Vendor::Alibaba).chain().unwrap()).await.unwrap_err();
+    assert!(
+        fault.what.contains("credentials URI: The credentials service at") && fault.retry != Retry::Never,
+        "{fault}"
+    );
+    assert_eq!(stage.asked("MetadataCredential"), 0, "the machine's role is somebody else");
 }
 
 #[tokio::test]

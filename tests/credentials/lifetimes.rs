@@ -3,7 +3,7 @@
 use crate::stage::{LIFE, Stage, VENDORS, Vendor, address, assume, credential, id};
 use keywheel::fault::{Kind, Retry};
 use keywheel::provider::credential::Source;
-use keywheel::provider::credential::settings::{IdentitySettings, MetadataSettings};
+use keywheel::provider::credential::settings::{IdentitySettings, MetadataSettings, UriSettings};
 use keywheel::simulator::{self, Change, Fault, Garbage, Step};
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -28,16 +28,22 @@ fn pod(stage: &Stage, vendor: Vendor) -> Source {
     stage.sources(vendor).oidc(IdentitySettings::default()).unwrap()
 }
 
+fn by_uri(stage: &Stage, vendor: Vendor) -> Source {
+    stage.with_uri();
+    stage.sources(vendor).credentials_uri(UriSettings::default()).unwrap()
+}
+
 /// A source, the action that renews it, and how many minutes after its issue the vendor's tools renew it.
 type Row = (Vendor, fn(&Stage, Vendor) -> Source, &'static str, u64);
 
-const WINDOWS: [Row; 6] = [
+const WINDOWS: [Row; 7] = [
     (Vendor::Tencent, machine, "MetadataCredential", 6 * 60 - 5),
     (Vendor::Tencent, assumed, "AssumeRole", 12),
     (Vendor::Tencent, pod, "AssumeRoleWithWebIdentity", 108),
     (Vendor::Alibaba, machine, "MetadataCredential", 60),
     (Vendor::Alibaba, assumed, "AssumeRole", 45),
     (Vendor::Alibaba, pod, "AssumeRoleWithOIDC", 45),
+    (Vendor::Alibaba, by_uri, "CredentialsUri", 6 * 60 - 15),
 ];
 
 #[tokio::test]

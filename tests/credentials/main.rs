@@ -7,6 +7,10 @@
 mod chain;
 mod lifetimes;
 mod profiles;
+#[path = "../scripted/mod.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod scripted;
 mod services;
 mod sources;
 mod stage;
+mod uri;

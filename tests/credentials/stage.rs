@@ -29,6 +29,8 @@ use url::Url;
 pub const KEY: (&str, &str) = ("AKIDpermanentpermanentpermanent00000", "permanent+Secret/Key");
 pub const ROLE: &str = "rotator";
 pub const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.e30.signature";
+/// The variable that names a service of the owner's own.
+pub const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 /// How long the machine's credentials live.
 pub const LIFE: Duration = Duration::from_secs(6 * 3_600);
 
@@ -275,6 +277,12 @@ impl Stage {
             (role, vendor.role_arn()),
             (file, token.to_str().unwrap()),
         ]);
+    }
+
+    /// Names the stand-in's service of the owner's own.
+    pub fn with_uri(&self) {
+        let uri = self.endpoint().join("/latest/credentials-uri?for=keywheel").unwrap();
+        self.set_variables([(URI, uri.as_str())]);
     }
 
     pub async fn change_roles(&self, change: impl Fn(&mut RoleSettings)) {

@@ -189,3 +189,39 @@ fn a_credential_that_is_missing_is_waited_for() {
     stage.until("machine", "settled", 2);
     daemon.stop();
 }
+
+/// A token for the service may stand in the URL, so nothing shows it. What goes in plain text goes past any proxy.
+#[test]
+fn a_credentials_uri_is_asked_and_never_shown() {
+    let server = RedisServer::start(Some(INITIAL));
+    let stage = Stage::set_with(vec![server_of(InstanceSettings::alibaba(TAIR, INITIAL), &server)]);
+    let endpoint = stage.cloud().endpoint();
+    let provider = format!(
+        "[providers.broker]\nkind = \"alibaba\"\nregion = \"cn-hangzhou\"\nendpoint = \"{endpoint}\"\n\
+         credentials = {{ source = \"credentials-uri\" }}\n\n"
+    );
+    let target = stage.target("tair", TAIR, "adopt = { file = \"{folder}/initial\" }").replace("shop", "broker");
+    stage.configure(&(provider + &target));
+
+    let url = format!("{}/latest/credentials-uri?token=hunter2", endpoint.trim_end_matches('/'));
+    let nobody = "http://127.0.0.1:9";
+    let variables = [("ALIBABA_CLOUD_CREDENTIALS_URI", url.as_str()), ("HTTP_PROXY", nobody), ("http_proxy", nobody)];
+    let daemon = stage.start(&[&variables[..], &[("KEYWHEEL_LOG", "trace")]].concat());
+    stage.until("tair", "settled", 1);
+    let asked = stage.keywheel(&["rotate", "tair"]);
+    assert_eq!(asked.status, 0, "{}{}", asked.out, asked.err);
+    stage.until("tair", "settled", 2);
+    let log = daemon.log();
+    daemon.stop();
+    assert!(server.accepts(&stage.live(TAIR)) && !server.accepts(INITIAL));
+    assert_eq!(stage.cloud().calls()["CredentialsUri"].accepted.len(), 1);
+    assert!(!log.contains("hunter2"), "the log shows the URL's query");
+
+    // The table breaks sentences into lines, so one word stands for each.
+    for (url, word) in [("http://10.0.0.1/?token=hunter2", "169.254.0.0/16"), (&url.replace("-uri", "-urn"), "404")] {
+        let checked = stage.command(&["check"]).env("ALIBABA_CLOUD_CREDENTIALS_URI", url).output().unwrap();
+        let said = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
+        assert!(checked.status.code() == Some(1) && said.contains(word), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}

@@ -325,6 +325,42 @@ fn an_instance_whose_password_nobody_knows_is_reset_at_its_slot_where_that_is_al
 }
 
 #[test]
+fn a_selections_name_stands_for_each_of_its_targets_once() {
+    let stage = Stage::set_with(vec![tagged("crs-a"), tagged("crs-b")]);
+    configure(&stage, &tencent(&stage), &selection(LOGIN));
+    let unknown = stage.keywheel(&["explain", "nobody"]);
+    assert!(unknown.status == 2 && unknown.err.contains("such as weekly"), "{}", unknown.err);
+    let daemon = stage.start(&[]);
+    ["weekly-crs-a", "weekly-crs-b"].iter().for_each(|target| stage.until(target, "settled", 1));
+    let rotated = stage.keywheel(&["rotate", "weekly", "weekly-crs-a", "--wait"]);
+    assert_eq!((rotated.status, rotated.err.as_str()), (0, ""), "{}", rotated.out);
+    let shown = stage.keywheel(&["status", "--json", "weekly-crs-b", "weekly"]);
+    let report: Value = serde_json::from_str(&shown.out).unwrap();
+    let names: Vec<&str> =
+        report["targets"].as_array().unwrap().iter().filter_map(|target| target["target"].as_str()).collect();
+    assert_eq!(names, ["weekly-crs-b", "weekly-crs-a"]);
+    daemon.stop();
+}
+
+/// Neither a file nor a reset: `check` names each instance that somebody has to adopt by hand.
+#[test]
+fn an_instance_that_cannot_begin_by_itself_is_a_finding() {
+    let stage = Stage::set_with(vec![tagged("crs-a"), tagged("crs-b")]);
+    let keys =
+        |more: &str| selection(&format!("{LOGIN}\n{more}")).replace("adopt = { file = \"{folder}/initial\" }\n", "");
+    configure(&stage, &tencent(&stage), &keys("recovery = \"reset\""));
+    let checked = stage.keywheel(&["check"]);
+    assert_eq!(checked.status, 0, "{}{}", checked.out, checked.err);
+    configure(&stage, &tencent(&stage), &keys(""));
+    let checked = stage.keywheel(&["check"]);
+    let said = checked.out + &checked.err;
+    assert_eq!(checked.status, 1, "{said}");
+    for target in ["weekly-crs-a", "weekly-crs-b"] {
+        assert!(said.contains(&format!("keywheel adopt {target}")), "{said}");
+    }
+}
+
+#[test]
 fn a_tag_that_is_edited_makes_no_stranger_of_an_instance() {
     let stage = Stage::set_with(vec![tagged("crs-a")]);
     let keys = format!("{LOGIN}\nrecovery = \"reset\"\nname = \"c-{{{{ tag.team }}}}\"");

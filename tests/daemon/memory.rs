@@ -81,6 +81,7 @@ fn runs(pid: Pid, command: &Command) -> bool {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        // It may have ended, and a drop cannot fail.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

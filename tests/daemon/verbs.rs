@@ -161,6 +161,9 @@ fn every_halted_target_goes_on_at_once() {
         let resumed = stage.keywheel(&["recover", "--all", "--resume"]);
         well(&resumed);
         assert!(resumed.out.contains(TARGET) && resumed.out.contains("sessions"), "{}", resumed.out);
+        let refused = stage.keywheel(&["resume", TARGET, "sessions"]);
+        let each = [TARGET, "sessions"].map(|target| format!("keywheel: {target}: "));
+        assert!(refused.status == 2 && each.iter().all(|said| refused.err.contains(said)), "{}", refused.err);
         stage.until(TARGET, "settled", 3);
         stage.until("sessions", "settled", 3);
         drop(daemon);

@@ -6,7 +6,7 @@ use super::sim::{Inner, Process, Told, ensure, number, text};
 use async_trait::async_trait;
 use keywheel::fault::{Fault, Kind};
 use keywheel::ledger::known::{Known, Lists};
-use keywheel::ledger::{Claim, Entry, Ledger, Listing, Projection, Row};
+use keywheel::ledger::{CLAIM_LASTS, Claim, Entry, Ledger, Listing, Projection, Row};
 use keywheel::moment::Moment;
 use keywheel::name::{Fence, Generation, TargetName};
 use keywheel::rotation::event::What;
@@ -16,8 +16,8 @@ use keywheel::secret::Secret;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How long a claim lasts that its process does not give up or use, in milliseconds.
-pub const LEASE: i64 = 45_000;
+/// How long a claim lasts that its process does not give up or use, in milliseconds: no longer than it has to.
+pub const LEASE: i64 = CLAIM_LASTS.as_millis() as i64;
 
 /// What is durable.
 #[derive(Default)]

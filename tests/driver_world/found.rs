@@ -10,12 +10,15 @@ use super::sim::text;
 use super::truth::Truth;
 use keywheel::driver::Wish;
 use keywheel::fault::Kind;
+use keywheel::ledger::CLAIM_LASTS;
 use keywheel::moment::Moment;
 use keywheel::name::TargetName;
 use keywheel::rotation::event::{By, What};
 use keywheel::rotation::plan::{Recovery, Strategy};
-use keywheel::rotation::state::State;
+use keywheel::rotation::state::{Label, Phase, State};
 use keywheel::schedule::{Missed, Settings, Timetable};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const OPERATOR: By = By::Operator { uid: 0 };
@@ -112,4 +115,42 @@ fn a_password_given_while_a_taken_over_target_rotates_is_refused_with_a_sentence
         assert!(fault.next_step.contains("recover"), "{fault}");
         until(&story, "settled", |state| state.open.is_none() && state.standing.current.is_some()).await;
     });
+}
+
+/// A process stood still between its intent and its call, another went on with the target meanwhile, and then the first one sent what it had decided on: a
+/// password that nobody knew of any more became valid, and the same way one that was current again was taken away. What stood still for longer than its
+/// claim lasts sends nothing.
+#[test]
+fn a_process_that_stood_still_past_its_claim_does_not_send_the_call_it_had_decided_on() {
+    // It stops at each of its waits in turn: some of them lie between the intent and the call.
+    let between = (0..60).filter(|&waits| runtime().block_on(stands_still_after(waits))).count();
+    assert!(between > 0, "it never stood still before its call");
+}
+
+/// Whether it stood still between the intent and the call.
+async fn stands_still_after(waits: i64) -> bool {
+    let mut story = story(false);
+    story.blueprints[0].plan.hooks.clear();
+    story.start();
+    until(&story, "adopted", |state| state.standing.current.is_some()).await;
+    story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+    until(&story, "asked", |state| state.asked.is_some()).await;
+    let process = Arc::clone(&story.running[0].process);
+    process.freezing.store(waits, Ordering::Relaxed);
+    tokio::time::sleep(CLAIM_LASTS * 2).await;
+    let first = story.blueprints[0].first[0];
+    let is_sent = |story: &Story| {
+        let cloud = |truth: &Truth| truth.instance.cloud(0).is_some_and(|cloud| cloud.live != first);
+        story.sim.lock().truths.values().any(cloud)
+    };
+    let phase = story.standing(0).0.open.map(|open| open.phase);
+    let between = process.is_paused() && !is_sent(&story) && matches!(phase, Some(Phase::Sent { .. }));
+    process.resume();
+    if between {
+        until(&story, "in doubt", |state| state.label() == Label::Doubt).await;
+        assert!(!is_sent(&story), "stopped at its wait {waits}, it sent the call all the same");
+    }
+    until(&story, "settled", |state| state.open.is_none() && state.asked.is_none()).await;
+    assert!(is_sent(&story), "the call that was decided on anew");
+    between
 }

@@ -323,6 +323,8 @@ impl Story {
                 if let Some(paused) = self.running.iter().find(|one| one.process.is_paused()).filter(|_| !stop) {
                     self.sim.lock().say(|| format!("process {} goes on", paused.process.id));
                     paused.process.resume();
+                    // What was signalled meanwhile reaches it now.
+                    self.reload(false).await;
                 } else if let Some(one) = self.running.pop() {
                     self.sim.lock().say(|| format!("process {} is told to stop", one.process.id));
                     self.end(one).await;
@@ -558,6 +560,8 @@ impl Story {
             Why::Halted(_) => return true,
             // A task that never ends keeps the instance: each slot waits for its window and passes.
             Why::NotReady(_) if self.is_stuck(at) => return true,
+            // A grace as long as the step of the schedule: the next slot always has to wait for its end.
+            Why::Grace { .. } => true,
             Why::NotDue | Why::OnlyWhenAsked | Why::SinkDiffers { .. } | Why::Overlapping { .. } => true,
             Why::NotAdopted(_) => state.standing.current.is_some(),
             _ => false,
@@ -637,7 +641,12 @@ impl Story {
             let name = &self.blueprints[at].name;
             let halt = self.standing(at).0.halt;
             // One code for two refusals and nothing to tell them apart by: a slow task's second call can always end so.
-            let blind = !self.blueprints[at].plan.login
+            let merged = match &self.sim.lock().truths[name].instance {
+                Instance::Accounts(clouds) => clouds.iter().any(|cloud| cloud.mood.merged_code),
+                Instance::Nodes(_) => false,
+            };
+            let blind = merged
+                && !self.blueprints[at].plan.login
                 && halt.as_ref().is_some_and(|halt| halt.fault.kind == Kind::RuleViolated);
             ensure(halt.is_none() || blind, || {
                 format!("{name} halts again although a person gave the live password: {halt:?}")

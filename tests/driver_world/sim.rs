@@ -176,7 +176,7 @@ pub struct Process {
     pub skew: AtomicI64,
     /// Waits that it lives through before it dies, or before it is paused; negative means never.
     fatal: AtomicI64,
-    freezing: AtomicI64,
+    pub freezing: AtomicI64,
     /// Its first sweep reached the ledger.
     pub ready: AtomicBool,
     /// Rung when a claim of this process was given up.

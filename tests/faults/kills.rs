@@ -1,10 +1,11 @@
 //! kill -9 before and after each effect of one daemon's life: start, adoption, delivery, one rotation. Then it is started again.
 
 use super::case::{CASES, Case};
-use super::life::{live, scenery, second_life};
+use super::life::{live, scenery, second_life, words};
 use super::stage::Stage;
 use super::table::{self, Broken, Ending};
 use super::tracer::{Deed, Numbered, Side};
+use crate::each_case::each_case;
 
 /// A rotation has at least this many effects; fewer mean that the tracer has lost its sight.
 const FEWEST_EFFECTS: usize = 40;
@@ -25,7 +26,8 @@ async fn run(number: usize) {
     table::print(&format!("kill -9 at {every} of start, adoption and one rotation: {}", case.name), &lines);
 }
 
-super::each_case! {
+each_case! {
+    on 2 threads;
     0 kill_9_tencent_old_password;
     1 kill_9_tencent_reset;
     2 kill_9_tencent_account_root;
@@ -41,22 +43,19 @@ super::each_case! {
 
 /// The effects of a life in which nobody kills.
 async fn count(case: &'static Case) -> usize {
-    let mut stage = Stage::set(case, &scenery()).await;
-    let life = live(&mut stage, Numbered::Most, None, false).await;
-    match stage.end(life.end.clone().map(|()| String::new())).await {
-        Ok(_) => {}
-        Err(broken) => panic!("without a kill: {:?}\n{}", broken.what, broken.record),
-    }
+    let stage = Stage::set(case, &scenery()).await;
+    let life = live(&stage, Numbered::Most, None, false).await;
+    table::unbroken("without a kill", stage.end(life.end.clone().map(|()| String::new())).await);
     life.numbered()
 }
 
 async fn play(case: &'static Case, point: (usize, Side)) -> (Option<String>, Result<Ending, Broken>) {
     let mut stage = Stage::set(case, &scenery()).await;
     let deed = (point.0, Deed::Kill(point.1));
-    let life = live(&mut stage, Numbered::Most, Some(deed), false).await;
+    let life = live(&stage, Numbered::Most, Some(deed), false).await;
     stage.observer.look_at_sink();
     stage.observer.look_at_ledger("when it was killed").await;
-    let label = life.words(&stage, point.0);
+    let label = words(&stage, &life, point.0);
     let how = match (life.killed, life.end.clone()) {
         (true, _) => second_life(&mut stage, life.asked).await,
         // Effects differ by a few from life to life: looks are timed.

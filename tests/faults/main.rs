@@ -6,33 +6,30 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 #![allow(clippy::disallowed_methods, reason = "real daemons are waited for by the real clock")]
 
-/// One test for each case, by its number; `run` plays it.
-macro_rules! each_case {
-    ($($number:literal $test:ident;)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $test() {
-            run($number).await;
-        }
-    )*};
-}
-use each_case;
-
 /// The case after the first that a normal run has of every table.
 const ALIBABA: usize = 5;
 
 mod case;
 mod disk;
+#[path = "../common/each_case.rs"]
+mod each_case;
 mod kills;
 mod life;
+mod machine;
 mod observer;
 mod power;
+#[path = "../common/record.rs"]
+mod record;
 mod row;
 mod rows;
+#[path = "../common/site.rs"]
+mod site;
 mod soak;
 mod stage;
 mod stopped;
 mod syscalls;
 mod table;
+mod traced;
 mod tracer;
 #[path = "../common/traces.rs"]
 mod traces;

@@ -1,10 +1,7 @@
 //! Looks on without asking keywheel: what the cloud applied to each account, what the ledger opens, what stands in the sink.
 
 use super::case::{Case, Which};
-use super::stage::TARGET;
-use keywheel::ledger::sqlite::Reader;
-use keywheel::name::Generation;
-use keywheel::seal::aead::SealingKey;
+use crate::record::Record;
 use keywheel::simulator::Simulator;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,8 +19,7 @@ const LOOK: Duration = Duration::from_millis(4);
 pub struct Observer {
     case: &'static Case,
     cloud: Arc<Simulator>,
-    key: Arc<SealingKey>,
-    ledger: PathBuf,
+    record: Arc<Record>,
     sink: PathBuf,
     seen: Arc<Mutex<Seen>>,
     /// Held while it looks, or while nobody must.
@@ -58,13 +54,8 @@ struct Seen {
 }
 
 impl Observer {
-    pub fn new(
-        case: &'static Case,
-        cloud: Arc<Simulator>,
-        key: SealingKey,
-        (ledger, sink): (PathBuf, PathBuf),
-    ) -> Self {
-        Self { case, cloud, key: Arc::new(key), ledger, sink, seen: Arc::default(), still: Arc::default() }
+    pub fn new(case: &'static Case, cloud: Arc<Simulator>, record: Arc<Record>, sink: PathBuf) -> Self {
+        Self { case, cloud, record, sink, seen: Arc::default(), still: Arc::default() }
     }
 
     /// Looks until the task is aborted.
@@ -98,7 +89,7 @@ impl Observer {
     /// What was seen but not flushed may be gone: the newest generations, and the newest document of the sink. What the cloud was told of must be there
     /// all the same. A sink in memory is empty.
     pub async fn power_was_cut(&self, sink_in_memory: bool) {
-        let generations = self.generations().await;
+        let generations = self.record.generations().await;
         let held = self.in_sink();
         let mut seen = self.seen();
         if !seen.generations.starts_with(&generations) && !generations.starts_with(&seen.generations) {
@@ -189,7 +180,7 @@ impl Observer {
         let applied: Vec<(usize, String)> =
             ours.into_iter().flat_map(|which| self.applied(which.name()).into_iter().enumerate()).collect();
         let touched: Vec<Which> = others.into_iter().filter(|it| self.applied(it.name()).len() > 1).collect();
-        let generations = self.generations().await;
+        let generations = self.record.generations().await;
         let mut seen = self.seen();
         seen.compared = seen.compared.max(compared);
         for (number, password) in &applied {
@@ -211,29 +202,9 @@ impl Observer {
 
     /// The record is whole.
     pub async fn audit(&self) {
-        let audits = match Reader::open(&self.ledger, Some(&*self.key)) {
-            Ok(reader) => reader.verify_all().await,
-            Err(fault) => Err(fault),
-        };
+        let broken = self.record.broken().await;
         let mut seen = self.seen();
-        match audits {
-            Ok(audits) => {
-                let broken = audits.into_iter().filter_map(|audit| audit.broken);
-                broken.for_each(|fault| seen.say(format!("the record is broken: {fault}")));
-            }
-            Err(fault) => seen.say(format!("the ledger does not open: {fault}")),
-        }
-    }
-
-    /// All passwords of the ledger, from generation 1; none where there is no ledger yet.
-    pub async fn generations(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let Ok(reader) = Reader::open(&self.ledger, Some(&*self.key)) else { return found };
-        let target = TARGET.parse().unwrap();
-        while let Ok(password) = reader.password(&target, Generation(found.len() as u64 + 1)).await {
-            found.push(password.expose().to_owned());
-        }
-        found
+        broken.into_iter().for_each(|what| seen.say(what));
     }
 
     /// Every password that an account ever had, the live one last.

@@ -2,10 +2,11 @@
 
 use super::case::{CASES, Case};
 use super::disk::Cut;
-use super::life::{cut, live, scenery, second_life};
+use super::life::{cut, live, scenery, second_life, words};
 use super::stage::Stage;
 use super::table::{self, Broken, Ending};
 use super::tracer::{Deed, Numbered, Side};
+use crate::each_case::each_case;
 
 /// Rows of a case in a normal run, about.
 const ROWS: usize = 70;
@@ -54,7 +55,8 @@ async fn run(number: usize) {
     table::print(&format!("the power goes at {every} of start, adoption and one rotation: {}", case.name), &lines);
 }
 
-super::each_case! {
+each_case! {
+    on 2 threads;
     0 power_cut_tencent_old_password;
     1 power_cut_tencent_reset;
     2 power_cut_tencent_account_root;
@@ -71,7 +73,7 @@ super::each_case! {
 /// The effects of a life in which the power goes only after everything is done: what it says is done is on the disk.
 async fn count(case: &'static Case) -> usize {
     let mut stage = Stage::set(case, &scenery()).await;
-    let mut life = live(&mut stage, Numbered::All, None, true).await;
+    let mut life = live(&stage, Numbered::All, None, true).await;
     let how = match life.end.clone() {
         Ok(()) => {
             cut(&stage, life.disk.take().expect("it was followed"), Cut::Worst).await;
@@ -79,18 +81,15 @@ async fn count(case: &'static Case) -> usize {
         }
         Err(wrong) => Err(wrong),
     };
-    match stage.end(how).await {
-        Ok(_) => {}
-        Err(broken) => panic!("without a power cut in its course: {:?}\n{}", broken.what, broken.record),
-    }
+    table::unbroken("without a power cut in its course", stage.end(how).await);
     life.numbered()
 }
 
 async fn play(case: &'static Case, row: Row) -> (Option<String>, Result<Ending, Broken>) {
     let mut stage = Stage::set(case, &scenery()).await;
     let deed = (row.number, Deed::Kill(row.side));
-    let mut life = live(&mut stage, Numbered::All, Some(deed), true).await;
-    let label = life.words(&stage, row.number);
+    let mut life = live(&stage, Numbered::All, Some(deed), true).await;
+    let label = words(&stage, &life, row.number);
     let how = match (life.killed, life.end.clone()) {
         (false, Err(wrong)) => Err(wrong),
         // Effects differ by a few from life to life, so it may have ended before: then the power goes after that.

@@ -2,9 +2,9 @@
 
 use super::case::{Case, OUTSIDER, Which};
 use super::observer::Held;
-use super::stage::{Scenery, Stage, TARGET};
+use super::stage::{Scenery, Stage};
 use super::table::{Broken, Ending};
-use keywheel::ledger::Projection;
+use crate::record::TARGET;
 use keywheel::rotation::state::Label;
 use keywheel::simulator::{Change, InstanceChange, Step};
 use std::fs;
@@ -147,7 +147,7 @@ async fn course(stage: &mut Stage, row: Row) -> Result<String, String> {
             if exit != 0 {
                 return Err(format!("recover {by} gave {exit}: {said}"));
             }
-            if matches!(recover, Recover::Set) && !stage.observer.generations().await.iter().any(|it| it == OUTSIDER) {
+            if matches!(recover, Recover::Set) && !stage.record.generations().await.iter().any(|it| it == OUTSIDER) {
                 return Err("what was given with `recover --set` is not in the ledger".to_owned());
             }
             at_rest(stage, further).await?;
@@ -174,12 +174,7 @@ async fn at_rest_on(stage: &Stage, further: u64, changed: Which) -> Result<(), S
     let case = stage.case;
     // A pair that drew none still has its first one as the active one.
     let generation = if further == 0 { 1 } else { case.taken_in() + further };
-    let settled = |it: &Projection| it.label == Label::Settled && it.generation.0 == generation;
-    let what = format!("settled with generation {generation}");
-    let rest = stage.until_recorded(&what, |it| settled(it) || it.label == Label::Halted).await?;
-    if !settled(&rest) {
-        return Err(format!("it should be {what}: {rest:?}"));
-    }
+    stage.until_settled(generation).await?;
     // A password that was taken in counts as settled a moment before it is delivered; `status` counts sinks, too.
     stage
         .until(&format!("`status` says settled with generation {generation}"), async || {
@@ -193,7 +188,7 @@ async fn at_rest_on(stage: &Stage, further: u64, changed: Which) -> Result<(), S
     if held.as_ref() != Some(&wanted) {
         return Err(format!("the sink should hold what is live: {held:?}, and not {wanted:?}"));
     }
-    if stage.observer.generations().await.get(generation as usize - 1) != Some(&live) {
+    if stage.record.generations().await.get(generation as usize - 1) != Some(&live) {
         return Err(format!("what is live should be generation {generation} of the ledger"));
     }
     Ok(())
@@ -218,12 +213,12 @@ async fn wait(stage: &Stage, when: When, began: usize) -> Result<(), String> {
         }
         When::Why(part) => stage.until_recorded(part, |it| it.why.contains(part)).await.map(drop),
         When::Logged(part) => {
-            let log = || fs::read_to_string(stage.path("daemon.log")).unwrap_or_default();
+            let log = || stage.read("daemon.log");
             stage.until(&format!("the log says {part}"), async || done(log().contains(part))).await
         }
         When::Label(label) => stage.until_recorded(label.as_str(), |it| it.label == label).await.map(drop),
         When::Told(times) => {
-            let told = || fs::read_to_string(stage.path("told")).unwrap_or_default();
+            let told = || stage.read("told");
             let what = format!("the hook is told {times} times");
             let first = (stage.case.taken_in() + 1).to_string();
             stage.until(&what, async || done(told().lines().filter(|line| *line == first).count() >= times)).await

@@ -4,6 +4,7 @@ use super::case::{CASES, Case, Vendor};
 use super::row::{Do, Recover, Row, When, play};
 use super::stage::Scenery;
 use super::table;
+use crate::each_case::each_case;
 use keywheel::rotation::state::Label;
 use keywheel::simulator::{Fault, Garbage, InstanceChange, Reach, StaleNodes, Step};
 use std::time::Duration;
@@ -355,23 +356,16 @@ fn conditions(table: &mut Table) {
     }
 }
 
-async fn run(case: &'static Case) {
+async fn run(number: usize) {
+    let case = &CASES[number];
     let only = std::env::var(ONLY).unwrap_or_default();
     let rows = rows(case).into_iter().filter(|(name, _)| name.contains(&only)).collect();
     let lines = table::run(rows, async |row| (None, play(case, row).await)).await;
     table::print(&format!("Scripted faults: {}, one rotation each, by the built program", case.name), &lines);
 }
 
-macro_rules! each_case {
-    ($($number:literal $test:ident;)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $test() {
-            run(&CASES[$number]).await;
-        }
-    )*};
-}
-
 each_case! {
+    on 2 threads;
     0 tencent_old_password;
     1 tencent_reset;
     2 tencent_account_root;

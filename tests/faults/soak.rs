@@ -2,10 +2,11 @@
 
 use super::case::CASES;
 use super::disk::{Cut, Disk};
-use super::life::{Traced, cut, scenery};
+use super::life::{cut, scenery};
 use super::row::at_rest_after;
 use super::stage::Stage;
 use super::table::{self, Broken, Ending};
+use super::traced::Traced;
 use super::tracer::{Deed, Numbered, Orders, Side};
 use keywheel::rotation::state::Label;
 use rand::rngs::StdRng;
@@ -114,11 +115,11 @@ async fn calm(stage: &mut Stage) -> Result<String, String> {
     stage.until_recorded("taken in", |it| settled(it.label) && it.generation.0 > 0).await?;
     // A folder in memory was empty.
     stage.until("the sink has its file", async || stage.observer.in_sink()).await?;
-    let mut before = stage.observer.generations().await.len() as u64;
+    let mut before = stage.record.generations().await.len() as u64;
     // What was asked for last may still begin.
     loop {
         at_rest_with(stage, before).await?;
-        let now = stage.observer.generations().await.len() as u64;
+        let now = stage.record.generations().await.len() as u64;
         if now == before {
             break;
         }

@@ -4,41 +4,27 @@ use super::case::{Case, FIRST, INITIAL, OUTSIDER, SECOND};
 use super::observer::Observer;
 use super::table::{Broken, Ending};
 use super::traces::Traces;
-use keywheel::admin::Control;
-use keywheel::ledger::Projection;
-use keywheel::ledger::sqlite::Reader;
+use crate::record::TARGET;
+use crate::site::{CONFIG, Ground, Site};
 use keywheel::rotation::event::What;
 use keywheel::rotation::state::Label;
-use keywheel::seal::aead::SealingKey;
 use keywheel::secret::Secret;
 use keywheel::simulator::{
     AccountSettings, Change, Credential, InstanceChange, InstanceSettings, Quota, Settings, Simulator, TaskSettings,
 };
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::fs;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// The target of every row.
-pub const TARGET: &str = "orders-cache";
-
-const CONFIG: &str = "keywheel.toml";
-const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
+/// The ground of every row's site.
+const GROUND: Ground = Ground { prefix: "keywheel-faults-", log: "trace", patience: Duration::from_secs(60) };
 const SECRET_ID: &str = "AKIDfaultsfaultsfaultsfaultsfaultsfa";
 const SECRET_KEY: &str = "KeyOfTheFaultsTable0123456789abcdef";
 /// How long a cloud task takes.
 const TASK: Duration = Duration::from_millis(150);
-/// How often the ledger is read while waiting.
-const LOOK: Duration = Duration::from_millis(15);
-/// A row that takes longer does not end.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What differs from row to row before anything happens.
 #[derive(Clone)]
@@ -76,12 +62,24 @@ impl Default for Scenery {
 /// The world of one row.
 pub struct Stage {
     pub case: &'static Case,
-    folder: TempDir,
+    site: Site,
     cloud: Arc<Simulator>,
-    daemon: Option<Child>,
-    key: Secret,
     pub observer: Observer,
     watching: JoinHandle<()>,
+}
+
+impl Deref for Stage {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Site {
+        &mut self.site
+    }
 }
 
 impl Drop for Stage {
@@ -93,7 +91,7 @@ impl Drop for Stage {
 impl Stage {
     pub async fn set(case: &'static Case, scenery: &Scenery) -> Self {
         keywheel::http::choose_cryptography();
-        let folder = tempfile::Builder::new().prefix("keywheel-faults-").tempdir().unwrap();
+        let site = Site::on(&GROUND);
         let mut instance = case.make();
         (scenery.instance)(&mut instance);
         let settings = Settings {
@@ -109,14 +107,10 @@ impl Stage {
             ..Settings::default()
         };
         let cloud = Arc::new(Simulator::start(settings).await.unwrap());
-        let key = SealingKey::generate(&mut rand::rng());
-        let places = (folder.path().join("ledger.db"), folder.path().join("sinks/orders"));
-        let observer = Observer::new(case, Arc::clone(&cloud), SealingKey::parse(&key).unwrap(), places);
+        let observer = Observer::new(case, Arc::clone(&cloud), Arc::clone(&site.record), site.path("sinks/orders"));
         let watching = tokio::spawn(observer.clone().watch());
-        let stage = Self { case, folder, cloud, daemon: None, key, observer, watching };
-        fs::create_dir(stage.path("sinks")).unwrap();
+        let stage = Self { case, site, cloud, observer, watching };
         stage.write("hook-works", "");
-        stage.write("sealing-key", stage.key.expose());
         stage.write("secret-id", SECRET_ID);
         stage.write("secret-key", SECRET_KEY);
         stage.write("initial", INITIAL);
@@ -127,7 +121,7 @@ impl Stage {
     }
 
     fn configuration(&self, scenery: &Scenery) -> String {
-        let folder = self.folder.path().display();
+        let folder = self.folder().display();
         let endpoint = self.cloud.endpoint();
         let instance = self.case.instance();
         let login = match self.cloud.login_address(instance).filter(|_| scenery.login) {
@@ -138,7 +132,7 @@ impl Stage {
             None => String::new(),
         };
         let (kind, region, [id, key]) = self.case.provider();
-        let keys = self.case.keys(self.folder.path());
+        let keys = self.case.keys(self.folder());
         let Scenery { timeout, recovery, late_effect, lock_patience, task_patience, .. } = scenery;
         format!(
             r#"[daemon]
@@ -185,19 +179,8 @@ hooks    = ["tell"]
         )
     }
 
-    /// A file only this user can read, as keywheel insists.
-    fn write(&self, name: &str, text: &str) {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(self.path(name));
-        file.unwrap().write_all(text.as_bytes()).unwrap();
-    }
-
     pub fn cloud(&self) -> &Simulator {
         &self.cloud
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
     }
 
     /// Changes the instance.
@@ -217,58 +200,11 @@ hooks    = ["tell"]
         self.change(change).await;
     }
 
-    /// Starts `keywheel run`; its log goes to a file in the folder.
-    pub fn start_daemon(&mut self) {
-        let command = self.program(&["run"], CONFIG);
-        self.daemon = Some(spawn(command, &self.path("daemon.log")));
-    }
-
     /// Starts a daemon on the same ledger that has a control socket of its own, as in another container. Its log is `second.log`.
     pub fn start_elsewhere(&mut self) {
         let config = fs::read_to_string(self.path(CONFIG)).unwrap();
         self.write("elsewhere.toml", &config.replace("/control.sock", "/elsewhere.sock"));
-        let command = self.program(&["run"], "elsewhere.toml");
-        self.daemon = Some(spawn(command, &self.path("second.log")));
-    }
-
-    /// Waits until the daemon that was started last ends by itself.
-    pub async fn daemon_ends(&mut self) -> Result<(), String> {
-        let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
-        let ended = tokio::time::timeout(PATIENCE, daemon.wait()).await;
-        ended.map(drop).map_err(|_| "the daemon should end by itself".to_owned())
-    }
-
-    pub async fn kill_daemon(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            // It may have ended.
-            let _ = daemon.kill().await;
-        }
-    }
-
-    fn program(&self, words: &[&str], config: &str) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.args(words).arg("--config").arg(self.path(config)).env("KEYWHEEL_LOG", "trace");
-        command
-    }
-
-    /// The words of `keywheel run`, for somebody else to start.
-    pub fn daemon_words(&self) -> Vec<String> {
-        let config = self.path(CONFIG).display().to_string();
-        vec![PROGRAM.to_owned(), "run".to_owned(), "--config".to_owned(), config]
-    }
-
-    /// A verb that ends by itself: its exit status and what it printed.
-    pub async fn ask(&self, words: &[&str], input: &str) -> (i32, String) {
-        let mut command = self.program(words, CONFIG);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        // A verb that reads nothing may have ended by now.
-        let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("the verb ends").unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap_or(-1), said)
+        self.start("elsewhere.toml", "second.log");
     }
 
     /// Waits until what was set by hand is taken in and delivered.
@@ -277,59 +213,13 @@ hooks    = ["tell"]
         self.until("generation 1 is delivered", async || self.observer.in_sink()).await?;
         if self.case.active.is_some() {
             self.until("the resting account is taken in, too", async || {
-                let paired = self.events().await.iter().any(|event| matches!(event, What::Paired { .. }));
+                let paired = self.record.events().await.iter().any(|event| matches!(event, What::Paired { .. }));
                 paired.then_some(())
             })
             .await?;
         }
         self.observer.look_at_sink();
         Ok(())
-    }
-
-    /// Asks the daemon for a rotation, as soon as it listens.
-    pub async fn rotate(&self) -> Result<(), String> {
-        self.until("the daemon takes `rotate`", async || {
-            let control = Control::connect(&self.path("control.sock")).await.ok().flatten()?;
-            control.rotate(&TARGET.parse().unwrap(), None).await.ok()
-        })
-        .await
-        .map(drop)
-    }
-
-    /// What the ledger says of the target without being asked in keywheel's words.
-    pub async fn projection(&self) -> Option<Projection> {
-        let reader = Reader::open(&self.path("ledger.db"), Some(&SealingKey::parse(&self.key).unwrap())).ok()?;
-        reader.listing().await.ok()?.pop().map(|listing| listing.projection)
-    }
-
-    /// The target's record, event by event.
-    pub async fn events(&self) -> Vec<What> {
-        let Ok(reader) = Reader::open(&self.path("ledger.db"), Some(&SealingKey::parse(&self.key).unwrap())) else {
-            return Vec::new();
-        };
-        let rows = reader.recent(&TARGET.parse().unwrap()).await.unwrap_or_default();
-        rows.into_iter().map(|row| row.event.what).collect()
-    }
-
-    /// Waits until the projection is as wanted.
-    pub async fn until_recorded(&self, what: &str, wanted: impl Fn(&Projection) -> bool) -> Result<Projection, String> {
-        self.until(what, async || self.projection().await.filter(|projection| wanted(projection))).await
-    }
-
-    /// Waits until there is something.
-    pub async fn until<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> Result<T, String> {
-        let began = Instant::now();
-        loop {
-            if let Some(found) = look().await {
-                return Ok(found);
-            }
-            if began.elapsed() > PATIENCE {
-                let last = self.projection().await;
-                return Err(format!("it did not come to this: {what}; the ledger's last word: {last:?}"));
-            }
-            // Who waits long is not in a hurry.
-            tokio::time::sleep(LOOK.max(began.elapsed() / 16)).await;
-        }
     }
 
     /// How many calls that change a password the cloud let through.
@@ -343,17 +233,17 @@ hooks    = ["tell"]
     /// Secrets where they do not belong: the ledger's bytes, the log of every detail, a temporary file, what a hook was told, the process's words and
     /// variables.
     async fn leaks(&self) -> Vec<String> {
-        let mut secrets = self.observer.generations().await;
+        let mut secrets = self.record.generations().await;
         secrets.extend([INITIAL, FIRST.1, SECOND.1, OUTSIDER, SECRET_KEY, self.key.expose().trim()].map(str::to_owned));
         secrets.sort_unstable();
         secrets.dedup();
         let traces = Traces::of(&secrets);
         let knows = |path: &Path| KNOWING.iter().any(|name| path == self.path(name));
-        let (mut found, read) = traces.in_folder(self.folder.path(), &knows);
+        let (mut found, read) = traces.in_folder(self.folder(), &knows);
         if read < 3 {
             found.push(format!("only {read} files were searched for secrets"));
         }
-        let pid = self.daemon.as_ref().and_then(Child::id).unwrap_or_default();
+        let pid = self.daemon().unwrap_or_default();
         for name in ["cmdline", "environ"] {
             let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
             found.extend(traces.found(&bytes).map(|(number, form)| format!("{name} holds secret {number} as {form}")));
@@ -380,9 +270,9 @@ hooks    = ["tell"]
             return Ok(Ending { how, calls });
         }
         let history = self.ask(&["history", TARGET], "").await.1;
-        let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
-        let second = fs::read_to_string(self.path("second.log")).unwrap_or_default();
-        let told = fs::read_to_string(self.path("told")).unwrap_or_default();
+        let log = self.read("daemon.log");
+        let second = self.read("second.log");
+        let told = self.read("told");
         let record =
             format!("{history}\n--- log\n{log}\n--- second log\n{second}\n--- hook told: {}", told.replace('\n', " "));
         Err(Broken { what, record })
@@ -391,13 +281,3 @@ hooks    = ["tell"]
 
 /// What an operator or keywheel itself writes passwords and keys to.
 const KNOWING: [&str; 7] = ["sinks", "sinks-away", "initial", "first", "second", "secret-key", "sealing-key"];
-
-fn spawn(mut command: Command, to: &Path) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log(to));
-    command.kill_on_drop(true).spawn().unwrap()
-}
-
-/// A log that several processes append to.
-pub fn log(path: &Path) -> fs::File {
-    OpenOptions::new().append(true).create(true).open(path).unwrap()
-}

@@ -5,11 +5,13 @@
 //! one ledger; then the fencing number in the ledger keeps the one that stood still from writing what it believes.
 
 use super::case::{CASES, Case};
-use super::life::{Traced, in_words, live, one_was_drawn, scenery, second_life};
+use super::life::{in_words, live, one_was_drawn, scenery, second_life};
 use super::row::{at_rest, at_rest_after};
 use super::stage::Stage;
 use super::table::{self, Broken, Ending};
+use super::traced::Traced;
 use super::tracer::{Deed, Numbered, Orders, Side};
+use crate::each_case::each_case;
 use keywheel::rotation::state::Label;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +74,8 @@ async fn run(number: usize) {
     );
 }
 
-super::each_case! {
+each_case! {
+    on 2 threads;
     0 standing_still_tencent_old_password;
     1 standing_still_tencent_reset;
     2 standing_still_tencent_account_root;
@@ -87,12 +90,9 @@ super::each_case! {
 }
 
 async fn count(case: &'static Case) -> usize {
-    let mut stage = Stage::set(case, &scenery()).await;
-    let life = live(&mut stage, Numbered::All, None, false).await;
-    match stage.end(life.end.clone().map(|()| String::new())).await {
-        Ok(_) => {}
-        Err(broken) => panic!("without a stop: {:?}\n{}", broken.what, broken.record),
-    }
+    let stage = Stage::set(case, &scenery()).await;
+    let life = live(&stage, Numbered::All, None, false).await;
+    table::unbroken("without a stop", stage.end(life.end.clone().map(|()| String::new())).await);
     life.numbered()
 }
 
@@ -188,10 +188,10 @@ async fn refused(stage: &Stage, first: &Traced) -> Result<(), String> {
 async fn fenced(stage: &mut Stage, go: &Sender<()>) -> Result<String, String> {
     fs::remove_file(stage.path("ledger.db.lock")).unwrap();
     stage.start_elsewhere();
-    let log = |stage: &Stage, name: &str| fs::read_to_string(stage.path(name)).unwrap_or_default();
     let settled = stage.until("the second one settles, or cannot write", async || {
-        let settled = stage.projection().await.is_some_and(|it| it.label == Label::Settled && it.generation.0 > 1);
-        (settled || log(stage, "second.log").contains("database is locked")).then_some(settled)
+        let settled =
+            stage.record.projection().await.is_some_and(|it| it.label == Label::Settled && it.generation.0 > 1);
+        (settled || stage.read("second.log").contains("database is locked")).then_some(settled)
     });
     if !settled.await? {
         // The first one stands still in the middle of a transaction.
@@ -205,11 +205,11 @@ async fn fenced(stage: &mut Stage, go: &Sender<()>) -> Result<String, String> {
     go.send(()).unwrap();
     stage
         .until("the first one sees that it lost its claim, or had settled itself", async || {
-            let said = log(stage, "daemon.log");
+            let said = stage.read("daemon.log");
             (said.contains(CLAIM_LOST) || said.contains(SETTLED)).then_some(())
         })
         .await?;
-    let lost = log(stage, "daemon.log").contains(CLAIM_LOST);
+    let lost = stage.read("daemon.log").contains(CLAIM_LOST);
     at_rest(stage, 1).await?;
     one_was_drawn(stage).await?;
     stage.kill_daemon().await;

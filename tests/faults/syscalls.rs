@@ -3,13 +3,15 @@
 
 use super::case::{CASES, Case};
 use super::disk::Cut;
-use super::life::{Life, cut, in_words, live, one_was_drawn, scenery, second_life};
+use super::life::{cut, in_words, live, one_was_drawn, scenery, second_life};
+use super::machine::CAN_FAIL_CALLS;
 use super::stage::Stage;
 use super::table::{self, Broken, Ending};
-use super::tracer::{CAN_FAIL_CALLS, Deed, DiskFault, Numbered};
+use super::traced::{GONE, Life};
+use super::tracer::{Deed, DiskFault, Numbered};
+use crate::each_case::each_case;
 use nix::libc::{EIO, ENOSPC};
 use std::collections::BTreeSet;
-use std::fs;
 
 /// Rows of a case in a normal run, about.
 const ROWS: usize = 36;
@@ -86,7 +88,8 @@ async fn run(number: usize) {
     table::print(&format!("the disk fails at one in {step} of its {} calls: {}", calls.len(), case.name), &lines);
 }
 
-super::each_case! {
+each_case! {
+    on 2 threads;
     0 failing_disk_tencent_old_password;
     1 failing_disk_tencent_reset;
     2 failing_disk_tencent_account_root;
@@ -102,14 +105,12 @@ super::each_case! {
 
 /// The calls of a life in which none fails.
 async fn count(case: &'static Case) -> Vec<String> {
-    let mut stage = Stage::set(case, &scenery()).await;
-    let life = live(&mut stage, Numbered::OnDisk, None, true).await;
+    let stage = Stage::set(case, &scenery()).await;
+    let life = live(&stage, Numbered::OnDisk, None, true).await;
     let calls = life.effects.iter().filter(|effect| effect.number.is_some());
     let calls = calls.map(|effect| in_words(&stage, &effect.text)).collect();
-    match stage.end(life.end.map(|()| String::new())).await {
-        Ok(_) => calls,
-        Err(broken) => panic!("without a fault: {:?}\n{}", broken.what, broken.record),
-    }
+    table::unbroken("without a fault", stage.end(life.end.map(|()| String::new())).await);
+    calls
 }
 
 /// The calls that come after another one than ever before: a thinned run would miss what happens once.
@@ -123,7 +124,7 @@ fn firsts(calls: &[String]) -> Vec<usize> {
 
 async fn play(case: &'static Case, (number, kind): (usize, Kind)) -> (Option<String>, Result<Ending, Broken>) {
     let mut stage = Stage::set(case, &scenery()).await;
-    let life = live(&mut stage, Numbered::OnDisk, Some((number, Deed::Fail(kind.fault))), true).await;
+    let life = live(&stage, Numbered::OnDisk, Some((number, Deed::Fail(kind.fault))), true).await;
     let failed: Vec<String> =
         life.effects.iter().filter(|effect| effect.failed).map(|effect| in_words(&stage, &effect.text)).collect();
     let label = failed.first().cloned().unwrap_or("(none came)".to_owned());
@@ -132,7 +133,7 @@ async fn play(case: &'static Case, (number, kind): (usize, Kind)) -> (Option<Str
 }
 
 async fn course(stage: &mut Stage, life: Life, kind: Kind, failed: usize) -> Result<String, String> {
-    let log = fs::read_to_string(stage.path("daemon.log")).unwrap_or_default();
+    let log = stage.read("daemon.log");
     if log.contains("panicked") {
         return Err("it panicked".to_owned());
     }
@@ -143,7 +144,7 @@ async fn course(stage: &mut Stage, life: Life, kind: Kind, failed: usize) -> Res
     let word = match (&end, killed) {
         (Ok(()), _) => format!("{failed} failed; settled"),
         (Err(_), true) => "killed there".to_owned(),
-        (Err(wrong), false) if wrong == super::life::GONE => {
+        (Err(wrong), false) if wrong == GONE => {
             let said = log.trim_end().rsplit('\n').next().unwrap_or_default();
             if !log.contains("Next: ") {
                 return Err(format!("it ended without a word on what to do next: {said}"));

@@ -46,6 +46,13 @@ where
     stream::iter(lines).buffered(AT_ONCE).collect().await
 }
 
+/// For a row that has to be good before the others can be played.
+pub fn unbroken(which: &str, outcome: Result<Ending, Broken>) {
+    if let Err(Broken { what, record }) = outcome {
+        panic!("{which}: {what:?}\n{record}");
+    }
+}
+
 /// Prints the table, then fails if a row did. It goes to the real standard output, so that a run that passes shows it, too.
 pub fn print(title: &str, lines: &[Line]) {
     let mut page = String::new();

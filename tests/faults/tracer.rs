@@ -2,6 +2,7 @@
 //! over all threads together, in the order in which they happen. At one of them the program is killed, or held, or told that its disk failed.
 
 use super::disk::Disk;
+use super::machine::{Entry, answer, path, peer, registers, skip, word};
 use nix::libc;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
@@ -97,9 +98,6 @@ pub struct Effect {
     pub failed: bool,
 }
 
-/// The longest text that is read out of the program, in words of memory.
-const TEXT_LIMIT: usize = 64;
-
 /// Runs the program until it is gone. Blocks; to be called on a thread of its own, for a tracer is a thread.
 #[allow(clippy::zombie_processes, reason = "the tracer waits for it as for every other thread")]
 pub fn run(words: &[String], log: File, orders: Orders, tell: impl Fn(Report)) {
@@ -155,6 +153,7 @@ pub fn run(words: &[String], log: File, orders: Orders, tell: impl Fn(Report)) {
             }
             WaitStatus::Continued(_) | WaitStatus::StillAlive => continue,
         };
+        // Killed in this instant, it has nothing to go on with.
         let _ = ptrace::syscall(thread, None);
     }
     tell(Report::Gone(End { effects: trace.effects, killed, disk: trace.disk }));
@@ -203,13 +202,6 @@ struct Within {
     number: Option<usize>,
     /// The error it is to have.
     fails: Option<DiskFault>,
-}
-
-/// A system call and what it was given.
-#[derive(Clone, Copy)]
-struct Entry {
-    number: libc::c_long,
-    given: [u64; 4],
 }
 
 /// What a system call does to a file of the disk that is modelled.
@@ -426,75 +418,4 @@ fn old_effect(_number: libc::c_long) -> Option<(&'static str, Option<usize>)> {
 #[cfg(not(target_arch = "x86_64"))]
 fn old_naming(_number: libc::c_long) -> Option<(usize, Touch)> {
     None
-}
-
-/// Whether a call can be failed on this kind of machine.
-pub const CAN_FAIL_CALLS: bool = cfg!(target_arch = "x86_64");
-
-/// Keeps a system call that is about to be made from being made; whether that was possible.
-#[cfg(target_arch = "x86_64")]
-fn skip(thread: Pid) -> bool {
-    ptrace::getregs(thread).is_ok_and(|mut all| {
-        all.orig_rax = u64::MAX;
-        ptrace::setregs(thread, all).is_ok()
-    })
-}
-
-/// Gives a system call that is about to return another result.
-#[cfg(target_arch = "x86_64")]
-fn answer(thread: Pid, result: i64) {
-    if let Ok(mut all) = ptrace::getregs(thread) {
-        all.rax = result.cast_unsigned();
-        // Otherwise it is gone.
-        let _ = ptrace::setregs(thread, all);
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn skip(_thread: Pid) -> bool {
-    false
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn answer(_thread: Pid, _result: i64) {}
-
-/// The system call that a stopped thread is in, and its result where there is one yet.
-#[cfg(target_arch = "x86_64")]
-fn registers(thread: Pid) -> Option<(Entry, i64)> {
-    let all = ptrace::getregs(thread).ok()?;
-    let number = libc::c_long::from_ne_bytes(all.orig_rax.to_ne_bytes());
-    Some((Entry { number, given: [all.rdi, all.rsi, all.rdx, all.r10] }, i64::from_ne_bytes(all.rax.to_ne_bytes())))
-}
-
-#[cfg(target_arch = "aarch64")]
-fn registers(thread: Pid) -> Option<(Entry, i64)> {
-    let all = ptrace::getregset::<ptrace::regset::NT_PRSTATUS>(thread).ok()?.regs;
-    let number = libc::c_long::from_ne_bytes(all[8].to_ne_bytes());
-    Some((Entry { number, given: [all[0], all[1], all[2], all[3]] }, i64::from_ne_bytes(all[0].to_ne_bytes())))
-}
-
-/// Eight bytes of the program's memory.
-fn word(thread: Pid, address: u64) -> Option<u64> {
-    let read = ptrace::read(thread, address as ptrace::AddressType).ok()?;
-    Some(u64::from_ne_bytes(read.to_ne_bytes()))
-}
-
-/// A path in the program's memory.
-fn path(thread: Pid, address: u64) -> String {
-    let mut bytes = Vec::new();
-    for step in 0..TEXT_LIMIT as u64 {
-        let Some(more) = word(thread, address + 8 * step) else { break };
-        bytes.extend(more.to_ne_bytes().iter().take_while(|&&byte| byte != 0));
-        if more.to_ne_bytes().contains(&0) {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Whom a `connect` is for, if over IPv4.
-fn peer(thread: Pid, address: u64) -> Option<String> {
-    let bytes = word(thread, address)?.to_ne_bytes();
-    let family = i32::from(u16::from_ne_bytes([bytes[0], bytes[1]]));
-    (family == libc::AF_INET).then(|| format!("port {}", u16::from_be_bytes([bytes[2], bytes[3]])))
 }

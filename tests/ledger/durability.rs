@@ -27,6 +27,7 @@ async fn a_killed_process_leaves_everything_it_was_told_is_durable() {
     let leave = |log: &[u8]| {
         fs::write(copy.path(), &file).unwrap();
         fs::write(copy.folder().join("ledger.db-wal"), log).unwrap();
+        // There is none at first, nor after a ledger that was closed in peace.
         let _ = fs::remove_file(copy.folder().join("ledger.db-shm"));
     };
     for (told, log) in (1..).zip(&logs) {
@@ -200,6 +201,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
+        // What stays mounted is a folder in memory, and a drop cannot fail.
         let _ = Command::new("umount").arg(self.folder.path()).status();
     }
 }
@@ -264,6 +266,7 @@ impl Immutable {
 
 impl Drop for Immutable {
     fn drop(&mut self) {
+        // What stays immutable keeps its folder from being removed, and a drop cannot fail.
         let _ = Command::new("chattr").arg("-i").arg(&self.0).status();
     }
 }

@@ -21,7 +21,7 @@ use keywheel::name::{Generation, SinkName};
 use keywheel::rotation::event::{By, Proof, What};
 use keywheel::rotation::plan::{Abilities, Backoff, Limits, Plan, Recovery, Strategy};
 use promises::sometimes;
-use stateright::{Checker, Model};
+use stateright::{Checker, Model, Property};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use turn::PAIR;
@@ -95,7 +95,7 @@ fn overlap(left: Left) -> Setting {
 /// Two accounts in turn, a with password 1 and b with password 2.
 fn alternate(left: Left) -> Setting {
     let strategy = Strategy::Alternate { accounts: PAIR.map(str::to_owned), grace: TICK };
-    let plan = Plan { strategy, ..plan(true, BARE, Recovery::Halt, 1) };
+    let plan = Plan { strategy, ..bare() };
     let (proof, by, [a, b]) = (Proof::Login, By::Configuration, PAIR.map(str::to_owned));
     let (first, second) = (Generation(1), Generation(2));
     let adopted = What::Adopted { generation: first, proof, by: by.clone(), place: PLACE.to_owned(), account: Some(a) };
@@ -106,8 +106,9 @@ fn alternate(left: Left) -> Setting {
     Setting { plan, tasks: false, merged_code: false, prompt: false, left, begin, also: Vec::new() }
 }
 
-/// Explores everything, prints what it went through, and fails with a shortest way to each broken promise.
-fn explore(name: &str, setting: Setting) {
+/// Explores everything, prints what it went through, and fails with a shortest way to each broken promise, and where what should come to pass never does.
+fn explore(name: &str, setting: Setting, also: Vec<Property<Setting>>) {
+    let setting = Setting { also, ..setting };
     // One thread each: the tests of this file run beside each other.
     let checker = setting.clone().checker().spawn_bfs().join();
     let (states, unique, depth) = (checker.state_count(), checker.unique_state_count(), checker.max_depth());
@@ -173,126 +174,117 @@ const TASKS: Abilities = Abilities { task_list: true, ..POLLED };
 const MARKED: Abilities = Abilities { change_mark: true, ..BARE };
 const RESET: Abilities = Abilities { reset: true, ..BARE };
 
-/// The small bounds, or the large ones where they are asked for.
-fn bounds(small: Left, large: Left) -> Left {
-    if std::env::var_os("KEYWHEEL_LONG").is_some() { large } else { small }
+/// The small bounds, or large ones made of them where they are asked for.
+fn bounds(small: Left, large: impl FnOnce(Left) -> Left) -> Left {
+    if std::env::var_os("KEYWHEEL_LONG").is_some() { large(small) } else { small }
+}
+
+/// One rotation that meets two faults and a crash.
+fn stormy() -> Left {
+    Left { asks: 1, faults: 2, crashes: 1, ..Left::default() }
+}
+
+/// One rotation that meets a fault.
+fn windy() -> Left {
+    Left { asks: 1, faults: 1, ..Left::default() }
+}
+
+/// A plan with a login route beside the change itself.
+fn bare() -> Plan {
+    plan(true, BARE, Recovery::Halt, 1)
 }
 
 #[test]
 fn a_login_route() {
-    let one = Left { asks: 1, faults: 2, crashes: 1, ..Left::default() };
-    let left = bounds(one, Left { crashes: 2, delays: 1, ..one });
-    let mut setting = in_place(plan(true, BARE, Recovery::Halt, 1), false, left);
-    setting.also = vec![
+    let left = bounds(stormy(), |one| Left { crashes: 2, delays: 1, ..one });
+    let also = vec![
         sometimes::settles(),
         sometimes::repeats(),
         sometimes::old_password_gone(),
         sometimes::redraws(),
         sometimes::halts(),
     ];
-    explore("login, no tasks", setting);
+    explore("login, no tasks", in_place(bare(), false, left), also);
 }
 
 #[test]
 fn a_login_route_and_tasks() {
-    let one = Left { asks: 1, faults: 2, crashes: 1, ..Left::default() };
-    let left = bounds(one, Left { delays: 1, ..one });
-    let mut setting = in_place(plan(true, TASKS, Recovery::Halt, 1), true, left);
-    setting.also = vec![sometimes::settles(), sometimes::repeats(), sometimes::redraws()];
-    explore("login, tasks", setting);
+    let left = bounds(stormy(), |one| Left { delays: 1, ..one });
+    let also = vec![sometimes::settles(), sometimes::repeats(), sometimes::redraws()];
+    explore("login, tasks", in_place(plan(true, TASKS, Recovery::Halt, 1), true, left), also);
 }
 
 #[test]
 fn no_login_route() {
-    let one = Left { asks: 1, faults: 2, crashes: 1, ..Left::default() };
-    let left = bounds(one, Left { delays: 1, ..one });
+    let left = bounds(stormy(), |one| Left { delays: 1, ..one });
     for (name, abilities, tasks) in [
         ("nothing but the change", BARE, false),
         ("a change mark", MARKED, false),
         ("tasks", POLLED, true),
         ("tasks that are listed", TASKS, true),
     ] {
-        let mut setting = in_place(plan(false, abilities, Recovery::Halt, 1), tasks, left);
-        setting.also = vec![sometimes::settles(), sometimes::halts()];
-        explore(&format!("no login, {name}"), setting);
+        let setting = in_place(plan(false, abilities, Recovery::Halt, 1), tasks, left);
+        explore(&format!("no login, {name}"), setting, vec![sometimes::settles(), sometimes::halts()]);
     }
 }
 
 #[test]
 fn one_code_for_a_broken_rule_and_a_wrong_old_password() {
-    let one = Left { asks: 1, faults: 2, crashes: 1, ..Left::default() };
-    let left = bounds(one, Left { faults: 3, ..one });
+    let left = bounds(stormy(), |one| Left { faults: 3, ..one });
     for login in [true, false] {
         let mut setting = in_place(plan(login, BARE, Recovery::Halt, 1), false, left);
         setting.merged_code = true;
-        setting.also = vec![sometimes::settles(), sometimes::halts()];
-        explore(&format!("one code for two refusals, login {login}"), setting);
+        let also = vec![sometimes::settles(), sometimes::halts()];
+        explore(&format!("one code for two refusals, login {login}"), setting, also);
     }
 }
 
 #[test]
 fn an_outsider_and_a_reset() {
-    let one = Left { asks: 1, faults: 1, intrusions: 1, ..Left::default() };
-    let left = bounds(Left { crashes: 1, ..one }, Left { resumes: 1, ..one });
+    let one = Left { crashes: 1, intrusions: 1, ..windy() };
+    let left = bounds(one, |one| Left { crashes: 0, resumes: 1, ..one });
     for login in [true, false] {
-        let mut setting = in_place(plan(login, RESET, Recovery::Reset, 1), false, left);
-        setting.also = vec![sometimes::settles()];
-        explore(&format!("an outsider and a reset, login {login}"), setting);
+        let setting = in_place(plan(login, RESET, Recovery::Reset, 1), false, left);
+        explore(&format!("an outsider and a reset, login {login}"), setting, vec![sometimes::settles()]);
     }
 }
 
 #[test]
 fn a_person_resumes() {
-    let one = Left { asks: 1, faults: 1, intrusions: 1, resumes: 1, ..Left::default() };
-    let left = bounds(one, Left { crashes: 1, ..one });
-    let mut setting = in_place(plan(true, BARE, Recovery::Halt, 1), false, left);
-    setting.also = vec![sometimes::settles(), sometimes::halts()];
-    explore("a person resumes", setting);
+    let left = bounds(Left { intrusions: 1, resumes: 1, ..windy() }, |one| Left { crashes: 1, ..one });
+    explore("a person resumes", in_place(bare(), false, left), vec![sometimes::settles(), sometimes::halts()]);
 }
 
 #[test]
 fn two_processes_and_a_lost_claim() {
-    let one = Left { asks: 1, faults: 1, sleeps: 1, ..Left::default() };
-    let left = bounds(one, Left { crashes: 1, ..one });
-    let mut setting = in_place(plan(true, BARE, Recovery::Halt, 1), false, left);
-    setting.also = vec![sometimes::settles(), sometimes::fences(), sometimes::sends_asleep()];
-    explore("two processes", setting);
+    let left = bounds(Left { sleeps: 1, ..windy() }, |one| Left { crashes: 1, ..one });
+    let also = vec![sometimes::settles(), sometimes::fences(), sometimes::sends_asleep()];
+    explore("two processes", in_place(bare(), false, left), also);
 }
 
 #[test]
 fn a_window_that_closes() {
-    let one = Left { slots: 1, asks: 1, faults: 1, ..Left::default() };
-    let left = bounds(one, Left { faults: 2, ..one });
-    let mut setting = in_place(plan(true, BARE, Recovery::Halt, 1), false, left);
-    setting.also = vec![sometimes::settles(), sometimes::spares()];
-    explore("a window", setting);
+    let left = bounds(Left { slots: 1, ..windy() }, |one| Left { faults: 2, ..one });
+    explore("a window", in_place(bare(), false, left), vec![sometimes::settles(), sometimes::spares()]);
 }
 
 #[test]
 fn two_rotations_and_two_sinks() {
-    let one = Left { asks: 2, faults: 1, ..Left::default() };
-    let left = bounds(one, Left { crashes: 1, ..one });
-    let mut setting = in_place(plan(true, BARE, Recovery::Halt, 2), false, left);
-    setting.also = vec![sometimes::settles_twice()];
-    explore("two rotations, two sinks", setting);
+    let left = bounds(Left { asks: 2, ..windy() }, |one| Left { crashes: 1, ..one });
+    let setting = in_place(plan(true, BARE, Recovery::Halt, 2), false, left);
+    explore("two rotations, two sinks", setting, vec![sometimes::settles_twice()]);
 }
 
 #[test]
 fn two_accounts_in_turn() {
-    let one = Left { asks: 2, faults: 1, ..Left::default() };
-    let left = bounds(one, Left { crashes: 1, ..one });
-    let mut setting = alternate(left);
-    setting.also = vec![sometimes::settles_twice()];
-    explore("two accounts in turn", setting);
+    let left = bounds(Left { asks: 2, ..windy() }, |one| Left { crashes: 1, ..one });
+    explore("two accounts in turn", alternate(left), vec![sometimes::settles_twice()]);
 }
 
 #[test]
 fn two_passwords_at_once() {
-    let one = Left { asks: 2, faults: 2, crashes: 1, ..Left::default() };
-    let left = bounds(one, Left { crashes: 2, delays: 1, ..one });
-    let mut setting = overlap(left);
-    setting.also = vec![sometimes::settles_twice(), sometimes::halts()];
-    explore("two passwords at once", setting);
+    let left = bounds(Left { asks: 2, ..stormy() }, |one| Left { crashes: 2, delays: 1, ..one });
+    explore("two passwords at once", overlap(left), vec![sometimes::settles_twice(), sometimes::halts()]);
 }
 
 /// A cloud that does at once what it accepted, and nobody that interferes: then nobody is asked either.
@@ -304,7 +296,6 @@ fn a_good_day() {
     {
         let mut setting = in_place(plan(login, abilities, Recovery::Halt, 2), tasks, left);
         setting.prompt = true;
-        setting.also = vec![sometimes::settles_twice()];
-        explore(&format!("a good day, login {login}, tasks {tasks}"), setting);
+        explore(&format!("a good day, login {login}, tasks {tasks}"), setting, vec![sometimes::settles_twice()]);
     }
 }

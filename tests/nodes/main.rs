@@ -8,10 +8,22 @@
 #[path = "../faults/disk.rs"]
 #[allow(dead_code, reason = "only kills are played here, and no power cut")]
 mod disk;
+#[path = "../common/each_case.rs"]
+mod each_case;
+#[path = "../faults/machine.rs"]
+#[allow(dead_code, reason = "no call is failed here")]
+mod machine;
+#[path = "../common/record.rs"]
+mod record;
 #[path = "../common/redis_nodes.rs"]
 mod redis_nodes;
+#[path = "../common/site.rs"]
+mod site;
 #[path = "../faults/table.rs"]
 mod table;
+#[path = "../faults/traced.rs"]
+#[allow(dead_code, reason = "nobody is held here")]
+mod traced;
 #[path = "../faults/tracer.rs"]
 #[allow(dead_code, reason = "only kills are played here")]
 mod tracer;
@@ -19,7 +31,6 @@ mod tracer;
 mod case;
 mod kills;
 mod line;
-mod record;
 mod row;
 mod rows;
 mod stage;

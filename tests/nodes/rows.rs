@@ -1,6 +1,7 @@
 //! The scripted faults: what can happen to a command, for each command of a rotation that it can happen to, and how that must end.
 
 use crate::case::{CASES, Case, Kept};
+use crate::each_case::each_case;
 use crate::line::{Crash, Deed, Point};
 use crate::row::{End, Recover, Row, play};
 use crate::stage::apart;
@@ -203,16 +204,8 @@ async fn run(number: usize) {
     table::print(&format!("One command goes wrong: {}, one rotation each, by the built program", case.name), &lines);
 }
 
-macro_rules! each_case {
-    ($($number:literal $test:ident;)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-        async fn $test() {
-            run($number).await;
-        }
-    )*};
-}
-
 each_case! {
+    on 4 threads;
     0 in_place;
     1 overlap;
     2 alternate;

@@ -2,35 +2,29 @@
 
 use crate::case::{ADMIN, BY_HAND, Case, Kept, OTHER};
 use crate::line::Line;
-use crate::record::{Record, TARGET};
+use crate::record::TARGET;
 use crate::redis_nodes::RedisNode;
+use crate::site::{CONFIG, Ground, Site};
 use crate::table::{Broken, Ending};
 use crate::witness::{self, Users};
-use keywheel::admin::Control;
-use keywheel::ledger::Projection;
 use keywheel::rotation::event::What;
 use keywheel::rotation::state::Label;
-use keywheel::seal::aead::SealingKey;
 use serde_json::Value;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
 use tokio::task::{JoinHandle, block_in_place};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_keywheel");
-/// How often the world is looked at while waiting.
-const LOOK: Duration = Duration::from_millis(15);
-/// How often the sink is.
-const GLANCE: Duration = Duration::from_millis(4);
+/// The ground of every row's site.
+const GROUND: Ground = Ground { prefix: "keywheel-nodes-", log: "debug", patience: PATIENCE };
 /// A row that takes longer does not end.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked whether a replica has found its master.
+const LOOK: Duration = Duration::from_millis(15);
+/// How often the sink is looked at.
+const GLANCE: Duration = Duration::from_millis(4);
 
 /// What a consumer finds in the sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,16 +37,28 @@ pub struct Held {
 /// The world of one row.
 pub struct Stage {
     pub case: &'static Case,
-    folder: TempDir,
+    site: Site,
     nodes: Vec<Arc<Mutex<RedisNode>>>,
     /// The users of each server before anything happened.
     before: Vec<Users>,
     pub lines: Arc<Vec<Line>>,
-    pub record: Arc<Record>,
-    daemon: Option<Child>,
     /// What was wrong with what the sink held.
     sink: Arc<Mutex<Vec<String>>>,
     watching: JoinHandle<()>,
+}
+
+impl Deref for Stage {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Site {
+        &mut self.site
+    }
 }
 
 impl Drop for Stage {
@@ -65,31 +71,26 @@ impl Stage {
     /// `timeout` is what a node is given for half a call.
     pub async fn set(case: &'static Case, timeout: &str) -> Self {
         keywheel::http::choose_cryptography();
-        let folder = tempfile::Builder::new().prefix("keywheel-nodes-").tempdir().unwrap();
-        let key = SealingKey::generate(&mut rand::rng());
-        let record =
-            Arc::new(Record { ledger: folder.path().join("ledger.db"), key: SealingKey::parse(&key).unwrap() });
+        let site = Site::on(&GROUND);
         let nodes = block_in_place(|| servers(case));
         let before = nodes.iter().map(|node| Users::of(node, case)).collect();
         let nodes: Vec<_> = nodes.into_iter().map(|node| Arc::new(Mutex::new(node))).collect();
         let mut lines = Vec::new();
         for node in &nodes {
-            lines.push(Line::to(Arc::clone(node), Arc::clone(&record)).await);
+            lines.push(Line::to(Arc::clone(node), Arc::clone(&site.record)).await);
         }
         let (lines, sink) = (Arc::new(lines), Arc::default());
-        let watching = tokio::spawn(watch(folder.path().join("sinks/orders"), Arc::clone(&lines), Arc::clone(&sink)));
-        let stage = Self { case, folder, nodes, before, lines, record, daemon: None, sink, watching };
-        fs::create_dir(stage.path("sinks")).unwrap();
-        stage.write("sealing-key", key.expose());
+        let watching = tokio::spawn(watch(site.path("sinks/orders"), Arc::clone(&lines), Arc::clone(&sink)));
+        let stage = Self { case, site, nodes, before, lines, sink, watching };
         stage.write("admin", ADMIN.1);
         stage.write("app", BY_HAND);
         stage.write("app_b", OTHER.1);
-        stage.write("keywheel.toml", &stage.configuration(timeout));
+        stage.write(CONFIG, &stage.configuration(timeout));
         stage
     }
 
     fn configuration(&self, timeout: &str) -> String {
-        let folder = self.folder.path().display().to_string();
+        let folder = self.folder().display().to_string();
         let nodes: Vec<String> = self.lines.iter().map(|line| format!("\"redis://127.0.0.1:{}\"", line.port)).collect();
         let (nodes, admin, keys) = (nodes.join(", "), self.case.admin(&folder), self.case.keys(&folder));
         format!(
@@ -131,52 +132,8 @@ hooks    = ["tell"]
         )
     }
 
-    /// A file only this user can read, as keywheel insists.
-    fn write(&self, name: &str, text: &str) {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(self.path(name));
-        file.unwrap().write_all(text.as_bytes()).unwrap();
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     pub fn nodes(&self) -> Vec<MutexGuard<'_, RedisNode>> {
         self.nodes.iter().map(|node| node.lock().unwrap_or_else(PoisonError::into_inner)).collect()
-    }
-
-    /// Starts `keywheel run`; its log goes to a file in the folder.
-    pub fn start_daemon(&mut self) {
-        let mut command = self.program(&["run"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log(&self.path("daemon.log")));
-        self.daemon = Some(command.kill_on_drop(true).spawn().unwrap());
-    }
-
-    fn program(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.args(words).arg("--config").arg(self.path("keywheel.toml")).env("KEYWHEEL_LOG", "debug");
-        command
-    }
-
-    /// The words of `keywheel run`, for somebody else to start.
-    pub fn daemon_words(&self) -> Vec<String> {
-        let config = self.path("keywheel.toml").display().to_string();
-        vec![PROGRAM.to_owned(), "run".to_owned(), "--config".to_owned(), config]
-    }
-
-    /// A verb that ends by itself: its exit status and what it printed.
-    pub async fn ask(&self, words: &[&str], input: &str) -> (i32, String) {
-        let mut command = self.program(words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        // A verb that reads nothing may have ended by now.
-        let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("the verb ends").unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap_or(-1), said)
     }
 
     /// Waits until what was set by hand is taken in and delivered.
@@ -197,45 +154,10 @@ hooks    = ["tell"]
         held(&self.path("sinks/orders"))
     }
 
-    /// Asks the daemon for a rotation, as soon as it listens.
-    pub async fn rotate(&self) -> Result<(), String> {
-        self.until("the daemon takes `rotate`", async || {
-            let control = Control::connect(&self.path("control.sock")).await.ok().flatten()?;
-            control.rotate(&TARGET.parse().unwrap(), None).await.ok()
-        })
-        .await
-        .map(drop)
-    }
-
-    /// Waits until the projection is as wanted.
-    pub async fn until_recorded(&self, what: &str, wanted: impl Fn(&Projection) -> bool) -> Result<Projection, String> {
-        self.until(what, async || self.record.projection().await.filter(|projection| wanted(projection))).await
-    }
-
-    /// Waits until there is something.
-    pub async fn until<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> Result<T, String> {
-        let began = Instant::now();
-        loop {
-            if let Some(found) = look().await {
-                return Ok(found);
-            }
-            if began.elapsed() > PATIENCE {
-                let last = self.record.projection().await;
-                return Err(format!("it did not come to this: {what}; the ledger's last word: {last:?}"));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
     /// Settled with so many passwords beyond those that were taken in, by the ledger's own word; the generation.
     pub async fn settled(&self, further: u64) -> Result<u64, String> {
         let generation = self.case.taken_in + further;
-        let settled = |it: &Projection| it.label == Label::Settled && it.generation.0 == generation;
-        let what = format!("settled with generation {generation}");
-        let rest = self.until_recorded(&what, |it| settled(it) || it.label == Label::Halted).await?;
-        if !settled(&rest) {
-            return Err(format!("it should be {what}: {rest:?}"));
-        }
+        self.until_settled(generation).await?;
         Ok(generation)
     }
 
@@ -288,12 +210,6 @@ hooks    = ["tell"]
         self.until("the replica finds its master again", async || block_in_place(linked).then_some(())).await
     }
 
-    async fn kill_daemon(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill().await;
-        }
-    }
-
     /// Ends the row: the last looks, and all there is to know where something was broken.
     pub async fn end(mut self, how: Result<String, String>) -> Result<Ending, Broken> {
         let how = match how {
@@ -316,7 +232,7 @@ hooks    = ["tell"]
             return Ok(Ending { how, calls });
         }
         let history = self.ask(&["history", TARGET], "").await.1;
-        let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
+        let log = self.read("daemon.log");
         Err(Broken { what, record: format!("{history}\n--- log\n{log}") })
     }
 }
@@ -374,9 +290,4 @@ where
 {
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || runtime.block_on(row())).await.unwrap()
-}
-
-/// A log that several processes append to.
-pub fn log(path: &Path) -> fs::File {
-    OpenOptions::new().append(true).create(true).open(path).unwrap()
 }

@@ -48,6 +48,7 @@ fn line(server: u16, loss: Loss) -> String {
                     break;
                 }
             }
+            // Either side may have closed it by now.
             let _ = (near.shutdown(Shutdown::Both), far.shutdown(Shutdown::Both));
             back.join().unwrap();
         }
@@ -62,6 +63,7 @@ fn answers(mut far: TcpStream, mut near: TcpStream, is_lost: Arc<AtomicBool>, lo
         while let Ok(count @ 1..) = far.read(&mut bytes) {
             if is_lost.load(Ordering::SeqCst) {
                 if loss == Loss::Answer {
+                    // keywheel may have given up by now.
                     let _ = near.shutdown(Shutdown::Both);
                 }
                 // With silence it is keywheel that gives up.

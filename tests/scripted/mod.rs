@@ -87,7 +87,9 @@ async fn request(stream: &mut TcpStream) -> Option<(String, String)> {
         }
     };
     let head = String::from_utf8_lossy(&bytes[..head_end]).to_lowercase();
-    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().ok()?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    // A GET has no body; of everything else the length must be told.
+    let length: usize = length.or(head.starts_with("get ").then_some("0"))?.parse().ok()?;
     let mut body = bytes.split_off(head_end + 4);
     let read = body.len();
     body.resize(length, 0);
@@ -103,10 +105,12 @@ async fn perform(stream: &mut TcpStream, step: Step) -> bool {
             stream.write_all(text.as_bytes()).await.is_ok()
         }
         Step::Raw(text) => {
+            // The caller may hang up in the middle of it: some of these texts make it do so.
             let _ = stream.write_all(text.as_bytes()).await;
             false
         }
         Step::Endless => {
+            // Where this fails, so does the first of the chunks.
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
             let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
             while stream.write_all(chunk.as_bytes()).await.is_ok() {}

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each table uses the words it needs")]
 
+mod table;
+
 use keywheel::fault::{Fault, Kind};
 use keywheel::moment::{Moment, Slot};
 use keywheel::name::{Generation, HookName, RotationId, SinkName, TaskId};
@@ -12,6 +14,7 @@ use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
 use keywheel::rotation::state::{Current, Outlet, Pause, Standing, Trouble, Verified};
 use keywheel::rotation::why::Why;
 use std::time::Duration;
+pub use table::{Row, check};
 
 /// The instance and account of every story.
 pub const PLACE: &str = "crs-1/root";

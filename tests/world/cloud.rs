@@ -172,7 +172,8 @@ impl Cloud {
                 }
                 3 => return refused(Refusal::Unsent, Kind::Unreachable, "no connection"),
                 4 => return refused(Refusal::Fatal, Kind::Denied, "not allowed"),
-                5 => {
+                // Of a password that it took before, no cloud says later that it breaks a rule.
+                5 if !self.ever_live.contains(&new) && !self.may_become(new) => {
                     self.forbidden.insert(new);
                 }
                 6 => return lost("lost before it arrived"),

@@ -49,6 +49,7 @@ pub(super) const ALIBABA: Kinds = Kinds {
         ("static", ALIBABA_STATIC),
         ("profile", &[PATH, NAME, STS, METADATA, WITHOUT_TOKEN]),
         ("instance-role", &[ROLE, METADATA, WITHOUT_TOKEN]),
+        ("credentials-uri", &[URL]),
         ("oidc", &[ALIBABA_IDENTITY, TOKEN_FILE, ALIBABA_ROLE, SESSION, ALIBABA_DURATION, POLICY, STS]),
         (
             "assume-role",
@@ -76,6 +77,7 @@ const ALIBABA_BASE: Kinds = Kinds {
         ("static", ALIBABA_STATIC),
         ("profile", PROFILE),
         ("instance-role", &[ROLE]),
+        ("credentials-uri", &[URL]),
         ("oidc", &[ALIBABA_IDENTITY, TOKEN_FILE, ALIBABA_ROLE, SESSION, ALIBABA_DURATION, POLICY]),
         ("chain", &[]),
     ],
@@ -97,6 +99,7 @@ const PROFILE: &[Key] = &[PATH, NAME];
 const PATH: Key = may("path", Shape::Text, "\"/etc/keywheel/cloud-profile\"");
 const NAME: Key = may("profile", Shape::Text, "\"default\"");
 const ROLE: Key = may("role", Shape::Text, "\"rotator\"");
+const URL: Key = may("url", Shape::Text, "\"https://broker.example.com/credentials\"");
 const TENCENT_IDENTITY: Key = may("provider-id", Shape::Text, "\"cls-12345678\"");
 const ALIBABA_IDENTITY: Key =
     may("provider-arn", Shape::Text, "\"acs:ram::100000000001:oidc-provider/ack-rrsa-c12345678\"");

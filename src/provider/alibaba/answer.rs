@@ -22,7 +22,10 @@ pub(super) fn fault(
             "grant kvstore:{action} on the instance to this identity, then `keywheel recover TARGET --resume`"
         )),
         (Kind::Misconfigured, _) if super::codes::is_missing(request, code) => {
-            fault.advise("set parameters-in of the provider to the other value: this endpoint reads them elsewhere")
+            fault.advise(
+                "this endpoint does not read parameters where they stand: set parameters-in = \"query\" for the provider, which puts passwords into URLs, or \
+                 \"body\" where it is \"query\" already",
+            )
         }
         (Kind::Unsupported, "IncorrectMinorVersion") => fault.advise("upgrade the instance's minor version"),
         (_, _) => fault,

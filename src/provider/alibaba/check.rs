@@ -13,6 +13,7 @@ use crate::provider::finding::{Found, gather, judged, of_clock, of_condition, tr
 impl Alibaba {
     /// What will fail some day.
     pub(super) async fn cautions(&self) -> Vec<Fault> {
+        // Why there is none is a finding already.
         let credential = self.credentials.credential().await.ok();
         credential.and_then(|credential| worry(&TERMS, &credential)).into_iter().collect()
     }

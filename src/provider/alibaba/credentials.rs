@@ -4,13 +4,17 @@
 mod metadata;
 mod profile;
 mod sts;
+mod uri;
 
 use self::metadata::{InstanceRole, WithoutToken};
 use self::sts::{AssumeRole, Sts, WebIdentity};
+use self::uri::ByUri;
 use super::endpoint::Network;
 use crate::fault::Fault;
 use crate::provider::credential::endpoint::Reach;
-use crate::provider::credential::settings::{IdentitySettings, MetadataSettings, ProfileSettings, RoleSettings};
+use crate::provider::credential::settings::{
+    IdentitySettings, MetadataSettings, ProfileSettings, RoleSettings, UriSettings,
+};
 use crate::provider::credential::{
     Chain, Environment, IdentityNames, Issuer, Link, Places, Presence, Profile, Refreshing, Source, Sources,
     Surroundings, Terms, VariableNames, Variables, Window, home, variable_set,
@@ -165,6 +169,11 @@ impl Sources for AlibabaSources {
         Ok(self.refreshing("the instance role", issuer, ROLE_WINDOW))
     }
 
+    fn credentials_uri(&self, settings: UriSettings) -> Result<Source, Fault> {
+        let issuer = Box::new(ByUri::new(self.reach.clone(), settings, self.surroundings.variables.clone()));
+        Ok(self.refreshing("the credentials URI", issuer, ASSUMED_WINDOW))
+    }
+
     fn oidc(&self, settings: IdentitySettings) -> Result<Source, Fault> {
         self.identity_at(settings, &StsPlace::default())
     }
@@ -173,7 +182,9 @@ impl Sources for AlibabaSources {
         self.role_at(base, settings, &StsPlace::default())
     }
 
-    /// The order of the vendor's SDKs, up to the machine's role.
+    /// The order of the vendor's SDKs, but the credentials URI comes before the machine's role and not after it: whether there is a metadata
+    /// service cannot be seen without asking, so that link counts as set up and ends the search, and nothing after it would ever be reached.
+    /// The variable was set on purpose.
     fn chain(&self) -> Result<Source, Fault> {
         let variables = self.surroundings.variables.clone();
         let of_file = |name, place: fn(&Variables) -> Option<PathBuf>, missing: &'static str| {
@@ -184,12 +195,20 @@ impl Sources for AlibabaSources {
                 source: self.profile_at(Box::new(move || place(&reads).into_iter().collect()), None),
             }
         };
-        let metadata = variables.clone();
+        let (metadata, named) = (variables.clone(), variables.clone());
         let links = vec![
             Link::environment(self.environment(), NAMES, variables.clone()),
             Link::identity(self.oidc(IdentitySettings::default())?, IDENTITY, variables.clone()),
             of_file("CLI profile", cli_place, "there is no ~/.aliyun/config.json, or it is disabled"),
             of_file("credentials file", sdk_place, "there is no credentials.ini"),
+            Link {
+                name: "credentials URI",
+                present: Box::new(move || {
+                    let set = variable_set(&named, uri::VARIABLE).is_some();
+                    Presence::of(set, &format!("{} is not set", uri::VARIABLE))
+                }),
+                source: self.credentials_uri(UriSettings::default())?,
+            },
             Link {
                 name: "instance role",
                 present: Box::new(move || {

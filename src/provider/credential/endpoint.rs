@@ -1,5 +1,6 @@
 //! The services that give credentials: hosts by default, and what a configured one may be.
 
+use super::settings::CredentialUrl;
 use crate::fault::{Fault, Kind};
 use crate::http;
 use std::path::PathBuf;
@@ -37,8 +38,20 @@ impl Reach {
             Some(chosen) => super::super::endpoint::bare(chosen)?,
             None => default()?,
         };
+        http::Client::new(endpoint, &self.settings())
+    }
+
+    /// A client for a URL that answers with a credential.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` where no client can be made.
+    pub(in crate::provider) fn credential_service(&self, at: &CredentialUrl) -> Result<http::nearby::Nearby, Fault> {
+        http::nearby::Nearby::at(at.url(), &self.settings())
+    }
+
+    fn settings(&self) -> http::Settings {
         let timeout = self.timeout.unwrap_or(TOKEN_SERVICE_TIMEOUT).min(TOKEN_SERVICE_TIMEOUT);
-        http::Client::new(endpoint, &http::Settings { timeout, ca_file: self.ca_file.clone() })
+        http::Settings { timeout, ca_file: self.ca_file.clone() }
     }
 
     /// A client for the metadata service, by default at this vendor's host.

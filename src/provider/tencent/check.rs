@@ -24,6 +24,7 @@ const NO_POLICY: &str = "ask the vendor if it lasts; rotations go on without the
 impl Tencent {
     /// What will fail some day.
     pub(super) async fn cautions(&self) -> Vec<Fault> {
+        // Why there is none is a finding already.
         let credential = self.credentials.credential().await.ok();
         credential.and_then(|credential| worry(&TERMS, &credential)).into_iter().collect()
     }

@@ -8,7 +8,9 @@ use self::sts::{AssumeRole, Sts, WebIdentity};
 use super::endpoint::Site;
 use crate::fault::{Fault, Kind};
 use crate::provider::credential::endpoint::Reach;
-use crate::provider::credential::settings::{IdentitySettings, MetadataSettings, ProfileSettings, RoleSettings};
+use crate::provider::credential::settings::{
+    IdentitySettings, MetadataSettings, ProfileSettings, RoleSettings, UriSettings,
+};
 use crate::provider::credential::{
     Chain, Credential, Environment, IdentityNames, Ini, Link, Places, Presence, Profile, Refreshing, Source, Sources,
     Static, Surroundings, Terms, VariableNames, Variables, Window, home, variable_set,
@@ -117,6 +119,12 @@ impl Sources for TencentSources {
         let service = self.reach.metadata_service(metadata::HOST)?;
         let issuer = Box::new(InstanceRole::new(service, settings.role));
         Ok(self.refreshing("the instance role", issuer, ROLE_WINDOW))
+    }
+
+    /// None of the vendor's tools knows such a thing.
+    fn credentials_uri(&self, _settings: UriSettings) -> Result<Source, Fault> {
+        Err(Fault::new(Kind::ConfigInvalid, "Tencent Cloud has no credentials URI")
+            .advise("choose another credentials source"))
     }
 
     fn oidc(&self, settings: IdentitySettings) -> Result<Source, Fault> {
