@@ -43,6 +43,10 @@ fn preflight_and_preparation() {
     let reset = Plan { recovery: Recovery::Reset, ..plan() };
     let no_reset = Plan { abilities: Default::default(), ..reset.clone() };
     let drifted = || begun().then(1110, ready(true));
+    let begun_by_hand = || {
+        let What::Began { rotation, slot, reason, .. } = began(2) else { unreachable!("it begins") };
+        rest().then(1100, What::Began { rotation, slot, by: operator(), reason })
+    };
     let refused_once = || What::Blocked { fault: Fault::new(Kind::LoginRefused, "refused").after(Duration::from_secs(5)) };
     let denied = |times: i64| (0..times).fold(begun(), |story, n| story.then(1110 + n, refused_once()));
     let denied_at_rest = (0..3).fold(rest(), |story, n| story.then(900 + n, What::Verified { login: no() })).then(1100, began(2));
@@ -53,6 +57,8 @@ fn preflight_and_preparation() {
         Row("blocked past the window", plan(), begun().then(1110, blocked(60)), 2001, "record abandoned Busy"),
         Row("asked for: blocked for as long as lock-patience", plan(), begun_asked().then(100, blocked(1)), 1899, "preflight"),
         Row("asked for: then it ends", plan(), begun_asked().then(100, blocked(1)), 1900, "record abandoned Busy"),
+        Row("a missed slot that is run late has no window to close", plan(), rest().then(2500, began(2)).then(2510, blocked(60)), 2511, "wait 2570 NotReady"),
+        Row("nor has one that somebody asked for within a slot", plan(), begun_by_hand().then(1110, blocked(60)), 2001, "preflight"),
         Row("one refused login is a hiccup", plan(), denied(1), 1110, "wait ~ NotReady"),
         Row("… and is looked at again", plan(), denied(1), 1120, "preflight"),
         Row("three are", plan(), denied(3), 1130, "preflight that believes a refusal"),
