@@ -7,6 +7,7 @@ use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, What};
 use keywheel::rotation::plan::{Plan, Recovery};
+use keywheel::rotation::state::{DoubtCause, Phase, Sighting};
 use keywheel::rotation::{apply, fold, next};
 use std::time::Duration;
 use story::*;
@@ -490,4 +491,32 @@ fn a_candidate_that_may_still_become_live_stays_named() {
     let state =
         keywheel::rotation::fold(&dropped.then(1150, What::Abandoned { fault: busy() })).expect("a legal story");
     assert_eq!(state.candidates(), [generation(1), generation(2)]);
+}
+
+/// A task that is found to have failed changes why we doubt, not for how long we looked or what we saw.
+#[test]
+fn a_failed_task_that_is_found_leaves_what_was_looked_at() {
+    let unreachable = || look(Login::Unreachable { fault: busy() }, no());
+    let looked = sent().then(1130, unanswered()).then(1131, unreachable()).then(1140, unreachable());
+    let failed = TaskStatus::Failed { message: "no".to_owned() };
+    let found = What::TaskSought { found: Some((task_id(7), failed)) };
+    let doubt = |story: &[Event]| match fold(story).expect("a legal story").open.expect("a rotation").phase {
+        Phase::Doubt(doubt) => doubt,
+        other => panic!("not in doubt: {other:?}"),
+    };
+    let (before, after) = (doubt(&looked), doubt(&looked.then(1150, found)));
+    assert_eq!((after.cause, after.fault.kind), (DoubtCause::TaskFailed, Kind::TaskFailed));
+    assert_eq!((before.round, before.blind, before.seen), (1, 2, Some((Sighting::Unreachable, 2))));
+    // The search begins another round.
+    assert_eq!((after.round, after.blind, after.seen), (2, before.blind, before.seen));
+}
+
+#[test]
+fn a_hook_that_was_told_says_when() {
+    let told = proven_story().then(1140, What::HookTold { hook: "h".parse().expect("a name") });
+    let Phase::Proven { hooks } = fold(&told).expect("a legal story").open.expect("a rotation").phase else {
+        panic!("not proven")
+    };
+    let told = hooks.values().next().expect("a hook");
+    assert_eq!((told.generation, told.tried_at), (Some(generation(2)), Some(Moment::from_seconds(1140))));
 }
