@@ -3,6 +3,7 @@
 mod credentials;
 mod local;
 mod redis;
+mod stores;
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::discovery::{Search, Sought};
@@ -390,6 +391,8 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
         config::Sink::Etcd(etcd) => local::etcd(etcd),
         config::Sink::Age(age) => local::age(age),
         config::Sink::SystemdCredential(credential) => local::systemd_credential(credential),
+        config::Sink::Http(http) => Ok(Arc::new(stores::http(http)?)),
+        config::Sink::Vault(vault) => Ok(Arc::new(stores::vault(vault)?)),
     }
 }
 

@@ -36,7 +36,7 @@ pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
-pub use outlet::{CommandHook, CommandSink, FileSink, Format, Hook, Sink};
+pub use outlet::{CommandHook, CommandSink, FileSink, Format, Hook, HttpSink, Sink, VaultAuth, VaultSink};
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;

@@ -1,14 +1,22 @@
 //! `[sinks.NAME]` and `[hooks.NAME]`: who receives a password and who is told.
 
+mod http;
+mod vault;
+
+pub use http::HttpSink;
+pub use vault::{VaultAuth, VaultSink};
+
 use super::etcd::{self, EtcdSink};
-use super::reading::{Section, absolute, refusal};
+use super::reading::{Refusal, Section, absolute, refusal};
 use super::sealed::{self, AgeSink, CredentialSink};
+use crate::http::is_loopback;
 use crate::name::SinkName;
 use crate::sink::command::Input as SinkInput;
 use crate::sink::file::{FILE_NAME_LIMIT, Format as FileFormat};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 /// The mode of a file unless said otherwise: its owner alone.
 const FILE_MODE: u32 = 0o600;
@@ -25,6 +33,9 @@ const TIMEOUT_LIMIT: Duration = Duration::from_secs(3_600);
 /// The most arguments of a program.
 const ARGUMENT_LIMIT: usize = 64;
 
+/// The longest time one request to a store may be given.
+const REQUEST_TIMEOUT_LIMIT: Duration = Duration::from_secs(100);
+
 /// A place that receives passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
@@ -38,6 +49,10 @@ pub enum Sink {
     Age(AgeSink),
     /// A file for `LoadCredentialEncrypted=`.
     SystemdCredential(CredentialSink),
+    /// A receiver behind a URL.
+    Http(HttpSink),
+    /// A secret in Vault or OpenBao.
+    Vault(VaultSink),
 }
 
 /// What a document looks like where it is written as a text.
@@ -62,6 +77,11 @@ pub struct Spot<'a> {
 }
 
 impl Spot<'_> {
+    /// The text after a space; nothing of a URL, as a token may stand in it.
+    pub fn shown(&self) -> String {
+        if self.key == "url" { String::new() } else { format!(" {}", self.text) }
+    }
+
     /// All of it: two sinks with the same one would overwrite each other.
     pub fn whole(&self) -> String {
         format!("{} {}", self.within, self.text)
@@ -75,7 +95,7 @@ impl Sink {
             Self::File(file) => Some(file),
             Self::Age(age) => Some(&age.file),
             Self::SystemdCredential(credential) => Some(&credential.file),
-            Self::Command(_) | Self::Etcd(_) => None,
+            Self::Command(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
 
@@ -88,6 +108,12 @@ impl Sink {
             }
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(Spot { key: "key", text: &etcd.key, within: etcd.store() }),
+            Self::Http(http) => Some(Spot { key: "url", text: &http.url, within: "http".to_owned() }),
+            Self::Vault(vault) => {
+                let VaultSink { address, mount, path, namespace, .. } = vault;
+                let within = format!("vault {address} {} {mount}", namespace.as_deref().unwrap_or_default());
+                Some(Spot { key: "path", text: path, within })
+            }
         }
     }
 
@@ -97,6 +123,7 @@ impl Sink {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file().map(|file| file.format),
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(etcd.format.form),
+            Self::Http(_) | Self::Vault(_) => None,
         }
     }
 
@@ -106,6 +133,8 @@ impl Sink {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => "file",
             Self::Command(_) => "place",
             Self::Etcd(_) => "key",
+            Self::Http(_) => "URL",
+            Self::Vault(_) => "secret",
         }
     }
 
@@ -122,6 +151,14 @@ impl Sink {
             }
             Self::Command(_) => Ok(self.clone()),
             Self::Etcd(sink) => Ok(Self::Etcd(EtcdSink { key: etcd::key(text)?, ..sink.clone() })),
+            Self::Http(sink) => {
+                let url = http::url(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Http(HttpSink { url, ..sink.clone() }))
+            }
+            Self::Vault(sink) => {
+                let path = vault::path(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Vault(VaultSink { path, ..sink.clone() }))
+            }
         }
     }
 
@@ -144,6 +181,14 @@ impl Sink {
                 None => Some((
                     "it has no program that does so",
                     "add read = [\"/path/to/program\"] to the sink, which prints what argv was given",
+                )),
+            },
+            Self::Vault(_) => None,
+            Self::Http(http) => match http.read {
+                true => None,
+                false => Some((
+                    "its receiver does not give back what it stored",
+                    "add read = true to the sink, if its receiver answers a GET with what it stored",
                 )),
             },
         }
@@ -218,6 +263,8 @@ pub struct CommandHook {
 pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
     match section.text("kind")? {
         "file" => file(section).map(Sink::File),
+        "http" => http::parse(section).map(Sink::Http),
+        "vault" => vault::parse(section).map(Sink::Vault),
         "command" => {
             let stdins = [("json", SinkInput::Json), ("password", SinkInput::Password)];
             let stdin = section.choice("stdin", &stdins).unwrap_or_default();
@@ -332,6 +379,26 @@ fn program(section: &Section<'_>, usual: Duration) -> CommandHook {
         section.refuse("environment", refusal(what, "write the names alone, such as [\"LANG\"]"));
     }
     CommandHook { argv, environment, timeout: section.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(usual) }
+}
+
+/// The address of something that passwords are sent to: https, or plain http to this machine. Nothing of it is repeated, as a token may stand in it.
+fn web_address(text: &str) -> Result<Url, Refusal> {
+    let whole = "write https://HOST/PATH, or http://127.0.0.1:PORT/PATH for a service on this machine";
+    let url = Url::parse(text).map_err(|_| refusal("This is not a URL", whole))?;
+    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+        return Err(refusal("A password is sent by https, or by http to this machine, and nothing else", whole));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        let next_step = "use the sink's own keys for credentials, and replace the password if it was real";
+        return Err(refusal("There is a user or a password in this URL", next_step));
+    }
+    if url.fragment().is_some() {
+        return Err(refusal("What stands after # is never sent", "leave it out"));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Err(refusal("Plain http would show the password on its way", "write https://"));
+    }
+    Ok(url)
 }
 
 /// A program and its arguments.

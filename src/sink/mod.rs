@@ -6,8 +6,11 @@ pub mod age;
 pub mod command;
 pub mod etcd;
 pub mod file;
+pub mod http;
 pub mod sealed;
 pub mod systemd_credential;
+pub mod vault;
+pub mod web;
 
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;

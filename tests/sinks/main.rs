@@ -6,15 +6,20 @@
 
 #[cfg(feature = "age")]
 mod age;
+mod clients;
 mod command;
 mod conformance;
 mod envelope;
 mod etcd;
 mod file;
+mod http;
 mod rows;
+mod stand_in;
 mod systemd_credential;
 #[path = "../common/traces.rs"]
 mod traces;
+mod vault;
+mod vault_stand_in;
 
 use conformance::{Cell, Column, column};
 
@@ -24,6 +29,8 @@ fn every_sink_does_its_duties_whatever_its_store_does() {
     let begun: &[fn() -> Column] = &[
         column::<file::Disk>,
         column::<command::Script>,
+        column::<http::Remote>,
+        column::<vault::Kv>,
         column::<etcd::Key>,
         #[cfg(feature = "age")]
         column::<age::Recipient>,
