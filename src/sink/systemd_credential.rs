@@ -70,7 +70,8 @@ pub fn sink(settings: CredentialSettings) -> Result<CredentialSink, Vec<Fault>> 
     }
     let program = program.display().to_string();
     let made = |arguments: &[String]| {
-        let argv: Vec<String> = [&[program.clone()], arguments, &["-".to_owned(), "-".to_owned()]].concat();
+        let both = ["-".to_owned(), "-".to_owned()];
+        let argv: Vec<String> = [std::slice::from_ref(&program), arguments, &both].concat();
         Program::new(&argv, &[], timeout).map_err(super::findings)
     };
     let name_option = format!("--name={name}");

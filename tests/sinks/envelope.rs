@@ -53,7 +53,14 @@ impl Place {
                 flock(&lock, FlockOperation::LockExclusive).unwrap();
                 *self.lock.lock().unwrap() = Some(lock);
             }
-            other => unreachable!("{other:?} is left out"),
+            Trouble::Down
+            | Trouble::Denied
+            | Trouble::Throttled
+            | Trouble::Broken
+            | Trouble::Full
+            | Trouble::LostAnswer
+            | Trouble::Huge
+            | Trouble::Between(_) => unreachable!("{trouble:?} is left out"),
         }
     }
 

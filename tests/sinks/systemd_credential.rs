@@ -69,9 +69,10 @@ impl Store for Encrypted {
     }
 
     async fn fail(&self, trouble: Trouble) {
-        match trouble {
-            Trouble::NotFound => self.place.fail(trouble),
-            other => fs::write(self.place.path("trouble"), format!("{other:?}")).unwrap(),
+        if trouble == Trouble::NotFound {
+            self.place.fail(trouble);
+        } else {
+            fs::write(self.place.path("trouble"), format!("{trouble:?}")).unwrap();
         }
     }
 
@@ -86,10 +87,7 @@ impl Store for Encrypted {
     }
 
     fn leaves_out(&self, row: Row) -> Option<&'static str> {
-        match row {
-            Row::Hang | Row::Huge | Row::Denied => None,
-            row => as_a_file(row),
-        }
+        if matches!(row, Row::Hang | Row::Huge | Row::Denied) { None } else { as_a_file(row) }
     }
 
     fn debug(&self) -> String {
