@@ -58,11 +58,29 @@ fn read_anew(reference: &SecretRef) -> Credential {
     Credential(Arc::new(move || reference.read(&variable)))
 }
 
-/// An address as it was checked. One that is a template still is tried with something in its places: a selection's sinks are made once to see
-/// whether they can be.
+/// What a template stands for where a selection's sinks are made once, to see whether they can be: it has no target yet.
+const SAMPLE: &str = "https://localhost/";
+
+/// An address as it was checked.
 fn address(text: &str) -> Result<Url, Fault> {
-    let sample =
-        text.split("{{").map(|part| part.split_once("}}").map_or(part, |(_, rest)| rest)).collect::<Vec<_>>().join("x");
+    let text = if text.contains("{{") || text.contains("{%") { SAMPLE } else { text };
     // The parser's words may repeat the text.
-    Url::parse(&sample).map_err(|_| Fault::new(Kind::ConfigInvalid, "The URL of a sink is none"))
+    Url::parse(text).map_err(|_| Fault::new(Kind::ConfigInvalid, "The URL of a sink is none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_a_template_still_can_be_tried() {
+        for (text, expected) in [
+            ("https://receiver.example/orders?token=a", "https://receiver.example/orders?token=a"),
+            ("https://{{ host }}:{{ port }}/x", SAMPLE),
+            ("{% if tag.team %}https://receiver.example/{% endif %}", SAMPLE),
+        ] {
+            assert_eq!(address(text).map(String::from).unwrap(), expected, "{text}");
+        }
+        assert!(!address("hunter2").unwrap_err().to_string().contains("hunter2"));
+    }
 }

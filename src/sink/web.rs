@@ -43,13 +43,11 @@ pub(super) fn layout() -> Layout {
 /// There is no whole answer. Whether a write took effect does not matter: the next delivery finds it.
 pub(super) fn no_answer(error: SendError) -> Fault {
     let (SendError::NotSent(fault) | SendError::Unanswered(fault)) = error;
-    match fault.kind {
-        // The client cannot be asked to send this at all; only another setting mends it.
-        Kind::Misconfigured | Kind::ConfigInvalid | Kind::Bug => {
-            Fault { kind: Kind::SinkDenied, retry: Retry::Later, ..fault }
-        }
-        _ => Fault::new(Kind::SinkUnavailable, fault.what),
+    // The client cannot be asked to send such a request at all; only another setting mends that.
+    if [Kind::Misconfigured, Kind::ConfigInvalid, Kind::Bug].contains(&fault.kind) {
+        return Fault { kind: Kind::SinkDenied, retry: Retry::Later, ..fault };
     }
+    Fault::new(Kind::SinkUnavailable, fault.what)
 }
 
 /// An answer that is neither success nor anything this kind of sink knows better. `what` says who answered to what.

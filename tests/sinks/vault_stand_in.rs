@@ -240,7 +240,7 @@ impl Vault {
         if side == state.forbidden {
             return refused(403, &["1 error occurred:\n\t* permission denied\n\n"]);
         }
-        let known = state.secrets.get(path).is_some();
+        let known = state.secrets.contains_key(path);
         let secret = state.secrets.entry(path.to_owned()).or_default();
         let newest = secret.versions.len();
         let asked = query
