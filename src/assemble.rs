@@ -384,6 +384,7 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
                 group: who(&file.group),
                 prefix: file.prefix.clone(),
                 template: file.template.clone(),
+                fields: file.fields.clone(),
             };
             FileSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
@@ -392,6 +393,7 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
                 argv: command.argv.clone(),
                 stdin: command.stdin,
                 check: command.check,
+                fields: command.fields.clone(),
                 read: command.read.clone(),
                 environment: command.environment.clone(),
                 timeout: command.timeout,
