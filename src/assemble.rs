@@ -111,6 +111,7 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
         abilities,
         strategy: target.strategy.clone(),
         recovery: target.recovery,
+        on_sink_down: target.on_sink_down,
         take_over: target.selected_by.is_some(),
         adopts: target.adopt.is_some(),
         adopts_resting: target.adopt_resting.is_some(),

@@ -216,6 +216,7 @@ const TARGET: &[Key] = &[
     may("grace", Shape::Text, "\"1h\""),
     may("verify-every", Shape::Text, "\"6h\""),
     may("sinks", Shape::List, "[\"orders-env\"]"),
+    may("on-sink-down", Shape::Text, "\"hold\""),
     may("hooks", Shape::List, "[\"reload-orders\"]"),
     may("recovery", Shape::Text, "\"halt\""),
 ];
