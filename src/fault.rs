@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// The longest text of a fault that is kept, in bytes: a vendor's error message may be of any length.
 pub const WHAT_LIMIT: usize = 600;
@@ -254,13 +255,16 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Replaces every occurrence of a secret in a foreign text, so that a vendor's error message cannot carry it on.
+/// Replaces every occurrence of a secret in a foreign text, so that a vendor's error message cannot carry it on: as it is, and as it stands inside
+/// quotes, for whoever repeats what it was sent may repeat it as it was written or as it writes texts itself.
 pub fn scrub(text: &str, secrets: &[&crate::secret::Secret]) -> String {
     let mut clean = text.to_owned();
     for secret in secrets {
         let exposed = secret.expose();
         if !exposed.is_empty() {
-            clean = clean.replace(exposed, "[secret]");
+            let quoted = Zeroizing::new(serde_json::to_string(exposed).unwrap_or_default());
+            let inside = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(exposed);
+            clean = clean.replace(inside, "[secret]").replace(exposed, "[secret]");
         }
     }
     clean.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -287,5 +291,7 @@ mod tests {
     fn foreign_text_is_scrubbed() {
         let secret = Secret::new("hunter2".to_owned());
         assert_eq!(scrub("bad\x1b[0m password hunter2!", &[&secret]), "bad [0m password [secret]!");
+        let secret = Secret::new("hunter\"2\\".to_owned());
+        assert_eq!(scrub(r#"hunter"2\, or {"p":"hunter\"2\\"}"#, &[&secret]), r#"[secret], or {"p":"[secret]"}"#);
     }
 }

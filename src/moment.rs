@@ -20,9 +20,9 @@ impl Moment {
         Self(millis)
     }
 
-    /// The instant `seconds` seconds after the epoch.
+    /// The instant `seconds` seconds after the epoch, as far as it can be expressed: a service may name any number.
     pub const fn from_seconds(seconds: i64) -> Self {
-        Self(seconds * 1_000)
+        Self(seconds.saturating_mul(1_000))
     }
 
     /// Milliseconds since the epoch.

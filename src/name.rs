@@ -88,10 +88,10 @@ fn checked(text: &str) -> Result<String, BadName> {
 pub struct Generation(pub u64);
 
 impl Generation {
-    /// The number after this one.
+    /// The number after this one; after the last there is none, so that one again.
     #[must_use]
     pub fn following(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

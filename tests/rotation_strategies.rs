@@ -4,10 +4,11 @@ mod story;
 
 use keywheel::fault::{Fault, Kind, Retry};
 use keywheel::moment::Moment;
+use keywheel::name::SinkName;
 use keywheel::rotation::answer::{Call, Login, Refusal};
 use keywheel::rotation::event::{By, Event, Proof, What};
 use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
-use keywheel::rotation::state::Label;
+use keywheel::rotation::state::{Label, Standing};
 use keywheel::rotation::why::Why;
 use keywheel::rotation::{Action, apply, fold, next};
 use std::time::Duration;
@@ -374,6 +375,9 @@ fn candidates_are_all_that_may_be_live() {
     assert_eq!(named(&overlapping().then(2000, retired(1)).then(2001, replaced(3))), [generation(2), generation(3)]);
     // … where one replaces the other it does, and a pair's other account keeps its own.
     assert_eq!(named(&rotated(rest(), prepared(2), 2).then(2000, replaced(3))), [generation(3)]);
+    // … also before the rotation has settled, and where the candidate never left.
+    assert_eq!(named(&proven_story().then(2000, replaced(3))), [generation(3)]);
+    assert_eq!(named(&prepared_story().then(2000, replaced(3))), [generation(3)]);
     assert_eq!(
         named(&rotated(both(), prepared_for("b", 3), 3).then(2000, given_for("b", 4))),
         [generation(1), generation(4)]
@@ -383,4 +387,37 @@ fn candidates_are_all_that_may_be_live() {
         [generation(3), generation(4)]
     );
     assert_eq!(named(&both().then(2000, given_for_another_pair(4))), [generation(4)]);
+}
+
+/// What a login between rotations, a delivery and a lost sink leave behind: the next look, the page and a changed shape go by it.
+#[test]
+fn looks_and_deliveries_are_dated_and_keep_their_shape() {
+    let seen = |login: Login| fold(&rest().then(300, What::Verified { login })).expect("legal").standing.verified;
+    for login in [yes(), no(), Login::Mixed, Login::Unreachable { fault: busy() }, Login::PasswordFree] {
+        assert_eq!(seen(login.clone()).map(|seen| seen.at), Some(Moment::from_seconds(300)), "{login:?}");
+    }
+    let sink: SinkName = "a".parse().expect("a name");
+    let shaped = What::Delivered { sink: sink.clone(), generation: generation(1), shape: Some("a digest".to_owned()) };
+    let held = rest().then(300, shaped);
+    let outlet = |story: &[Event]| fold(story).expect("legal").standing.sinks[&sink].clone();
+    assert_eq!(outlet(&held).shape.as_deref(), Some("a digest"));
+    assert_eq!(outlet(&held).tried_at, Some(Moment::from_seconds(300)));
+    let lost = outlet(&held.then(400, What::SinkLost { sink: sink.clone() }));
+    assert_eq!((lost.generation, lost.behind_since), (None, Some(Moment::from_seconds(400))));
+    assert_eq!(lost.shape.as_deref(), Some("a digest"));
+}
+
+/// A `settled` that an older keywheel wrote does not know of the call that was lost before it; the target goes on knowing it.
+#[test]
+fn an_older_record_that_says_nothing_of_a_lost_call_is_taken() {
+    let story = begun_lost().then(1141, proven(2)).delivered_all(1142, 2).then(1143, told());
+    let standing = fold(&story).expect("legal").standing;
+    assert_eq!(standing.lost_at, Some(Moment::from_seconds(1130)));
+    let older = Standing { lost_at: None, ..standing.clone() };
+    let state = fold(&story.then(1144, What::Settled { standing: Box::new(older) })).expect("legal");
+    assert_eq!(state.standing, standing);
+}
+
+fn begun_lost() -> Vec<Event> {
+    sent().then(1130, unanswered()).then(1140, look(yes(), no()))
 }

@@ -7,6 +7,7 @@ use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, What};
 use keywheel::rotation::plan::{OnSinkDown, Plan, Recovery};
+use keywheel::rotation::state::{DoubtCause, Phase, Sighting};
 use keywheel::rotation::{apply, fold, next};
 use std::time::Duration;
 use story::*;
@@ -43,6 +44,10 @@ fn preflight_and_preparation() {
     let reset = Plan { recovery: Recovery::Reset, ..plan() };
     let no_reset = Plan { abilities: Default::default(), ..reset.clone() };
     let drifted = || begun().then(1110, ready(true));
+    let begun_by_hand = || {
+        let What::Began { rotation, slot, reason, .. } = began(2) else { unreachable!("it begins") };
+        rest().then(1100, What::Began { rotation, slot, by: operator(), reason })
+    };
     let refused_once = || What::Blocked { fault: Fault::new(Kind::LoginRefused, "refused").after(Duration::from_secs(5)) };
     let denied = |times: i64| (0..times).fold(begun(), |story, n| story.then(1110 + n, refused_once()));
     let denied_at_rest = (0..3).fold(rest(), |story, n| story.then(900 + n, What::Verified { login: no() })).then(1100, began(2));
@@ -53,6 +58,8 @@ fn preflight_and_preparation() {
         Row("blocked past the window", plan(), begun().then(1110, blocked(60)), 2001, "record abandoned Busy"),
         Row("asked for: blocked for as long as lock-patience", plan(), begun_asked().then(100, blocked(1)), 1899, "preflight"),
         Row("asked for: then it ends", plan(), begun_asked().then(100, blocked(1)), 1900, "record abandoned Busy"),
+        Row("a missed slot that is run late has no window to close", plan(), rest().then(2500, began(2)).then(2510, blocked(60)), 2511, "wait 2570 NotReady"),
+        Row("nor has one that somebody asked for within a slot", plan(), begun_by_hand().then(1110, blocked(60)), 2001, "preflight"),
         Row("one refused login is a hiccup", plan(), denied(1), 1110, "wait ~ NotReady"),
         Row("… and is looked at again", plan(), denied(1), 1120, "preflight"),
         Row("three are", plan(), denied(3), 1130, "preflight that believes a refusal"),
@@ -523,4 +530,32 @@ fn a_candidate_that_may_still_become_live_stays_named() {
     let state =
         keywheel::rotation::fold(&dropped.then(1150, What::Abandoned { fault: busy() })).expect("a legal story");
     assert_eq!(state.candidates(), [generation(1), generation(2)]);
+}
+
+/// A task that is found to have failed changes why we doubt, not for how long we looked or what we saw.
+#[test]
+fn a_failed_task_that_is_found_leaves_what_was_looked_at() {
+    let unreachable = || look(Login::Unreachable { fault: busy() }, no());
+    let looked = sent().then(1130, unanswered()).then(1131, unreachable()).then(1140, unreachable());
+    let failed = TaskStatus::Failed { message: "no".to_owned() };
+    let found = What::TaskSought { found: Some((task_id(7), failed)) };
+    let doubt = |story: &[Event]| match fold(story).expect("a legal story").open.expect("a rotation").phase {
+        Phase::Doubt(doubt) => doubt,
+        other => panic!("not in doubt: {other:?}"),
+    };
+    let (before, after) = (doubt(&looked), doubt(&looked.then(1150, found)));
+    assert_eq!((after.cause, after.fault.kind), (DoubtCause::TaskFailed, Kind::TaskFailed));
+    assert_eq!((before.round, before.blind, before.seen), (1, 2, Some((Sighting::Unreachable, 2))));
+    // The search begins another round.
+    assert_eq!((after.round, after.blind, after.seen), (2, before.blind, before.seen));
+}
+
+#[test]
+fn a_hook_that_was_told_says_when() {
+    let told = proven_story().then(1140, What::HookTold { hook: "h".parse().expect("a name") });
+    let Phase::Proven { hooks } = fold(&told).expect("a legal story").open.expect("a rotation").phase else {
+        panic!("not proven")
+    };
+    let told = hooks.values().next().expect("a hook");
+    assert_eq!((told.generation, told.tried_at), (Some(generation(2)), Some(Moment::from_seconds(1140))));
 }

@@ -59,6 +59,13 @@ fn floor(path: &[String]) -> u32 {
     }
 }
 
+fn is_for_tests(module: &syn::ItemMod) -> bool {
+    let says = |attribute: &syn::Attribute| {
+        attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|word| word == "test")
+    };
+    module.attrs.iter().any(says)
+}
+
 /// Paths that begin with `crate`, outside of test modules.
 #[derive(Default)]
 struct Imports(BTreeSet<Vec<String>>);
@@ -84,10 +91,7 @@ impl Imports {
 
 impl<'ast> Visit<'ast> for Imports {
     fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
-        let is_test = module.attrs.iter().any(|attribute| {
-            attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|word| word == "test")
-        });
-        if !is_test {
+        if !is_for_tests(module) {
             syn::visit::visit_item_mod(self, module);
         }
     }
@@ -151,5 +155,124 @@ fn every_file_says_what_it_is_and_none_is_a_drawer() {
         for left in ["todo!(", "unimplemented!(", "FIXME", "XXX", "dbg!("] {
             assert!(!text.contains(left), "{} still holds {left}", file.display());
         }
+    }
+}
+
+/// Where the text of a secret would be written: into a panic, the log, a fault or the program's own output.
+#[derive(Default)]
+struct Written {
+    /// How deep we are in something that is written.
+    depth: u32,
+    found: u32,
+}
+
+impl Written {
+    fn inside(&mut self, visit: impl FnOnce(&mut Self)) {
+        self.depth += 1;
+        visit(self);
+        self.depth -= 1;
+    }
+}
+
+impl<'ast> Visit<'ast> for Written {
+    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
+        if !is_for_tests(module) {
+            syn::visit::visit_item_mod(self, module);
+        }
+    }
+
+    fn visit_macro(&mut self, made: &'ast syn::Macro) {
+        const WRITES: [&str; 20] = [
+            "panic",
+            "unreachable",
+            "assert",
+            "assert_eq",
+            "assert_ne",
+            "debug_assert",
+            "debug_assert_eq",
+            "trace",
+            "debug",
+            "info",
+            "warn",
+            "error",
+            "event",
+            "span",
+            "error_span",
+            "println",
+            "eprintln",
+            "anyhow",
+            "bail",
+            "dbg",
+        ];
+        let name = made.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
+        let writes = self.depth > 0 || WRITES.contains(&name.as_str());
+        self.found += u32::from(writes && made.tokens.to_string().contains("expose ("));
+    }
+
+    fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
+        let syn::Expr::Path(path) = &*call.func else { return syn::visit::visit_expr_call(self, call) };
+        let names: Vec<String> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        if names.ends_with(&["Fault".to_owned(), "new".to_owned()]) {
+            self.inside(|within| syn::visit::visit_expr_call(within, call));
+        } else {
+            syn::visit::visit_expr_call(self, call);
+        }
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        self.found += u32::from(self.depth > 0 && call.method == "expose");
+        self.visit_expr(&call.receiver);
+        let panics = ["expect", "expect_err", "advise"].iter().any(|name| call.method == name);
+        let arguments = |within: &mut Self| call.args.iter().for_each(|argument| within.visit_expr(argument));
+        if panics { self.inside(arguments) } else { arguments(self) }
+    }
+}
+
+#[test]
+fn no_secret_is_written_into_a_panic_the_log_or_a_fault() {
+    let seen = |text: &str| {
+        let mut written = Written::default();
+        written.visit_file(&syn::parse_file(text).unwrap());
+        written.found
+    };
+    for bad in [
+        "panic!(\"{}\", key.expose())",
+        "Fault::new(Bad, format!(\"{}\", key.expose()))",
+        "x.expect(key.expose())",
+        "tracing::info!(key = key.expose())",
+    ] {
+        assert_eq!(seen(&format!("fn f() {{ {bad}; }}")), 1, "{bad} is not noticed");
+    }
+    let mut all = Vec::new();
+    files(&source(), &mut all);
+    for file in &all {
+        assert_eq!(
+            seen(&fs::read_to_string(file).unwrap()),
+            0,
+            "{} writes a secret's text where people read",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn the_runbook_has_each_fault_with_its_next_step() {
+    let fault = syn::parse_file(&fs::read_to_string(source().join("fault.rs")).unwrap()).unwrap();
+    let runbook = fs::read_to_string(source().with_file_name("docs").join("RUNBOOK.md")).unwrap();
+    let kinds = fault.items.iter().find_map(|item| match item {
+        syn::Item::Enum(kinds) if kinds.ident == "Kind" => Some(&kinds.variants),
+        _ => None,
+    });
+    for variant in kinds.expect("the kinds") {
+        let kebab: String = variant.ident.to_string().chars().fold(String::new(), |mut name, letter| {
+            if letter.is_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.extend(letter.to_lowercase());
+            name
+        });
+        let kind: keywheel::fault::Kind = serde_json::from_value(kebab.clone().into()).unwrap();
+        let section = format!("#### `{kebab}`\n\n> {}\n\n", kind.next_step());
+        assert!(runbook.contains(&section), "docs/RUNBOOK.md lacks this:\n{section}");
     }
 }

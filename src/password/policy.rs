@@ -280,6 +280,7 @@ mod tests {
         let written = "length = 24\nalphabet = \"url-safe\"\nrequire = { lower = 1, upper = 1, digit = 1, special = 1 }\nfirst = \"letter\"";
         let policy = Policy::parse(&settings(written)).expect("the policy of the documentation");
         assert_eq!(Policy::parse(&PolicySettings::default()), Ok(policy));
+        assert_ne!(Policy::parse(&settings("length = 25")), Policy::parse(&PolicySettings::default()));
         assert!(Policy::parse(&settings("alphabet = \"alphanumeric\"")).is_ok(), "no special character is asked for");
         assert!(toml::from_str::<PolicySettings>("lenght = 24").is_err());
         assert!(toml::from_str::<PolicySettings>("require = { digits = 1 }").is_err());
@@ -325,6 +326,13 @@ mod tests {
         let policy = Policy::parse(&settings("alphabet = \"ab\"\nlength = 64\nrequire = {}")).expect("64 bits");
         assert_eq!(policy.entropy_bits(), 64.0);
         assert_eq!(*policy.count(), BigUint::from(1_u8) << 64);
+    }
+
+    #[test]
+    fn a_policy_shows_its_rules_and_not_its_table() {
+        let shown = format!("{:?}", Policy::parse(&PolicySettings::default()).expect("the default"));
+        assert!(shown.contains("length: 24") && shown.contains("first: Letter"), "{shown}");
+        assert!(!shown.contains("blocks"), "{shown}");
     }
 
     #[test]

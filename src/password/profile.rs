@@ -201,10 +201,19 @@ mod tests {
     fn every_profile_has_a_name_and_a_default_that_it_accepts() {
         for profile in Profile::ALL {
             assert_eq!(profile.name().parse(), Ok(profile));
+            assert_eq!(profile.to_string(), profile.name());
             assert_eq!(profile.accepts_policy(&profile.default_policy()), Ok(()), "{profile}");
         }
         let unknown = "azure".parse::<Profile>().expect_err("no such profile").to_string();
         assert!(Profile::ALL.iter().all(|profile| unknown.contains(profile.name())), "{unknown}");
+    }
+
+    #[test]
+    fn only_the_stricter_engine_has_rules_of_its_own() {
+        let rows = [("ckv", Some(Profile::TencentCkv)), ("redis", None), ("tencent-ckv", None), ("", None)];
+        for (family, profile) in rows {
+            assert_eq!(Profile::of_engine(family), profile, "{family}");
+        }
     }
 
     #[test]

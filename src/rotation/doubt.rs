@@ -178,7 +178,12 @@ fn not_live(open: &Rotation, doubt: &Doubt, plan: &Plan, now: Moment) -> Conclus
         // A code that names no rule is believed to mean one only once nodes had time to show that the call was not applied.
         DoubtCause::RuleOrOldPassword if !is_refuted(open, doubt, plan, now) => look_again(doubt, plan),
         DoubtCause::RuleViolated | DoubtCause::RuleOrOldPassword => {
-            if open.exposed || open.let_in || open.redraws >= plan.limits.redraws {
+            if open.exposed || open.let_in {
+                return halt(doubt.fault.clone().advise(
+                    "an earlier call with the same password may have been carried out: `keywheel recover TARGET --show` names what may be live; then `--set` the one that works, or `--resume`",
+                ));
+            }
+            if open.redraws >= plan.limits.redraws {
                 return halt(doubt.fault.clone());
             }
             let fault = doubt.fault.clone();

@@ -226,8 +226,9 @@ fn begin(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
         let account = if open.candidate.is_some() { open.account.clone() } else { plan.changes(&state.standing) };
         let previous = state.standing.on(account.as_deref()).map(|known| known.generation);
         let beside = if open.candidate.is_some() { open.beside } else { plan.strategy.is_overlap() };
-        let refusals = open.refusals + state.standing.verified.map_or(0, |verified| verified.refusals);
-        Action::Preflight { account, previous, beside, believes: refusals + 1 >= plan.limits.agreement }
+        let verified = state.standing.verified.map_or(0, |verified| verified.refusals);
+        let refusals = open.refusals.saturating_add(verified);
+        Action::Preflight { account, previous, beside, believes: refusals.saturating_add(1) >= plan.limits.agreement }
     };
     let Some((until, fault)) = blocked_until(state.blocked.as_ref(), plan, open.id.seed()) else {
         return preflight();

@@ -34,7 +34,8 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
         }
         (What::Prepared { generation, account, beside }, Phase::Ready) => {
             let expected = spare.unwrap_or_else(|| newest.following());
-            require(*generation == expected, "the candidate's number is not the next one")?;
+            let is_next = *generation == expected && (spare.is_some() || expected > newest);
+            require(is_next, "the candidate's number is not the next one")?;
             let active = state.standing.current.as_ref().and_then(|current| current.account.as_ref());
             require(account.is_none() || account.as_ref() != active, "the active account of a pair is left alone")?;
             require(!(account.is_some() && *beside), "a pair has one password on each account")?;

@@ -159,5 +159,25 @@ mod tests {
         let (a, b) = (pattern("17 4 * * sun"), pattern(" 0  17 4 * * SUN"));
         assert_eq!(a.six_fields(), b.six_fields());
         assert!(Arc::ptr_eq(&a.cron, &b.cron));
+        assert_eq!(format!("{a:?}"), "Pattern(\"0 17 4 * * SUN\")");
+    }
+
+    #[test]
+    fn patterns_no_longer_used_are_forgotten_and_no_others() {
+        let pattern = |text: &str| Pattern::parse(text).expect("a good schedule");
+        let held = pattern("41 5 * * TUE");
+        for number in 0..SWEEP_AT + 100 {
+            pattern(&format!("{} {} 6 * * *", number % 60, number / 60));
+        }
+        assert!(Arc::ptr_eq(&held.cron, &pattern("41 5 * * TUE").cron));
+        assert!(IN_USE.lock().unwrap_or_else(PoisonError::into_inner).len() < SWEEP_AT);
+    }
+
+    #[test]
+    fn a_schedule_may_be_as_long_as_the_limit() {
+        let padded = |length: usize| format!("{:length$}", "30 3 * * SUN");
+        assert!(Pattern::parse(&padded(TEXT_LIMIT)).is_ok());
+        let refused = Pattern::parse(&padded(TEXT_LIMIT + 1)).expect_err("one more");
+        assert_eq!(refused, [ScheduleProblem::TooLong { limit: TEXT_LIMIT }]);
     }
 }

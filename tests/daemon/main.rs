@@ -21,4 +21,5 @@ mod sinks;
 mod tair;
 mod tair_modes;
 mod tencent_modes;
+mod told;
 mod verbs;

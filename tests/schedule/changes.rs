@@ -4,7 +4,7 @@ use super::watch::Watch;
 use super::{at, cron};
 use chrono::{DateTime, Duration as Span, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
-use keywheel::schedule::{Settings, Timetable};
+use keywheel::schedule::{Calendar, Settings, Timetable};
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -170,5 +170,19 @@ fn dst_as_the_design_says_it() {
         let first = table.slot_after(at(after)).unwrap().nominal;
         let second = table.slot_after(first).unwrap().nominal;
         assert_eq!([first, second], expected.map(at), "{text} in {zone}");
+    }
+}
+
+/// A process that starts, or looks, in the second pass of a repeated hour: what the first pass showed has happened and does not come again.
+#[test]
+fn asked_within_the_second_pass_of_a_repeated_hour() {
+    for (text, asked, latest, next) in [
+        ("30 2 * * *", "2026-10-25T01:10:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"),
+        ("*/30 * * * *", "2026-10-25T01:10:00Z", "2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z"),
+        ("59 2 * * *", "2026-10-25T01:00:00Z", "2026-10-25T00:59:00Z", "2026-10-26T01:59:00Z"),
+    ] {
+        let calendar = Calendar::parse(text, Tz::Europe__Berlin).unwrap();
+        assert_eq!(calendar.latest_until(at(asked)), Some(at(latest)), "{text}");
+        assert_eq!(calendar.next_after(at(asked)), Some(at(next)), "{text}");
     }
 }

@@ -33,6 +33,18 @@ fn the_splay_is_the_targets_own_and_never_changes() {
 
 const RECORDED_SPLAYS: [u128; 3] = [639_074, 249_521, 811_736];
 
+/// Computed by another program from the rule: SHA-256 of `every`, a zero byte and the name, its first eight bytes as a number, modulo the span.
+#[test]
+fn the_series_of_every_is_the_targets_own_and_never_changes() {
+    for (target, expected) in [("orders-cache", 1_781_967_415_133), ("sessions", 1_782_069_585_425)] {
+        let table = Timetable::parse(Settings { every: Some(hours(720)), ..settings(target) }).unwrap();
+        let slot = table.slot_after(at("2026-06-01T00:00:00Z")).unwrap();
+        assert_eq!(slot.nominal, Moment::from_millis(expected), "{target}");
+        // The end of time is no slot.
+        assert_eq!(table.slot_after(Moment::NEVER - Duration::from_millis(1)), None);
+    }
+}
+
 #[test]
 fn every_spreads_a_fleet_and_survives_a_restart() {
     let span = hours(720);
@@ -60,6 +72,13 @@ fn a_target_without_a_schedule_waits_for_a_hand() {
     assert_eq!(table.decide(Moment::from_millis(0), now, now), Decision::Wait(None));
     assert_eq!(table.too_old_at(now), Some(now + hours(24)));
     assert_eq!(table.describe(), "only by hand, alert when older than 1d");
+    let daily = Timetable::parse(cron("@daily")).unwrap();
+    assert!(!daily.is_by_hand() && daily.calendar().is_some_and(|calendar| calendar.text() == "@daily"));
+    // A target that had a schedule keeps everything else.
+    let scheduled = Settings { max_age: Some(hours(24)), window: Some(hours(2)), ..cron("@daily") };
+    let by_hand = Timetable::parse(scheduled).unwrap().by_hand();
+    assert!(by_hand.is_by_hand() && by_hand.slot_after(now).is_none());
+    assert_eq!(by_hand.describe(), "only by hand, alert when older than 1d");
 }
 
 #[test]
@@ -101,11 +120,14 @@ fn upcoming_goes_by_due_time_and_agrees_with_single_steps() {
     let mut nominal = from - hours(12);
     for slot in table.upcoming(from, from + hours(24 * 30)) {
         assert!(slot.due > from && slot.due <= from + hours(24 * 30) && slot.due < slot.closes);
+        // Without a window a slot closes when the next one is due.
+        assert_eq!(table.slot_after(slot.nominal).map(|next| next.due), Some(slot.closes));
         if nominal > from - hours(12) {
             assert_eq!(table.slot_after(nominal), Some(slot));
         }
         assert_eq!(table.latest_slot(slot.nominal - hours(1), slot.due), Some(slot));
         assert_eq!(table.latest_slot(slot.nominal, slot.due), None);
+        assert_eq!(table.latest_slot(slot.nominal - hours(1), slot.due - Duration::from_millis(1)), None);
         nominal = slot.nominal;
     }
     assert_eq!(table.upcoming(from, from + hours(24 * 30)).count(), 120);

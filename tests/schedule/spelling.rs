@@ -2,7 +2,9 @@
 
 use super::{at, cron, hours, settings};
 use chrono_tz::Tz;
-use keywheel::schedule::{Missed, ScheduleProblem, Settings, Timetable};
+use keywheel::schedule::{Calendar, Missed, ScheduleProblem, Settings, Timetable};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 #[test]
@@ -27,6 +29,28 @@ fn names_and_spellings_mean_what_they_say() {
         let table = Timetable::parse(cron(text)).unwrap();
         assert_eq!(table.slot_after(at("2026-01-01T00:00:00Z")).unwrap().nominal, at(expected), "{text}");
     }
+}
+
+/// One alarm serves all targets of a schedule, however each of them spells it.
+#[test]
+fn schedules_that_fire_together_are_equal_and_no_others() {
+    let calendar = |text, zone| Calendar::parse(text, zone).unwrap();
+    let daily = calendar("@daily", Tz::UTC);
+    assert_eq!(daily.six_fields(), "0 0 0 * * *");
+    assert_eq!(calendar("30 3 * * sun", Tz::UTC).six_fields(), "0 30 3 * * SUN");
+    assert!(daily == calendar(" 0  0 * * *", Tz::UTC));
+    assert!(daily != calendar("@daily", Tz::Asia__Shanghai));
+    assert!(daily != calendar("1 0 * * *", Tz::UTC));
+    let kept: HashSet<Calendar> =
+        ["@daily", "0 0 * * *", "@midnight", "@hourly"].map(|text| calendar(text, Tz::UTC)).into();
+    assert_eq!(kept.len(), 2);
+    assert_ne!(hash(&daily), hash(&calendar("@hourly", Tz::UTC)));
+}
+
+fn hash(calendar: &Calendar) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    calendar.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[test]
@@ -100,4 +124,7 @@ fn a_timetable_is_described_in_one_line() {
     assert_eq!(table.describe(), "30 3 * * SUN, Asia/Shanghai, window 2h, missed slots are skipped");
     let every = Timetable::parse(Settings { every: Some(hours(720)), ..settings("a") }).unwrap();
     assert_eq!(every.describe(), "every 30d");
+    let splayed = Settings { splay: Duration::from_secs(1_200), missed: Missed::Run, ..cron("@daily") };
+    let said = Timetable::parse(splayed).unwrap().describe();
+    assert_eq!(said, "@daily, UTC, splay 20m (this target: +10m 39s), missed slots are run late");
 }

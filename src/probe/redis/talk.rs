@@ -69,7 +69,8 @@ impl Reply {
 
     fn unexpected(&self, command: &str) -> Error {
         match self {
-            Self::Fine(said) | Self::Error(said) => Error::other(format!("the answer to {command} was {said:?}")),
+            // Not quoted as Rust quotes: whoever scrubs it looks for the password as it is.
+            Self::Fine(said) | Self::Error(said) => Error::other(format!("the answer to {command} was \"{said}\"")),
         }
     }
 }

@@ -203,11 +203,12 @@ impl AccountRow {
     }
 }
 
+/// Of an error both spellings occur (the vendor's own SDK reads both), so neither may stand in a success.
 #[derive(Deserialize)]
 struct Success {
     #[serde(rename = "RequestId")]
     request_id: Option<String>,
-    #[serde(rename = "Code")]
+    #[serde(rename = "Code", alias = "code")]
     code: Option<serde_json::Value>,
 }
 
@@ -233,6 +234,10 @@ pub(super) fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Spoken<T> {
 }
 
 fn success<T: DeserializeOwned>(body: &[u8]) -> Spoken<T> {
+    // The parser does not look at texts that nobody asked for.
+    if std::str::from_utf8(body).is_err() {
+        return Spoken::Nonsense("an answer that is not UTF-8".to_owned());
+    }
     let head: Success = match serde_json::from_slice(body) {
         Ok(head) => head,
         Err(error) => return Spoken::Nonsense(misread(&error)),
@@ -298,6 +303,7 @@ mod tests {
         let rows = [
             (200, r#"{"RequestId":"r"}"#, "value"),
             (200, r#"{"RequestId":"r","New":{"a":[1]}}"#, "value"),
+            (200, r#"{"RequestId":"r","code":"A.B"}"#, "nonsense"),
             (200, r#"{"RequestId":""}"#, "nonsense"),
             (200, "{}", "nonsense"),
             (200, r#"{"RequestId":"r","Code":"A.B"}"#, "nonsense"),

@@ -153,17 +153,6 @@ impl Tencent {
         rotation: RotationId,
         secrets: &[&Secret],
     ) -> Result<wire::Started, Failed> {
-        // A vendor that repeats what it was sent may repeat it as it was written.
-        let escaped: Vec<Secret> = secrets.iter().filter_map(|secret| json_escaped(secret)).collect();
-        let secrets: Vec<&Secret> = secrets.iter().copied().chain(&escaped).collect();
-        self.ask(&Outgoing { action, request, effect: Effect::Write, rotation: Some(rotation), secrets: &secrets })
-            .await
+        self.ask(&Outgoing { action, request, effect: Effect::Write, rotation: Some(rotation), secrets }).await
     }
-}
-
-/// The secret as it stands inside a JSON text, where that differs.
-fn json_escaped(secret: &Secret) -> Option<Secret> {
-    let quoted = Zeroizing::new(serde_json::to_string(secret.expose()).ok()?);
-    let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    (inner != secret.expose()).then(|| Secret::new(inner.to_owned()))
 }

@@ -197,6 +197,10 @@ pub(super) fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Spoken<T> {
     if body.is_empty() {
         return Spoken::Nonsense("an empty answer".to_owned());
     }
+    // The parser does not look at texts that nobody asked for.
+    if std::str::from_utf8(body).is_err() {
+        return Spoken::Nonsense("an answer that is not UTF-8".to_owned());
+    }
     // serde's own words may repeat what the cloud sent, so only the place is named.
     let misread = |error: &serde_json::Error| {
         let what = match error.classify() {
