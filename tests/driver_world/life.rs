@@ -583,13 +583,16 @@ impl Story {
         !self.traits.unstick && !inner.truths[&self.blueprints[at].name].instance.is_free(inner.now)
     }
 
-    /// Whether it cannot begin because another target's halted rotation holds the instance.
+    /// Whether it cannot begin because another target's rotation holds the instance, halted or behind a task that never ends.
     fn stands_back(&self, at: usize) -> bool {
         let blueprint = &self.blueprints[at];
-        let inner = self.sim.lock();
-        inner.disk.records.iter().any(|(other, record)| {
-            let holds = record.projection.holds.as_ref() == Some(&blueprint.key);
-            *other != blueprint.name && holds && record.state.halt.is_some()
+        (0..self.blueprints.len()).any(|other| {
+            let (halted, holds) = {
+                let inner = self.sim.lock();
+                let Some(record) = inner.disk.records.get(&self.blueprints[other].name) else { return false };
+                (record.state.halt.is_some(), record.projection.holds.as_ref() == Some(&blueprint.key))
+            };
+            other != at && holds && (halted || self.is_stuck(other))
         })
     }
 
