@@ -539,9 +539,10 @@ fn a_failed_task_that_is_found_leaves_what_was_looked_at() {
     let looked = sent().then(1130, unanswered()).then(1131, unreachable()).then(1140, unreachable());
     let failed = TaskStatus::Failed { message: "no".to_owned() };
     let found = What::TaskSought { found: Some((task_id(7), failed)) };
-    let doubt = |story: &[Event]| match fold(story).expect("a legal story").open.expect("a rotation").phase {
-        Phase::Doubt(doubt) => doubt,
-        other => panic!("not in doubt: {other:?}"),
+    let doubt = |story: &[Event]| {
+        let phase = fold(story).expect("a legal story").open.expect("a rotation").phase;
+        let Phase::Doubt(doubt) = phase else { panic!("not in doubt: {phase:?}") };
+        doubt
     };
     let (before, after) = (doubt(&looked), doubt(&looked.then(1150, found)));
     assert_eq!((after.cause, after.fault.kind), (DoubtCause::TaskFailed, Kind::TaskFailed));
