@@ -112,6 +112,7 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
         abilities,
         strategy: target.strategy.clone(),
         recovery: target.recovery,
+        on_sink_down: target.on_sink_down,
         take_over: target.selected_by.is_some(),
         adopts: target.adopt.is_some(),
         adopts_resting: target.adopt_resting.is_some(),
@@ -385,6 +386,7 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
                 group: who(&file.group),
                 prefix: file.prefix.clone(),
                 template: file.template.clone(),
+                fields: file.fields.clone(),
             };
             FileSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
@@ -393,6 +395,7 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
                 argv: command.argv.clone(),
                 stdin: command.stdin,
                 check: command.check,
+                fields: command.fields.clone(),
                 read: command.read.clone(),
                 environment: command.environment.clone(),
                 timeout: command.timeout,

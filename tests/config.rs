@@ -348,8 +348,8 @@ fn the_reference_names_every_key_and_no_other() {
         for inner in rest.split('#').next().unwrap_or_default().split(['{', ',']).skip(1) {
             if let Some((inner, _)) = inner.split_once('=') {
                 let inner = inner.trim();
-                // And the keys of a tag are the owner's.
-                if !["file", "env", "credential", "sink", "rotate"].contains(&inner) {
+                // And the keys of a tag are the owner's, and those of fields the document's.
+                if !["file", "env", "credential", "sink", "rotate"].contains(&inner) && key != "fields" {
                     named.insert((top.to_owned(), format!("{prefix}{key}.{inner}")));
                 }
             }

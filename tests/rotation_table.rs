@@ -6,7 +6,7 @@ use keywheel::fault::{Fault, Kind};
 use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, What};
-use keywheel::rotation::plan::{Plan, Recovery};
+use keywheel::rotation::plan::{OnSinkDown, Plan, Recovery};
 use keywheel::rotation::state::{DoubtCause, Phase, Sighting};
 use keywheel::rotation::{apply, fold, next};
 use std::time::Duration;
@@ -347,6 +347,45 @@ fn deliveries_hooks_and_the_end() {
         ),
         Row("a new sink gets current", Plan { sinks: vec!["new".parse().expect("a name")], ..plan() }, rest(), 10, "deliver 1 to new"),
     ]);
+}
+
+/// While a sink is down: what is held and what goes on, as the configuration says.
+#[test]
+#[rustfmt::skip]
+fn a_sink_that_is_down() {
+    let hold = plan;
+    let proceed = || Plan { on_sink_down: OnSinkDown::Proceed, ..plan() };
+    let open = |plan: Plan| Plan { may_start: true, ..plan };
+    let hook_told = || What::HookTold { hook: "h".parse().expect("a name") };
+    // Proven at 1140; sink b takes nothing.
+    let behind = || proven_story().then(1150, delivered("a", 2)).then(1150, undelivered("b", 2));
+    let told = || behind().then(1262, hook_told());
+    // So often that the next try is some way off.
+    let tried = |story: Vec<Event>, second| (0..8).fold(story, |story, _| story.then(second, undelivered("b", 2)));
+    let superseded = || tried(told(), 1500).then(1501, began(9));
+    check(vec![
+        Row("hooks wait for it", hold(), tried(behind(), 1250), 1250, "wait ~ Behind"),
+        Row("but not for ever", hold(), tried(behind(), 1261), 1261, "tell h"),
+        Row("nor where it holds nothing up", proceed(), tried(behind(), 1261), 1261, "tell h"),
+        Row("told: again after the late delivery", hold(), told().then(1270, delivered("b", 2)), 1270, "tell h"),
+        Row("and then it is settled", hold(), told().then(1270, delivered("b", 2)).then(1271, hook_told()), 1271, "record settled 2"),
+        Row("held: nothing begins", open(hold()), tried(told(), 1500), 1500, "wait ~ Behind"),
+        Row("held: a slot that passed is said to have", hold(), tried(told(), 2001), 2001, "record slot-passed"),
+        Row("the next one begins", open(proceed()), tried(told(), 1500), 1500, "begin in its slot"),
+        Row("first the hooks", open(proceed()), tried(behind(), 1261), 1261, "tell h"),
+        Row("not without a slot", Plan { slot: None, ..proceed() }, tried(told(), 1500), 1500, "wait ~ Behind"),
+        Row("when asked", Plan { slot: None, ..proceed() }, tried(told(), 1500).then(1501, asked()), 1501, "begin"),
+        Row("asked, and it came back meanwhile", Plan { slot: None, ..proceed() }, told().then(1500, asked()).then(1501, delivered("b", 2)).then(1502, hook_told()), 1502, "begin"),
+        Row("paused", open(proceed()), tried(told(), 1500).then(1501, What::Paused { by: operator(), until: None }), 1502, "wait ~ Behind"),
+        Row("halted", open(proceed()), tried(told(), 1500).then(1501, halted()), 1502, "wait ~ Halted"),
+        Row("begun: the sink has its turn first", proceed(), superseded(), 1900, "deliver 2 to b"),
+        Row("begun: then the preflight", proceed(), superseded(), 1501, "preflight"),
+        Row("ended without a change: the one before goes on", proceed(), superseded().then(1510, blocked(1)).then(2001, abandoned()).then(2002, delivered("b", 2)), 2002, "tell h"),
+        Row("and settles", proceed(), superseded().then(2001, abandoned()).then(2002, delivered("b", 2)).then(2003, hook_told()), 2003, "record settled 2"),
+    ]);
+    let state = fold(&superseded().then(1502, ready(false)).then(1502, prepared(3)).then(1503, intended(Call::Modify))).expect("legal");
+    let late = Event { at: Moment::from_seconds(1504), what: delivered("b", 2) };
+    assert!(apply(state, &late).is_err(), "a call is out: nobody knows what is live");
 }
 
 /// What may not happen, whatever the driver does.

@@ -9,7 +9,7 @@ pub use vault::{VaultAuth, VaultSink};
 use super::reading::{Refusal, Section, absolute, refusal};
 use crate::http::is_loopback;
 use crate::name::SinkName;
-use crate::sink::command::Input as SinkInput;
+use crate::sink::command::{self, Input as SinkInput};
 use crate::sink::file::{FILE_NAME_LIMIT, Format as FileFormat};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -129,6 +129,9 @@ impl Sink {
         match self {
             Self::File(file) => match file.format {
                 FileFormat::Template => Some(("a template has no reverse", "name a sink with another format")),
+                FileFormat::Env | FileFormat::Json | FileFormat::Yaml if lacks_password(file.fields.as_ref()) => {
+                    Some(("its fields do not have the password by itself", "add password = \"NAME\" to its fields"))
+                }
                 FileFormat::Raw | FileFormat::Env | FileFormat::Json | FileFormat::Yaml | FileFormat::Url => None,
             },
             Self::Command(command) => match command.read {
@@ -167,6 +170,8 @@ pub struct FileSink {
     pub prefix: Option<String>,
     /// The text of [`FileFormat::Template`].
     pub template: Option<String>,
+    /// Which parts of the document it holds, and what each is called.
+    pub fields: Option<BTreeMap<String, String>>,
 }
 
 /// `kind = "command"`.
@@ -178,6 +183,8 @@ pub struct CommandSink {
     pub stdin: SinkInput,
     /// Whether it understands the question "could you take a password?".
     pub check: bool,
+    /// Which parts of the document it reads, and what each is called.
+    pub fields: Option<BTreeMap<String, String>>,
     /// The program that prints what is stored, and its arguments.
     pub read: Option<Vec<String>>,
     /// The daemon's variables that it inherits.
@@ -219,10 +226,20 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
             }
             let program = program(section, SINK_TIMEOUT);
             let read = section.has("read").then(|| argv(section, "read"));
+            let fields = fields(section, |fields| command::names(fields).map(drop));
+            if fields.is_some() && stdin == SinkInput::Password {
+                let what = "A bare password has no fields";
+                section.refuse("fields", refusal(what, "write stdin = \"json\" or remove fields"));
+            }
+            if read.is_some() && lacks_password(fields.as_ref()) {
+                let what = "What is read back is the bare password, which fields leaves out";
+                section.refuse("fields", refusal(what, "add password = \"NAME\" or remove read"));
+            }
             Some(Sink::Command(CommandSink {
                 argv: program.argv,
                 stdin,
                 check,
+                fields,
                 read,
                 environment: program.environment,
                 timeout: program.timeout,
@@ -267,6 +284,21 @@ fn file(section: &Section<'_>) -> Option<FileSink> {
         let next_step = "add template = \"…\" with {{ password }} in it";
         section.refuse("format", refusal("This format needs a template", next_step));
     }
+    let is_flat = format.is_some_and(|format| {
+        matches!(format, FileFormat::Env | FileFormat::Json | FileFormat::Yaml) || !section.has("fields")
+    });
+    if format.is_some() && !is_flat {
+        let next_step = "write format = \"env\", \"json\" or \"yaml\", or remove fields";
+        section.refuse("fields", refusal("This key means nothing with this format", next_step));
+    }
+    if section.has("fields") && section.has("prefix") {
+        let what = "This key means nothing beside fields, which names whole variables";
+        section.refuse("prefix", refusal(what, "remove one of the two"));
+    }
+    let fields = fields(section, |fields| match format.filter(|_| is_flat) {
+        Some(format) => format.names(Some(fields)).map(drop),
+        None => Ok(()),
+    });
     let prefix = section.parsed("prefix", |text| {
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         match plain && !text.starts_with(|first: char| first.is_ascii_digit()) {
@@ -282,7 +314,26 @@ fn file(section: &Section<'_>) -> Option<FileSink> {
         group: section.text_or_number("group"),
         prefix,
         template: section.text("template").map(str::to_owned),
+        fields,
     })
+}
+
+/// The choice of fields and their names, if it makes sense.
+fn fields(
+    section: &Section<'_>,
+    fits: impl Fn(&BTreeMap<String, String>) -> Result<(), Vec<String>>,
+) -> Option<BTreeMap<String, String>> {
+    let table = section.section("fields")?;
+    let named = |key: &str| Some((key.to_owned(), table.text(key)?.to_owned()));
+    let fields: BTreeMap<String, String> = table.keys().filter_map(named).collect();
+    for what in fits(&fields).err().into_iter().flatten() {
+        section.refuse("fields", what);
+    }
+    Some(fields)
+}
+
+fn lacks_password(fields: Option<&BTreeMap<String, String>>) -> bool {
+    fields.is_some_and(|fields| !fields.contains_key("password"))
 }
 
 fn mode(section: &Section<'_>) -> Option<u32> {

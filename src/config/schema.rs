@@ -174,12 +174,14 @@ const FILE_SINK: &[Key] = &[
     may("group", Shape::TextOrNumber, "\"orders\""),
     may("prefix", Shape::Text, "\"REDIS_\""),
     may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+    may("fields", Shape::Texts, "{ password = \"REDIS_PASSWORD\" }"),
 ];
 
 const COMMAND_SINK: &[Key] = &[
     must("argv", Shape::List, "[\"/usr/local/bin/store-password\"]"),
     may("stdin", Shape::Text, "\"json\""),
     may("check", Shape::Flag, "false"),
+    may("fields", Shape::Texts, "{ password = \"secret\" }"),
     may("read", Shape::List, "[\"/usr/local/bin/show-password\"]"),
     may("environment", Shape::List, "[\"VAULT_ADDR\"]"),
     may("timeout", Shape::Text, "\"30s\""),
@@ -269,6 +271,7 @@ const TARGET: &[Key] = &[
     may("grace", Shape::Text, "\"1h\""),
     may("verify-every", Shape::Text, "\"6h\""),
     may("sinks", Shape::List, "[\"orders-env\"]"),
+    may("on-sink-down", Shape::Text, "\"hold\""),
     may("hooks", Shape::List, "[\"reload-orders\"]"),
     may("recovery", Shape::Text, "\"halt\""),
 ];

@@ -2,6 +2,7 @@
 
 mod address;
 pub mod command;
+pub mod fields;
 pub mod file;
 pub mod http;
 pub mod vault;

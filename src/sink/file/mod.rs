@@ -27,6 +27,7 @@ use disk::{Draft, Stamp, trouble};
 use format::Layout;
 use marker::{Lock, Marker, marker_path};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,8 @@ pub struct FileSettings {
     pub prefix: Option<String>,
     /// The text of `format = "template"`.
     pub template: Option<String>,
+    /// With `format = "env"`, `"json"` or `"yaml"`: which parts of the document are written, and what each is called.
+    pub fields: Option<BTreeMap<String, String>>,
 }
 
 /// A file that always holds one target's current password.
@@ -96,7 +99,7 @@ impl FileSink {
         let mode = checked_mode(&settings.mode).map_err(&mut keep).ok();
         let owner = owner::user(settings.owner.as_ref()).map_err(&mut keep).ok();
         let group = owner::group(settings.group.as_ref()).map_err(&mut keep).ok();
-        let layout = match Layout::new(settings.format, settings.prefix, settings.template) {
+        let layout = match Layout::new(settings.format, settings.prefix, settings.template, settings.fields.as_ref()) {
             Ok(layout) => Some(layout),
             Err(findings) => {
                 findings.into_iter().for_each(&mut keep);
@@ -179,7 +182,7 @@ impl Sink for FileSink {
 
     async fn read_back(&self, target: &TargetName) -> Result<Option<Held>, Fault> {
         if !self.place.layout.can_be_read_back() {
-            return Err(super::cannot_be_read(&format!("the template of {}", self.place())));
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
         }
         let target = target.clone();
         self.on_disk(move |place| place.password(&target)).await
