@@ -2,6 +2,7 @@
 
 mod credentials;
 mod redis;
+mod stores;
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::discovery::{Search, Sought};
@@ -158,8 +159,8 @@ impl Kit {
             hooks: made(&config.hooks, "hooks", hook)?,
         };
         // What is wrong with one file of a selection is wrong with all: better now than when the first instance appears.
-        for (name, file) in config.selections.values().flat_map(config::Selection::file_sinks) {
-            sink(&file).map_err(|fault| at("sinks", name, fault))?;
+        for (name, template) in config.selections.values().flat_map(config::Selection::templates) {
+            sink(template).map_err(|fault| at("sinks", name, fault))?;
         }
         Ok(kit)
     }
@@ -401,6 +402,8 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
             };
             CommandSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
+        config::Sink::Http(http) => Ok(Arc::new(stores::http(http)?)),
+        config::Sink::Vault(vault) => Ok(Arc::new(stores::vault(vault)?)),
     }
 }
 

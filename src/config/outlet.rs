@@ -1,12 +1,20 @@
 //! `[sinks.NAME]` and `[hooks.NAME]`: who receives a password and who is told.
 
-use super::reading::{Section, refusal};
+mod http;
+mod vault;
+
+pub use http::HttpSink;
+pub use vault::{VaultAuth, VaultSink};
+
+use super::reading::{Refusal, Section, absolute, refusal};
+use crate::http::is_loopback;
 use crate::name::SinkName;
 use crate::sink::command::{self, Input as SinkInput};
-use crate::sink::file::Format as FileFormat;
+use crate::sink::file::{FILE_NAME_LIMIT, Format as FileFormat};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 /// The mode of a file unless said otherwise: its owner alone.
 const FILE_MODE: u32 = 0o600;
@@ -23,6 +31,9 @@ const TIMEOUT_LIMIT: Duration = Duration::from_secs(3_600);
 /// The most arguments of a program.
 const ARGUMENT_LIMIT: usize = 64;
 
+/// The longest time one request to a store may be given.
+const REQUEST_TIMEOUT_LIMIT: Duration = Duration::from_secs(100);
+
 /// A place that receives passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
@@ -30,9 +41,89 @@ pub enum Sink {
     File(FileSink),
     /// A program that stores passwords.
     Command(CommandSink),
+    /// A receiver behind a URL.
+    Http(HttpSink),
+    /// A secret in Vault or OpenBao.
+    Vault(VaultSink),
+}
+
+/// Where a sink writes, as it was written.
+pub struct Spot<'a> {
+    /// The key it stands at.
+    pub key: &'static str,
+    /// The text there, perhaps a template.
+    pub text: &'a str,
+    /// The rest of the place: the same text elsewhere is another spot.
+    pub within: String,
+}
+
+impl Spot<'_> {
+    /// The text after a space; nothing of a URL, as a token may stand in it.
+    pub fn shown(&self) -> String {
+        if self.key == "url" { String::new() } else { format!(" {}", self.text) }
+    }
+
+    /// All of it: two sinks with the same one would overwrite each other.
+    pub fn whole(&self) -> String {
+        format!("{} {}", self.within, self.text)
+    }
 }
 
 impl Sink {
+    /// Where it writes, if that is for one target alone; it needs a template there to serve several. `None` for a program, which is told
+    /// the target and stores where it likes.
+    pub fn spot(&self) -> Option<Spot<'_>> {
+        match self {
+            Self::File(file) => {
+                let text = file.path.to_str()?;
+                Some(Spot { key: "path", text, within: "file".to_owned() })
+            }
+            Self::Command(_) => None,
+            Self::Http(http) => Some(Spot { key: "url", text: &http.url, within: "http".to_owned() }),
+            Self::Vault(vault) => {
+                let VaultSink { address, mount, path, namespace, .. } = vault;
+                let within = format!("vault {address} {} {mount}", namespace.as_deref().unwrap_or_default());
+                Some(Spot { key: "path", text: path, within })
+            }
+        }
+    }
+
+    /// What is at its spot, in a word.
+    pub(super) fn noun(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Command(_) => "place",
+            Self::Http(_) => "URL",
+            Self::Vault(_) => "secret",
+        }
+    }
+
+    /// The same sink at another spot.
+    ///
+    /// # Errors
+    /// Why that is none, as a sentence without its full stop.
+    pub(super) fn at(&self, text: String) -> Result<Self, String> {
+        match self {
+            Self::File(file) => {
+                let path = absolute(&text).map_err(|refusal| refusal.0)?;
+                match path.file_name() {
+                    Some(name) if name.len() <= FILE_NAME_LIMIT => Ok(Self::File(FileSink { path, ..file.clone() })),
+                    Some(_) => Err(format!("the file's name would be longer than {FILE_NAME_LIMIT} bytes")),
+                    None => Err("it would not end in a file's name".to_owned()),
+                }
+            }
+            Self::Command(_) => Ok(self.clone()),
+            Self::Http(sink) => {
+                let url = http::url(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Http(HttpSink { url, ..sink.clone() }))
+            }
+            Self::Vault(sink) => {
+                let path = vault::path(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Vault(VaultSink { path, ..sink.clone() }))
+            }
+        }
+    }
+
     /// Why no password can be read back from it and what to do, where that is so.
     pub(super) fn obstacle_to_reading(&self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -48,6 +139,14 @@ impl Sink {
                 None => Some((
                     "it has no program that does so",
                     "add read = [\"/path/to/program\"] to the sink, which prints what argv was given",
+                )),
+            },
+            Self::Vault(_) => None,
+            Self::Http(http) => match http.read {
+                true => None,
+                false => Some((
+                    "its receiver does not give back what it stored",
+                    "add read = true to the sink, if its receiver answers a GET with what it stored",
                 )),
             },
         }
@@ -115,6 +214,8 @@ pub struct CommandHook {
 pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
     match section.text("kind")? {
         "file" => file(section).map(Sink::File),
+        "http" => http::parse(section).map(Sink::Http),
+        "vault" => vault::parse(section).map(Sink::Vault),
         "command" => {
             let stdins = [("json", SinkInput::Json), ("password", SinkInput::Password)];
             let stdin = section.choice("stdin", &stdins).unwrap_or_default();
@@ -266,6 +367,26 @@ fn program(section: &Section<'_>, usual: Duration) -> CommandHook {
     CommandHook { argv, environment, timeout: section.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(usual) }
 }
 
+/// The address of something that passwords are sent to: https, or plain http to this machine. Nothing of it is repeated, as a token may stand in it.
+fn web_address(text: &str) -> Result<Url, Refusal> {
+    let whole = "write https://HOST/PATH, or http://127.0.0.1:PORT/PATH for a service on this machine";
+    let url = Url::parse(text).map_err(|_| refusal("This is not a URL", whole))?;
+    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+        return Err(refusal("A password is sent by https, or by http to this machine, and nothing else", whole));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        let next_step = "use the sink's own keys for credentials, and replace the password if it was real";
+        return Err(refusal("There is a user or a password in this URL", next_step));
+    }
+    if url.fragment().is_some() {
+        return Err(refusal("What stands after # is never sent", "leave it out"));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Err(refusal("Plain http would show the password on its way", "write https://"));
+    }
+    Ok(url)
+}
+
 /// A program and its arguments.
 fn argv(section: &Section<'_>, key: &str) -> Vec<String> {
     let argv: Vec<String> = section.texts(key).into_iter().map(str::to_owned).collect();
@@ -281,22 +402,28 @@ fn argv(section: &Section<'_>, key: &str) -> Vec<String> {
     argv
 }
 
-/// One file has one sink: two would overwrite each other, each in its own format.
-pub(super) fn refuse_shared_files(section: &Section<'_>, sinks: &BTreeMap<SinkName, Option<Sink>>) {
-    let mut taken: BTreeMap<&PathBuf, (&SinkName, FileFormat)> = BTreeMap::new();
+/// One spot has one sink: two would overwrite each other, each in its own form.
+pub(super) fn refuse_shared_spots(section: &Section<'_>, sinks: &BTreeMap<SinkName, Option<Sink>>) {
+    let mut taken: BTreeMap<String, (&SinkName, &Sink)> = BTreeMap::new();
     for (name, entry) in section.entries_as_written() {
         let known = name.parse().ok().and_then(|name: SinkName| sinks.get_key_value(&name));
-        let Some((name, Some(Sink::File(file)))) = known else {
-            continue;
-        };
-        match taken.get(&file.path) {
-            Some((other, format)) => {
-                let formats = if *format == file.format { "" } else { ", in another format" };
-                let what = format!("The sink {other} writes the same file{formats}");
-                entry.refuse("path", refusal(what, "give each sink a file of its own, or keep one of them"));
+        let Some((name, Some(sink))) = known else { continue };
+        let Some(spot) = sink.spot() else { continue };
+        match taken.get(&spot.whole()) {
+            Some((other, first)) => {
+                let noun = sink.noun();
+                let formats = match (sink, first) {
+                    (Sink::File(one), Sink::File(other)) if one.format != other.format => ", in another format",
+                    _ => "",
+                };
+                let what = format!("The sink {other} writes the same {noun}{formats}");
+                entry.refuse(
+                    spot.key,
+                    refusal(what, format!("give each sink a {noun} of its own, or keep one of them")),
+                );
             }
             None => {
-                taken.insert(&file.path, (name, file.format));
+                taken.insert(spot.whole(), (name, sink));
             }
         }
     }

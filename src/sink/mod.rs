@@ -4,6 +4,9 @@ mod address;
 pub mod command;
 pub mod fields;
 pub mod file;
+pub mod http;
+pub mod vault;
+pub mod web;
 
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
