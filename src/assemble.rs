@@ -157,8 +157,8 @@ impl Kit {
             hooks: made(&config.hooks, "hooks", hook)?,
         };
         // What is wrong with one file of a selection is wrong with all: better now than when the first instance appears.
-        for (name, file) in config.selections.values().flat_map(config::Selection::file_sinks) {
-            sink(&file).map_err(|fault| at("sinks", name, fault))?;
+        for (name, template) in config.selections.values().flat_map(config::Selection::templates) {
+            sink(template).map_err(|fault| at("sinks", name, fault))?;
         }
         Ok(kit)
     }

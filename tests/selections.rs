@@ -323,3 +323,38 @@ fn warnings_about_each_target_name_none() {
     let text = warnings.join("\n");
     assert!(text.contains("keywheel adopt TARGET --account b") && !text.contains("sample"), "{text}");
 }
+
+#[test]
+fn a_template_serves_the_targets_that_are_written_down_too() {
+    let written = |name: &str, instance: &str, sinks: &str| {
+        format!(
+            "[targets.{name}]\nprovider = \"shop\"\ninstance = \"{instance}\"\nadopt = {{ env = \"A\" }}\nsinks = [{sinks}]\n\n"
+        )
+    };
+    let config = read(&(written("one", "crs-1", "\"each\", \"all\"") + &written("two", "crs-2", "\"each\"")));
+    for target in ["one", "two"] {
+        let own = &config.targets[&name(target)].own_sinks;
+        let [Sink::File(file)] = own.values().collect::<Vec<_>>()[..] else { panic!("{own:?}") };
+        assert_eq!(file.path, Path::new(&format!("/run/keywheel/{target}.env")));
+    }
+    let expanded = found(
+        &read(
+            &(written("weekly-crs-3", "crs-1", "\"each\"")
+                + &weekly("name = \"w-{{ instance }}\"\nsinks = [\"each\"]")),
+        ),
+        &[("weekly", &[known("crs-3", 0, &[])])],
+    );
+    assert_eq!(targets(&expanded), ["w-crs-3", "weekly-crs-3"]);
+
+    // Both fill the template in with the same text.
+    let by_instance = HEAD.replace("{{ target }}", "{{ instance }}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keywheel.toml");
+    let accounts = ["app", "root"].map(|account| {
+        written(&format!("of-{account}"), "crs-1", "\"each\"")
+            .replace("adopt", &format!("account = \"{account}\"\nadopt"))
+    });
+    std::fs::write(&path, by_instance + &accounts.concat()).unwrap();
+    let findings = config::load(&path, []).map(drop).unwrap_err().to_string();
+    assert!(findings.contains("The file of sink each already holds the password of target of-app"), "{findings}");
+}

@@ -1,7 +1,6 @@
 //! The configuration together with what its selections found: each instance a target like those that are written down.
 
 use super::finding::Finding;
-use super::outlet::Sink;
 use super::selection::Selection;
 use super::target::{Surroundings, Target};
 use super::template::Facts;
@@ -11,7 +10,6 @@ use crate::name::TargetName;
 use crate::provider::Address;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// A target whose instance is no longer found: nothing is rotated, everything is kept.
 #[derive(Debug, Clone)]
@@ -169,17 +167,17 @@ type Account = (String, String, Option<String>);
 struct Taken {
     names: BTreeMap<TargetName, String>,
     accounts: BTreeMap<Account, TargetName>,
-    files: BTreeMap<PathBuf, String>,
+    spots: BTreeMap<String, String>,
 }
 
 impl Taken {
     fn by(config: &Config) -> Self {
         let written = |name: &TargetName| (name.clone(), format!("[targets.{name}]"));
-        let file = |sink: &Sink| match sink {
-            Sink::File(file) => Some(file.path.clone()),
-            Sink::Command(_) => None,
-        };
-        let files = config.sinks.iter().filter_map(|(name, sink)| Some((file(sink)?, format!("sink {name}"))));
+        let shared =
+            config.sinks.iter().filter_map(|(name, sink)| Some((sink.spot()?.whole(), format!("sink {name}"))));
+        let own = config.targets.iter().flat_map(|(name, target)| {
+            target.own_sinks.values().filter_map(move |sink| Some((sink.spot()?.whole(), format!("target {name}"))))
+        });
         Self {
             names: config.targets.keys().chain(config.selections.keys()).map(written).collect(),
             accounts: config
@@ -187,7 +185,7 @@ impl Taken {
                 .iter()
                 .flat_map(|(name, target)| accounts(config, target).map(|account| (account, name.clone())))
                 .collect(),
-            files: files.collect(),
+            spots: shared.chain(own).collect(),
         }
     }
 
@@ -200,16 +198,14 @@ impl Taken {
         if let Some(other) = self.names.get(name) {
             return Err(format!("its target would be called {name}, like {other}"));
         }
-        let paths = || {
-            target.own_sinks.values().filter_map(|sink| match sink {
-                Sink::File(file) => Some(&file.path),
-                Sink::Command(_) => None,
-            })
-        };
-        if let Some((path, other)) = paths().find_map(|path| Some((path, self.files.get(path)?))) {
-            return Err(format!("its file {} is that of {other}", path.display()));
+        for sink in target.own_sinks.values() {
+            let Some(spot) = sink.spot() else { continue };
+            if let Some(other) = self.spots.get(&spot.whole()) {
+                return Err(format!("its {} {} is that of {other}", sink.noun(), spot.text));
+            }
         }
-        self.files.extend(paths().map(|path| (path.clone(), format!("target {name}"))));
+        let spots = target.own_sinks.values().filter_map(|sink| Some(sink.spot()?.whole()));
+        self.spots.extend(spots.map(|spot| (spot, format!("target {name}"))));
         self.names.insert(name.clone(), format!("instance {}", target.address.instance));
         self.accounts.extend(accounts.into_iter().map(|account| (account, name.clone())));
         Ok(())

@@ -183,7 +183,7 @@ impl Sections<'_> {
             accepted: &std::cell::RefCell::default(),
         };
         let is_selection = |entry: &Section<'_>| entry.has("select");
-        let targets = self.named_if(
+        let mut targets = self.named_if(
             "targets",
             |entry| !is_selection(entry),
             |section, name| target::parse(section, name, &surroundings),
@@ -191,10 +191,11 @@ impl Sections<'_> {
         let selections = self.named_if("targets", is_selection, |section, name| {
             selection::parse(section, name, &surroundings, &templates)
         });
-        outlet::refuse_shared_files(&self.section("sinks"), &sinks);
+        outlet::refuse_shared_spots(&self.section("sinks"), &sinks);
         adopt::refuse_strangers(&self.section("targets"), &sinks);
         target::refuse_lost_administrators(&self.section("targets"), &targets, &surroundings);
-        selection::refuse_misplaced(&self.section("sinks"), &self.section("targets"), &templates);
+        selection::refuse_twins(&self.section("sinks"), &templates);
+        selection::fill_in_for_written(&self.section("targets"), &mut targets, &templates, &providers);
         target::refuse_conflicts(&self.section("targets"), &targets, &surroundings);
         self.warn_of_unused();
         if self.section("targets").entries().next().is_none() {

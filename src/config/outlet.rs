@@ -1,9 +1,9 @@
 //! `[sinks.NAME]` and `[hooks.NAME]`: who receives a password and who is told.
 
-use super::reading::{Section, refusal};
+use super::reading::{Section, absolute, refusal};
 use crate::name::SinkName;
 use crate::sink::command::Input as SinkInput;
-use crate::sink::file::Format as FileFormat;
+use crate::sink::file::{FILE_NAME_LIMIT, Format as FileFormat};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,7 +32,59 @@ pub enum Sink {
     Command(CommandSink),
 }
 
+/// Where a sink writes, as it was written.
+pub struct Spot<'a> {
+    /// The key it stands at.
+    pub key: &'static str,
+    /// The text there, perhaps a template.
+    pub text: &'a str,
+    /// The rest of the place: the same text elsewhere is another spot.
+    pub within: String,
+}
+
+impl Spot<'_> {
+    /// All of it: two sinks with the same one would overwrite each other.
+    pub fn whole(&self) -> String {
+        format!("{} {}", self.within, self.text)
+    }
+}
+
 impl Sink {
+    /// Where it writes, if that is for one target alone; it needs a template there to serve several. `None` for a program, which is told
+    /// the target and stores where it likes.
+    pub fn spot(&self) -> Option<Spot<'_>> {
+        match self {
+            Self::File(file) => Some(Spot { key: "path", text: file.path.to_str()?, within: "file".to_owned() }),
+            Self::Command(_) => None,
+        }
+    }
+
+    /// What is at its spot, in a word.
+    pub(super) fn noun(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Command(_) => "place",
+        }
+    }
+
+    /// The same sink at another spot.
+    ///
+    /// # Errors
+    /// Why that is none, as a sentence without its full stop.
+    pub(super) fn at(&self, text: String) -> Result<Self, String> {
+        match self {
+            Self::File(file) => {
+                let path = absolute(&text).map_err(|refusal| refusal.0)?;
+                match path.file_name() {
+                    Some(name) if name.len() <= FILE_NAME_LIMIT => Ok(Self::File(FileSink { path, ..file.clone() })),
+                    Some(_) => Err(format!("the file's name would be longer than {FILE_NAME_LIMIT} bytes")),
+                    None => Err("it would not end in a file's name".to_owned()),
+                }
+            }
+            Self::Command(_) => Ok(self.clone()),
+        }
+    }
+
     /// Why no password can be read back from it and what to do, where that is so.
     pub(super) fn obstacle_to_reading(&self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -230,22 +282,28 @@ fn argv(section: &Section<'_>, key: &str) -> Vec<String> {
     argv
 }
 
-/// One file has one sink: two would overwrite each other, each in its own format.
-pub(super) fn refuse_shared_files(section: &Section<'_>, sinks: &BTreeMap<SinkName, Option<Sink>>) {
-    let mut taken: BTreeMap<&PathBuf, (&SinkName, FileFormat)> = BTreeMap::new();
+/// One spot has one sink: two would overwrite each other, each in its own form.
+pub(super) fn refuse_shared_spots(section: &Section<'_>, sinks: &BTreeMap<SinkName, Option<Sink>>) {
+    let mut taken: BTreeMap<String, (&SinkName, &Sink)> = BTreeMap::new();
     for (name, entry) in section.entries_as_written() {
         let known = name.parse().ok().and_then(|name: SinkName| sinks.get_key_value(&name));
-        let Some((name, Some(Sink::File(file)))) = known else {
-            continue;
-        };
-        match taken.get(&file.path) {
-            Some((other, format)) => {
-                let formats = if *format == file.format { "" } else { ", in another format" };
-                let what = format!("The sink {other} writes the same file{formats}");
-                entry.refuse("path", refusal(what, "give each sink a file of its own, or keep one of them"));
+        let Some((name, Some(sink))) = known else { continue };
+        let Some(spot) = sink.spot() else { continue };
+        match taken.get(&spot.whole()) {
+            Some((other, first)) => {
+                let noun = sink.noun();
+                let formats = match (sink, first) {
+                    (Sink::File(one), Sink::File(other)) if one.format != other.format => ", in another format",
+                    _ => "",
+                };
+                let what = format!("The sink {other} writes the same {noun}{formats}");
+                entry.refuse(
+                    spot.key,
+                    refusal(what, format!("give each sink a {noun} of its own, or keep one of them")),
+                );
             }
             None => {
-                taken.insert(&file.path, (name, file.format));
+                taken.insert(spot.whole(), (name, sink));
             }
         }
     }

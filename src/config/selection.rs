@@ -6,17 +6,17 @@
 
 use super::document::{Node, Table, Value};
 use super::finding::{Finding, Origin};
-use super::outlet::{FileSink, Sink};
-use super::reading::{Report, Section, absolute, refusal};
+use super::outlet::Sink;
+use super::provider::Provider;
+use super::reading::{Report, Section, refusal};
 use super::strategy;
 use super::target::{self, Surroundings, Target};
 use super::template::{Facts, is_template, render};
 use crate::name::{ProviderName, SinkName, TargetName};
 use crate::rotation::plan::Recovery;
-use crate::sink::file::{FILE_NAME_LIMIT, Format};
+use crate::sink::file::Format;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 /// The most tags of one selection: as many as Alibaba Cloud filters by at once.
 const TAGS_LIMIT: usize = 5;
@@ -24,11 +24,11 @@ const TAGS_LIMIT: usize = 5;
 /// The longest key or value of a tag, in bytes.
 const TAG_LIMIT: usize = 256;
 
-/// The keys whose texts may be templates, beside `name` and the path of a file sink.
+/// The keys whose texts may be templates, beside `name` and the spot of a sink.
 const TEMPLATES: [&[&str]; 4] = [&["login"], &["login", "url"], &["login", "tls-name"], &["adopt", "file"]];
 
-/// File sinks whose path is a template.
-pub(super) type SinkTemplates = BTreeMap<SinkName, FileSink>;
+/// Sinks whose spot is a template.
+pub(super) type SinkTemplates = BTreeMap<SinkName, Sink>;
 
 /// Targets that are found by tag.
 #[derive(Clone)]
@@ -44,8 +44,8 @@ pub struct Selection {
     origin: Origin,
     /// Everything else, as written.
     table: Table,
-    /// The file sinks among its sinks.
-    files: SinkTemplates,
+    /// The templates among its sinks.
+    templates: SinkTemplates,
 }
 
 impl fmt::Debug for Selection {
@@ -55,43 +55,73 @@ impl fmt::Debug for Selection {
     }
 }
 
-/// Takes the file sinks whose path is a template out of the sinks; their names stay, so that nobody who refers to them is told that they do
+/// Takes the sinks whose spot is a template out of the sinks; their names stay, so that nobody who refers to them is told that they do
 /// not exist.
 pub(super) fn take_templates(sinks: &mut BTreeMap<SinkName, Option<Sink>>) -> SinkTemplates {
     let mut templates = SinkTemplates::new();
     for (name, sink) in sinks {
-        match sink {
-            Some(Sink::File(file)) if file.path.to_str().is_some_and(is_template) => {
-                templates.insert(name.clone(), file.clone());
-                *sink = None;
-            }
-            Some(_) | None => {}
+        if sink.as_ref().and_then(Sink::spot).is_some_and(|spot| is_template(spot.text)) {
+            templates.extend(sink.take().map(|sink| (name.clone(), sink)));
         }
     }
     templates
 }
 
-/// A template names many files, so it serves selections only, and two of the same text would name the same files.
-pub(super) fn refuse_misplaced(sinks: &Section<'_>, targets: &Section<'_>, templates: &SinkTemplates) {
-    for (_, entry) in targets.entries().filter(|(_, entry)| !entry.has("select")) {
+/// Fills the templates of sinks in for the targets that are written down. What only a cloud tells of an instance is not known of these.
+pub(super) fn fill_in_for_written(
+    targets: &Section<'_>,
+    parsed: &mut BTreeMap<TargetName, Option<Target>>,
+    templates: &SinkTemplates,
+    providers: &BTreeMap<ProviderName, Option<Provider>>,
+) {
+    let mut taken: BTreeMap<String, TargetName> = BTreeMap::new();
+    for (name, entry) in targets.entries_as_written().into_iter().filter(|(_, entry)| !entry.has("select")) {
+        let Some(Some(target)) = name.parse().ok().and_then(|name: TargetName| parsed.get_mut(&name)) else { continue };
+        let Ok(name) = name.parse::<TargetName>() else { continue };
+        let facts = Facts::of_written(&name, target);
         let adopts_from = entry.section("adopt").and_then(|adopt| adopt.text("sink"));
         let sinks = entry.texts("sinks").into_iter().map(|text| ("sinks", text));
         for (key, text) in sinks.chain(adopts_from.map(|text| ("adopt", text))) {
-            if text.parse().is_ok_and(|name: SinkName| templates.contains_key(&name)) {
-                let what =
-                    format!("The path of sink {text} is a template, which only a target with select can fill in");
-                entry.refuse(key, refusal(what, "give this target a sink of its own"));
+            let template = text.parse().ok().and_then(|name: SinkName| templates.get_key_value(&name));
+            let Some((sink_name, template)) = template else { continue };
+            match Selection::own_sink(template, &facts) {
+                Ok(own) => {
+                    let whole = own.spot().map(|spot| spot.whole()).unwrap_or_default();
+                    if let Some(other) = taken.insert(whole, name.clone()).filter(|other| *other != name) {
+                        let noun = own.noun();
+                        let what = format!("The {noun} of sink {text} already holds the password of target {other}");
+                        entry.refuse(key, refusal(what, "put {{ target }} into it"));
+                    }
+                    let cloud = providers.get(&target.provider).and_then(Option::as_ref);
+                    let has_address = target.login.is_some() || cloud.and_then(Provider::own_nodes).is_some();
+                    if !has_address && matches!(&own, Sink::File(file) if file.format == Format::Url) {
+                        let what = format!("The sink {text} writes a URL, and this target has no login address");
+                        entry.refuse(key, refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"));
+                    }
+                    target.own_sinks.insert(sink_name.clone(), own);
+                }
+                Err(why) => {
+                    let spot = template.spot().map_or("path", |spot| spot.key);
+                    let what = format!("The {spot} of sink {text}: {why}");
+                    entry.refuse(key, refusal(what, "write it with {{ target }} or {{ instance }}, or add select"));
+                }
             }
         }
     }
-    let mut taken: BTreeMap<&Path, &SinkName> = BTreeMap::new();
+}
+
+/// Two templates of the same text would name the same places.
+pub(super) fn refuse_twins(sinks: &Section<'_>, templates: &SinkTemplates) {
+    let mut taken: BTreeMap<String, &SinkName> = BTreeMap::new();
     for (name, entry) in sinks.entries_as_written() {
         let known = name.parse().ok().and_then(|name: SinkName| templates.get_key_value(&name));
-        if let Some((name, file)) = known
-            && let Some(other) = taken.insert(&file.path, name)
+        if let Some((name, sink)) = known
+            && let Some(spot) = sink.spot()
+            && let Some(other) = taken.insert(spot.whole(), name)
         {
-            let what = format!("The sink {other} writes the same files");
-            entry.refuse("path", refusal(what, "give each sink files of its own, or keep one of them"));
+            let noun = sink.noun();
+            let what = format!("The sink {other} writes the same {noun}s");
+            entry.refuse(spot.key, refusal(what, format!("give each sink {noun}s of its own, or keep one of them")));
         }
     }
 }
@@ -124,11 +154,11 @@ pub(super) fn parse(
         path: section.path.clone(),
         origin: section.origin.clone(),
         table,
-        files: SinkTemplates::new(),
+        templates: SinkTemplates::new(),
     };
     let own = templates.iter().filter(|(name, _)| selection.names_sink(name));
-    let files = own.map(|(name, file)| (name.clone(), file.clone())).collect();
-    let selection = Selection { files, ..selection };
+    let templates = own.map(|(name, sink)| (name.clone(), sink.clone())).collect();
+    let selection = Selection { templates, ..selection };
     selection.try_out(section, around);
     Some(selection)
 }
@@ -172,16 +202,16 @@ impl Selection {
         delivers || text_at(&self.table, &["adopt", "sink"]) == Some(name.as_str())
     }
 
-    /// Its file sinks with their templates for paths: to try whether they can be made at all.
-    pub fn file_sinks(&self) -> impl Iterator<Item = (&SinkName, Sink)> {
-        self.files.iter().map(|(name, file)| (name, Sink::File(file.clone())))
+    /// Its sinks with a template for a spot: to try whether they can be made at all.
+    pub fn templates(&self) -> impl Iterator<Item = (&SinkName, &Sink)> {
+        self.templates.iter()
     }
 
     /// Tries it on two instances that do not exist.
     fn try_out(&self, section: &Section<'_>, around: &Surroundings<'_>) {
-        let paths: Vec<&str> = self.files.values().filter_map(|file| file.path.to_str()).collect();
+        let spots: Vec<&str> = self.templates.values().filter_map(|sink| Some(sink.spot()?.text)).collect();
         let written = TEMPLATES.iter().filter_map(|path| text_at(&self.table, path));
-        let texts: Vec<&str> = [self.name.as_str()].into_iter().chain(paths).chain(written).collect();
+        let texts: Vec<&str> = [self.name.as_str()].into_iter().chain(spots).chain(written).collect();
         let [one, other] = [1, 2].map(|number| Facts::sample(number, &self.tags, &texts));
         let names = render(&self.name, &one).and_then(|first| Ok((first, render(&self.name, &other)?)));
         match &names {
@@ -197,10 +227,11 @@ impl Selection {
         let one = Facts { target: Some(first), ..one };
         self.try_sinks(section, around, [&one, &Facts { target: Some(second), ..other }]);
         let report = Report::default();
-        // A path that cannot be filled in was found above, and should not hide what else there is.
-        let fits = |file: &FileSink| Self::own_path(file, &one).is_ok();
-        let files = self.files.iter().filter(|(_, file)| fits(file)).map(|(k, v)| (k.clone(), v.clone())).collect();
-        match (Self { files, ..self.clone() }).filled_in(one, None, around, &report) {
+        // A spot that cannot be filled in was found above, and should not hide what else there is.
+        let fits = |sink: &Sink| Self::own_sink(sink, &one).is_ok();
+        let fitting = self.templates.iter().filter(|(_, sink)| fits(sink));
+        let templates = fitting.map(|(name, sink)| (name.clone(), sink.clone())).collect();
+        match (Self { templates, ..self.clone() }).filled_in(one, None, around, &report) {
             // What is wrong with this one is wrong with each of them.
             Err(Unfit { key, why }) if report.findings.borrow().is_empty() => section.refuse(key, refusal(why, ADVICE)),
             Err(Unfit { .. }) => report.findings.borrow().iter().for_each(|finding| section.pass_on(finding.clone())),
@@ -234,27 +265,29 @@ impl Selection {
             .for_each(|finding| section.pass_on_warning(about_each(finding)));
     }
 
-    /// Each target needs a file of its own, so a file's path must differ from instance to instance.
+    /// Each target needs a spot of its own, so it must differ from instance to instance.
     fn try_sinks(&self, section: &Section<'_>, around: &Surroundings<'_>, [one, other]: [&Facts; 2]) {
-        let advice = "put a template such as {{ target }} into the sink's path";
         for text in section.texts("sinks") {
             let Ok(name) = text.parse::<SinkName>() else { continue };
-            if let Some(Some(Sink::File(_))) = around.sinks.get(&name) {
-                let what = format!("The file of sink {text} would hold the passwords of several targets");
-                section.refuse("sinks", refusal(what, advice));
+            let advice = |spot: &str| format!("put a template such as {{{{ target }}}} into the sink's {spot}");
+            let shared = around.sinks.get(&name).and_then(Option::as_ref);
+            if let Some((sink, spot)) = shared.and_then(|sink| Some((sink, sink.spot()?))) {
+                let what = format!("The {} of sink {text} would hold the passwords of several targets", sink.noun());
+                section.refuse("sinks", refusal(what, advice(spot.key)));
             }
-            let Some(file) = self.files.get(&name) else { continue };
-            match (Self::own_path(file, one), Self::own_path(file, other)) {
+            let template = self.templates.get(&name);
+            let Some((sink, spot)) = template.and_then(|sink| Some((sink, sink.spot()?))) else { continue };
+            match (Self::own_sink(sink, one), Self::own_sink(sink, other)) {
                 (Ok(one), Ok(other)) if one == other => {
-                    let what = format!("The sink {text} would write one file for all instances");
-                    section.refuse("sinks", refusal(what, advice));
+                    let what = format!("The sink {text} would write one {} for all instances", sink.noun());
+                    section.refuse("sinks", refusal(what, advice(spot.key)));
                 }
                 (Ok(_), Ok(_)) => {}
                 (Err(why), _) | (_, Err(why)) => {
-                    section.refuse("sinks", refusal(format!("The path of sink {text}: {why}"), ADVICE));
+                    section.refuse("sinks", refusal(format!("The {} of sink {text}: {why}", spot.key), ADVICE));
                 }
             }
-            if file.format == Format::Url && !section.has("login") {
+            if matches!(sink, Sink::File(file) if file.format == Format::Url) && !section.has("login") {
                 let what = format!("The sink {text} writes a URL, and these targets have no login address");
                 section.refuse(
                     "sinks",
@@ -324,20 +357,16 @@ impl Selection {
         Ok((name, Target { own_sinks, ..target }))
     }
 
-    fn own_path(file: &FileSink, facts: &Facts) -> Result<PathBuf, String> {
-        let path = render(file.path.to_str().unwrap_or_default(), facts)?;
-        let path = absolute(&path).map_err(|refusal| refusal.0)?;
-        match path.file_name() {
-            Some(name) if name.len() <= FILE_NAME_LIMIT => Ok(path),
-            Some(_) => Err(format!("the file's name would be longer than {FILE_NAME_LIMIT} bytes")),
-            None => Err("it would not end in a file's name".to_owned()),
-        }
+    fn own_sink(template: &Sink, facts: &Facts) -> Result<Sink, String> {
+        let Some(spot) = template.spot() else { return Ok(template.clone()) };
+        template.at(render(spot.text, facts)?)
     }
 
     fn own_sinks(&self, facts: &Facts) -> Result<BTreeMap<SinkName, Sink>, String> {
-        let own = self.files.iter().map(|(name, file)| {
-            let path = Self::own_path(file, facts).map_err(|why| format!("the path of sink {name}: {why}"))?;
-            Ok((name.clone(), Sink::File(FileSink { path, ..file.clone() })))
+        let own = self.templates.iter().map(|(name, sink)| {
+            let key = sink.spot().map_or("path", |spot| spot.key);
+            let own = Self::own_sink(sink, facts).map_err(|why| format!("the {key} of sink {name}: {why}"))?;
+            Ok((name.clone(), own))
         });
         own.collect()
     }

@@ -446,13 +446,14 @@ pub(super) fn refuse_conflicts(
             if let Some(target) = target {
                 strategy::refuse_bare(&entry, target, cloud(target.provider.as_str()), text, sink);
             }
-            let Sink::File(file) = sink else {
+            if sink.spot().is_none() {
                 continue;
-            };
+            }
             match holders.insert(text, name) {
                 Some(other) if other != name => {
                     let what = format!(
-                        "The file of sink {text} already holds the password of target {}",
+                        "The {} of sink {text} already holds the password of target {}",
+                        sink.noun(),
                         super::reading::shown(other)
                     );
                     entry.refuse("sinks", refusal(what, "give each target a sink of its own"));
@@ -460,7 +461,8 @@ pub(super) fn refuse_conflicts(
                 Some(_) | None => {}
             }
             let has_address = |target: &Target| target.login.is_some() || of_nodes(target.provider.as_str());
-            if file.format == crate::sink::file::Format::Url && target.is_some_and(|target| !has_address(target)) {
+            let is_url = matches!(sink, Sink::File(file) if file.format == crate::sink::file::Format::Url);
+            if is_url && target.is_some_and(|target| !has_address(target)) {
                 let what = format!("The sink {text} writes a URL, and this target has no login address");
                 entry.refuse("sinks", refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"));
             }

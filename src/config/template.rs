@@ -3,7 +3,9 @@
 //! What is filled in comes from the cloud, and whoever may tag an instance there should not choose where a password is written: only letters,
 //! digits and `. _ - :` come through, nothing empty, and nothing that is not there.
 
+use super::target::Target;
 use crate::ledger::known::Known;
+use crate::name::TargetName;
 use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +29,7 @@ pub(super) fn is_template(text: &str) -> bool {
 pub(super) struct Facts {
     /// The cloud's id.
     pub instance: String,
-    /// What its owner calls it.
+    /// What its owner calls it; empty where nobody said.
     pub name: String,
     /// Where clients connect.
     pub endpoint: Option<(String, u16)>,
@@ -48,6 +50,18 @@ impl Facts {
         }
     }
 
+    /// What a configuration alone says of a target's instance: nothing of its name at the cloud and its tags.
+    pub(super) fn of_written(name: &TargetName, target: &Target) -> Self {
+        let endpoint = target.login.as_ref().map(|login| (login.endpoint.host.clone(), login.endpoint.port));
+        Self {
+            instance: target.address.instance.clone(),
+            name: String::new(),
+            endpoint,
+            tags: BTreeMap::new(),
+            target: Some(name.to_string()),
+        }
+    }
+
     /// An instance that does not exist, to try templates on. Two of different numbers differ in everything but the tags that select them.
     pub(super) fn sample(number: u16, selected: &BTreeMap<String, String>, templates: &[&str]) -> Self {
         let mut tags = selected.clone();
@@ -65,7 +79,8 @@ impl Facts {
 
     fn has(&self, name: &str) -> bool {
         match (name, tag_of(name)) {
-            ("instance" | "name" | "tag", _) => true,
+            ("instance" | "tag", _) => true,
+            ("name", _) => !self.name.is_empty(),
             ("host" | "port", _) => self.endpoint.is_some(),
             ("target", _) => self.target.is_some(),
             (_, Some(key)) => self.tags.contains_key(key),
@@ -85,7 +100,7 @@ pub(super) fn render(text: &str, facts: &Facts) -> Result<String, String> {
     let tags = facts.tags.iter().map(|(key, value)| (key.as_str(), Value::from(value.as_str())));
     let mut values: BTreeMap<&str, Value> = BTreeMap::new();
     values.insert("instance", Value::from(facts.instance.as_str()));
-    values.insert("name", Value::from(facts.name.as_str()));
+    values.extend((!facts.name.is_empty()).then(|| ("name", Value::from(facts.name.as_str()))));
     values.insert("tag", Value::from_pairs(tags));
     values.extend(host.map(|host| ("host", Value::from(host))));
     values.extend(port.map(|port| ("port", Value::from(port))));

@@ -1,0 +1,35 @@
+//! One suite for every kind of sink: what the trait promises, and what happens when the store behind it fails, one row each. A kind of sink joins with
+//! one file that implements [`conformance::Store`] and one line in the list below. The table that is printed says what was tried on which.
+
+#![cfg(feature = "simulator")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+mod command;
+mod conformance;
+mod file;
+mod rows;
+#[path = "../common/traces.rs"]
+mod traces;
+
+use conformance::{Cell, Column, column};
+
+#[test]
+fn every_sink_does_its_duties_whatever_its_store_does() {
+    conformance::listen();
+    let begun: [fn() -> Column; 2] = [column::<file::Disk>, column::<command::Script>];
+    let columns: Vec<Column> = begun.map(std::thread::spawn).into_iter().map(|thread| thread.join().unwrap()).collect();
+    conformance::print(&columns);
+    let failed: Vec<String> = columns
+        .iter()
+        .flat_map(|column| column.cells.iter().map(move |(row, cell)| (column.name, row, cell)))
+        .filter_map(|(name, row, cell)| match cell {
+            Cell::Failed(why) => Some(format!("{name}: {}: {why}", row.words())),
+            Cell::Kept | Cell::LeftOut(_) => None,
+        })
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    let heard = conformance::heard();
+    assert!(heard.len() > 1_000, "nothing was logged, so that nothing in it proves nothing");
+    let found = traces::Traces::of(&rows::secrets()).found(&heard);
+    assert!(found.is_none(), "a log line holds a secret: {found:?}");
+}
