@@ -1,6 +1,7 @@
 //! `[sinks.NAME]` and `[hooks.NAME]`: who receives a password and who is told.
 
 use super::reading::{Section, absolute, refusal};
+use super::store::{self, StoreSink};
 use crate::name::SinkName;
 use crate::sink::command::Input as SinkInput;
 use crate::sink::file::{FILE_NAME_LIMIT, Format as FileFormat};
@@ -30,6 +31,8 @@ pub enum Sink {
     File(FileSink),
     /// A program that stores passwords.
     Command(CommandSink),
+    /// A secret in a cloud's own store.
+    Store(Box<StoreSink>),
 }
 
 /// Where a sink writes, as it was written.
@@ -55,6 +58,7 @@ impl Sink {
     pub fn spot(&self) -> Option<Spot<'_>> {
         match self {
             Self::File(file) => Some(Spot { key: "path", text: file.path.to_str()?, within: "file".to_owned() }),
+            Self::Store(store) => Some(Spot { key: "secret", text: &store.secret, within: store.within() }),
             Self::Command(_) => None,
         }
     }
@@ -63,6 +67,7 @@ impl Sink {
     pub(super) fn noun(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
+            Self::Store(_) => "secret",
             Self::Command(_) => "place",
         }
     }
@@ -81,6 +86,7 @@ impl Sink {
                     None => Err("it would not end in a file's name".to_owned()),
                 }
             }
+            Self::Store(store) => store.at(text).map(|store| Self::Store(Box::new(store))),
             Self::Command(_) => Ok(self.clone()),
         }
     }
@@ -92,6 +98,7 @@ impl Sink {
                 FileFormat::Template => Some(("a template has no reverse", "name a sink with another format")),
                 FileFormat::Raw | FileFormat::Env | FileFormat::Json | FileFormat::Yaml | FileFormat::Url => None,
             },
+            Self::Store(_) => None,
             Self::Command(command) => match command.read {
                 Some(_) => None,
                 None => Some((
@@ -160,6 +167,7 @@ pub struct CommandHook {
 pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
     match section.text("kind")? {
         "file" => file(section).map(Sink::File),
+        kind @ ("tencent-ssm" | "alibaba-kms") => store::parse(section, kind).map(|store| Sink::Store(Box::new(store))),
         "command" => {
             let stdins = [("json", SinkInput::Json), ("password", SinkInput::Password)];
             let stdin = section.choice("stdin", &stdins).unwrap_or_default();

@@ -1,8 +1,13 @@
 //! The joint to a sink: a place that receives a target's password, versioned by generation.
 
 mod address;
+pub mod alibaba_kms;
 pub mod command;
 pub mod file;
+mod store;
+pub mod tencent_ssm;
+
+pub use store::{StoreApi, StoreCall, StoreFailure};
 
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;

@@ -4,6 +4,7 @@
 #![cfg(feature = "simulator")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod clouds;
 mod command;
 mod conformance;
 mod file;
@@ -16,7 +17,12 @@ use conformance::{Cell, Column, column};
 #[test]
 fn every_sink_does_its_duties_whatever_its_store_does() {
     conformance::listen();
-    let begun: [fn() -> Column; 2] = [column::<file::Disk>, column::<command::Script>];
+    let begun: [fn() -> Column; 4] = [
+        column::<file::Disk>,
+        column::<command::Script>,
+        column::<clouds::Cloud<clouds::Ssm>>,
+        column::<clouds::Cloud<clouds::Kms>>,
+    ];
     let columns: Vec<Column> = begun.map(std::thread::spawn).into_iter().map(|thread| thread.join().unwrap()).collect();
     conformance::print(&columns);
     let failed: Vec<String> = columns
