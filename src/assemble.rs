@@ -1,8 +1,9 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
+mod clouds;
 mod credentials;
 mod redis;
-mod store;
+mod stores;
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::discovery::{Search, Sought};
@@ -418,7 +419,9 @@ fn sink(config: &Config, sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
             };
             CommandSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
-        config::Sink::Store(settings) => store::sink(config, settings),
+        config::Sink::Store(settings) => clouds::sink(config, settings),
+        config::Sink::Http(http) => Ok(Arc::new(stores::http(http)?)),
+        config::Sink::Vault(vault) => Ok(Arc::new(stores::vault(vault)?)),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod nearby;
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use bytes::Bytes;
+pub use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -95,17 +96,41 @@ impl Client {
     /// # Errors
     /// `ConfigInvalid` for plain http to elsewhere, another scheme, or a `ca_file` or machine without usable certificates.
     pub fn new(endpoint: Url, settings: &Settings) -> Result<Self, Fault> {
+        Self::made(endpoint, settings, None)
+    }
+
+    /// The same client with a certificate of its own to show: certificate and key, each in PEM.
+    ///
+    /// # Errors
+    /// As [`Client::new`], and where the two are no certificate and key.
+    pub fn with_certificate(endpoint: Url, settings: &Settings, pem: &Zeroizing<Vec<u8>>) -> Result<Self, Fault> {
+        let identity = reqwest::Identity::from_pem(pem).map_err(|_| {
+            // The parser's own words may repeat what it read.
+            Fault::new(Kind::ConfigInvalid, "The client's certificate and key are not PEM, or not one of each")
+        })?;
+        Self::made(endpoint, settings, Some(&identity))
+    }
+
+    fn made(endpoint: Url, settings: &Settings, identity: Option<&reqwest::Identity>) -> Result<Self, Fault> {
         if !(endpoint.scheme() == "https" || endpoint.scheme() == "http" && is_loopback(&endpoint)) {
             return Err(Fault::new(
                 Kind::ConfigInvalid,
-                format!("The endpoint {endpoint} is neither https nor plain http to a loopback address"),
+                format!(
+                    "The endpoint at {} is neither https nor plain http to a loopback address",
+                    endpoint.authority()
+                ),
             ));
         }
         Ok(Self {
-            reads: client(&endpoint, settings, Effect::Read)?,
-            writes: client(&endpoint, settings, Effect::Write)?,
+            reads: client(&endpoint, settings, Effect::Read, identity)?,
+            writes: client(&endpoint, settings, Effect::Write, identity)?,
             endpoint,
         })
+    }
+
+    /// Where it sends to.
+    pub fn endpoint(&self) -> &Url {
+        &self.endpoint
     }
 
     /// The host as the `Host` header carries it: with a port unless it is the scheme's own.
@@ -144,16 +169,38 @@ impl Client {
     ) -> Result<Reply, SendError> {
         let mut url = self.endpoint.clone();
         url.set_query((!query.is_empty()).then_some(query));
+        self.send(Method::POST, url, headers, body, effect).await
+    }
+
+    /// Sends one request of whatever method to a URL of the endpoint's host and reads the whole answer. The URL is not wiped afterwards, as with
+    /// [`Client::post_with_query`].
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        headers: &[(String, String)],
+        body: Zeroizing<Vec<u8>>,
+        effect: Effect,
+    ) -> Result<Reply, SendError> {
+        if url.origin() != self.endpoint.origin() {
+            // Whether it is spoken to over TLS was looked at for the endpoint alone.
+            let what = format!("A request for another host than {} was not sent", self.authority());
+            return Err(SendError::NotSent(Fault::new(Kind::Bug, what)));
+        }
         let client = match effect {
             Effect::Read => &self.reads,
             Effect::Write => &self.writes,
         };
         let mut headers = header_map(headers).map_err(SendError::NotSent)?;
-        if body.is_empty() {
-            // The client leaves it out then, and servers may insist on it in a POST.
+        if body.is_empty() && matches!(method, Method::POST | Method::PUT) {
+            // The client leaves it out then, and servers may insist on it where something is sent.
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        let request = client.post(url).headers(headers).body(Bytes::from_owner(body));
+        let request = client.request(method, url).headers(headers);
+        let request = if body.is_empty() { request } else { request.body(Bytes::from_owner(body)) };
         let response = request.send().await.map_err(|error| self.failed(&error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = self.bounded_body(response).await.map_err(SendError::Unanswered)?;
@@ -218,7 +265,12 @@ pub fn choose_cryptography() {
     }
 }
 
-fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest::Client, Fault> {
+fn client(
+    endpoint: &Url,
+    settings: &Settings,
+    effect: Effect,
+    identity: Option<&reqwest::Identity>,
+) -> Result<reqwest::Client, Fault> {
     choose_cryptography();
     let builder = reqwest::Client::builder()
         .timeout(settings.timeout)
@@ -240,6 +292,10 @@ fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest
     } else {
         builder
     };
+    let builder = match identity {
+        Some(identity) => builder.identity(identity.clone()),
+        None => builder,
+    };
     builder.build().map_err(|error| {
         let mut cause: &dyn Error = &error;
         while let Some(inner) = cause.source() {
@@ -248,14 +304,14 @@ fn client(endpoint: &Url, settings: &Settings, effect: Effect) -> Result<reqwest
         // Without the path and the query, which may hold a token.
         let whom = endpoint.authority();
         Fault::new(Kind::ConfigInvalid, format!("No TLS client can be made for {whom}: {cause}"))
-            .advise("install the ca-certificates package, or name a PEM file with the provider's ca-file setting")
+            .advise("install the ca-certificates package, or name a PEM file with the ca-file setting")
     })
 }
 
 fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Fault> {
     let unusable = |why: String| {
         Fault::new(Kind::ConfigInvalid, format!("The certificates in {} cannot be used: {why}", path.display()))
-            .advise("name a file of PEM certificates with the provider's ca-file setting")
+            .advise("name a file of PEM certificates with the ca-file setting")
     };
     let size = std::fs::metadata(path).map_err(|error| unusable(error.to_string()))?.len();
     if size > CA_FILE_LIMIT {

@@ -201,7 +201,7 @@ impl Taken {
         for sink in target.own_sinks.values() {
             let Some(spot) = sink.spot() else { continue };
             if let Some(other) = self.spots.get(&spot.whole()) {
-                return Err(format!("its {} {} is that of {other}", sink.noun(), spot.text));
+                return Err(format!("its {}{} is that of {other}", sink.noun(), spot.shown()));
             }
         }
         let spots = target.own_sinks.values().filter_map(|sink| Some(sink.spot()?.whole()));

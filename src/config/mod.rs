@@ -34,7 +34,7 @@ pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
-pub use outlet::{CommandHook, CommandSink, FileSink, Hook, Sink};
+pub use outlet::{CommandHook, CommandSink, FileSink, Hook, HttpSink, Sink, VaultAuth, VaultSink};
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;
@@ -176,7 +176,7 @@ impl Sections<'_> {
         store::refuse_strange_providers(&self.section("sinks"), &providers, |name| {
             match sinks.get(&name.parse::<SinkName>().ok()?)?.as_ref()? {
                 Sink::Store(sink) => Some(sink.store.clone()),
-                Sink::File(_) | Sink::Command(_) => None,
+                Sink::File(_) | Sink::Command(_) | Sink::Http(_) | Sink::Vault(_) => None,
             }
         });
         let templates = selection::take_templates(&mut sinks);

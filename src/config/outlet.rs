@@ -1,13 +1,21 @@
 //! `[sinks.NAME]` and `[hooks.NAME]`: who receives a password and who is told.
 
-use super::reading::{Section, absolute, refusal};
+mod http;
+mod vault;
+
+pub use http::HttpSink;
+pub use vault::{VaultAuth, VaultSink};
+
+use super::reading::{Refusal, Section, absolute, refusal};
 use super::store::{self, StoreSink};
+use crate::http::is_loopback;
 use crate::name::SinkName;
 use crate::sink::command::Input as SinkInput;
 use crate::sink::file::{FILE_NAME_LIMIT, Format as FileFormat};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 /// The mode of a file unless said otherwise: its owner alone.
 const FILE_MODE: u32 = 0o600;
@@ -24,6 +32,9 @@ const TIMEOUT_LIMIT: Duration = Duration::from_secs(3_600);
 /// The most arguments of a program.
 const ARGUMENT_LIMIT: usize = 64;
 
+/// The longest time one request to a store may be given.
+const REQUEST_TIMEOUT_LIMIT: Duration = Duration::from_secs(100);
+
 /// A place that receives passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
@@ -33,6 +44,10 @@ pub enum Sink {
     Command(CommandSink),
     /// A secret in a cloud's own store.
     Store(Box<StoreSink>),
+    /// A receiver behind a URL.
+    Http(HttpSink),
+    /// A secret in Vault or OpenBao.
+    Vault(VaultSink),
 }
 
 /// Where a sink writes, as it was written.
@@ -46,6 +61,11 @@ pub struct Spot<'a> {
 }
 
 impl Spot<'_> {
+    /// The text after a space; nothing of a URL, as a token may stand in it.
+    pub fn shown(&self) -> String {
+        if self.key == "url" { String::new() } else { format!(" {}", self.text) }
+    }
+
     /// All of it: two sinks with the same one would overwrite each other.
     pub fn whole(&self) -> String {
         format!("{} {}", self.within, self.text)
@@ -57,9 +77,18 @@ impl Sink {
     /// the target and stores where it likes.
     pub fn spot(&self) -> Option<Spot<'_>> {
         match self {
-            Self::File(file) => Some(Spot { key: "path", text: file.path.to_str()?, within: "file".to_owned() }),
+            Self::File(file) => {
+                let text = file.path.to_str()?;
+                Some(Spot { key: "path", text, within: "file".to_owned() })
+            }
             Self::Store(store) => Some(Spot { key: "secret", text: &store.secret, within: store.within() }),
             Self::Command(_) => None,
+            Self::Http(http) => Some(Spot { key: "url", text: &http.url, within: "http".to_owned() }),
+            Self::Vault(vault) => {
+                let VaultSink { address, mount, path, namespace, .. } = vault;
+                let within = format!("vault {address} {} {mount}", namespace.as_deref().unwrap_or_default());
+                Some(Spot { key: "path", text: path, within })
+            }
         }
     }
 
@@ -69,6 +98,8 @@ impl Sink {
             Self::File(_) => "file",
             Self::Store(_) => "secret",
             Self::Command(_) => "place",
+            Self::Http(_) => "URL",
+            Self::Vault(_) => "secret",
         }
     }
 
@@ -88,6 +119,14 @@ impl Sink {
             }
             Self::Store(store) => store.at(text).map(|store| Self::Store(Box::new(store))),
             Self::Command(_) => Ok(self.clone()),
+            Self::Http(sink) => {
+                let url = http::url(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Http(HttpSink { url, ..sink.clone() }))
+            }
+            Self::Vault(sink) => {
+                let path = vault::path(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Vault(VaultSink { path, ..sink.clone() }))
+            }
         }
     }
 
@@ -104,6 +143,14 @@ impl Sink {
                 None => Some((
                     "it has no program that does so",
                     "add read = [\"/path/to/program\"] to the sink, which prints what argv was given",
+                )),
+            },
+            Self::Vault(_) => None,
+            Self::Http(http) => match http.read {
+                true => None,
+                false => Some((
+                    "its receiver does not give back what it stored",
+                    "add read = true to the sink, if its receiver answers a GET with what it stored",
                 )),
             },
         }
@@ -168,6 +215,8 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
     match section.text("kind")? {
         "file" => file(section).map(Sink::File),
         kind @ ("tencent-ssm" | "alibaba-kms") => store::parse(section, kind).map(|store| Sink::Store(Box::new(store))),
+        "http" => http::parse(section).map(Sink::Http),
+        "vault" => vault::parse(section).map(Sink::Vault),
         "command" => {
             let stdins = [("json", SinkInput::Json), ("password", SinkInput::Password)];
             let stdin = section.choice("stdin", &stdins).unwrap_or_default();
@@ -273,6 +322,26 @@ fn program(section: &Section<'_>, usual: Duration) -> CommandHook {
         section.refuse("environment", refusal(what, "write the names alone, such as [\"LANG\"]"));
     }
     CommandHook { argv, environment, timeout: section.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(usual) }
+}
+
+/// The address of something that passwords are sent to: https, or plain http to this machine. Nothing of it is repeated, as a token may stand in it.
+fn web_address(text: &str) -> Result<Url, Refusal> {
+    let whole = "write https://HOST/PATH, or http://127.0.0.1:PORT/PATH for a service on this machine";
+    let url = Url::parse(text).map_err(|_| refusal("This is not a URL", whole))?;
+    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+        return Err(refusal("A password is sent by https, or by http to this machine, and nothing else", whole));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        let next_step = "use the sink's own keys for credentials, and replace the password if it was real";
+        return Err(refusal("There is a user or a password in this URL", next_step));
+    }
+    if url.fragment().is_some() {
+        return Err(refusal("What stands after # is never sent", "leave it out"));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Err(refusal("Plain http would show the password on its way", "write https://"));
+    }
+    Ok(url)
 }
 
 /// A program and its arguments.

@@ -166,6 +166,8 @@ const SINK: Kinds = Kinds {
     of: &[
         ("file", FILE_SINK),
         ("command", COMMAND_SINK),
+        ("http", HTTP_SINK),
+        ("vault", VAULT_SINK),
         ("tencent-ssm", TENCENT_SSM_SINK),
         ("alibaba-kms", ALIBABA_KMS_SINK),
     ],
@@ -217,6 +219,58 @@ const ALIBABA_KMS_SINK: &[Key] = &[
     may("timeout", Shape::Text, "\"15s\""),
     may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
 ];
+
+const HTTP_SINK: &[Key] = &[
+    must("url", Shape::Text, "\"https://receiver.example.com/passwords/orders\""),
+    must("signing-key", Shape::Reference, "{ credential = \"receiver-key\" }"),
+    may("token", Shape::Reference, "{ credential = \"receiver-token\" }"),
+    may("check", Shape::Flag, "false"),
+    may("read", Shape::Flag, "false"),
+    may("timeout", Shape::Text, "\"30s\""),
+    may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
+];
+
+const VAULT_SINK: &[Key] = &[
+    must("address", Shape::Text, "\"https://vault.example.com:8200\""),
+    may("mount", Shape::Text, "\"secret\""),
+    must("path", Shape::Text, "\"redis/{{ target }}\""),
+    may("namespace", Shape::Text, "\"shop\""),
+    must("auth", Shape::Kinds(&VAULT_AUTH), "{ method = \"token\", token = { credential = \"vault-token\" } }"),
+    may("timeout", Shape::Text, "\"30s\""),
+    may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
+];
+
+const VAULT_AUTH: Kinds = Kinds {
+    tag: "method",
+    of: &[
+        ("token", &[must("token", Shape::Reference, "{ credential = \"vault-token\" }")]),
+        (
+            "approle",
+            &[
+                must("role-id", Shape::Reference, "{ credential = \"vault-role-id\" }"),
+                may("secret-id", Shape::Reference, "{ credential = \"vault-secret-id\" }"),
+                may("mount", Shape::Text, "\"approle\""),
+            ],
+        ),
+        (
+            "kubernetes",
+            &[
+                must("role", Shape::Text, "\"keywheel\""),
+                may("token-file", Shape::Text, "\"/var/run/secrets/kubernetes.io/serviceaccount/token\""),
+                may("mount", Shape::Text, "\"kubernetes\""),
+            ],
+        ),
+        (
+            "cert",
+            &[
+                must("certificate", Shape::Text, "\"/etc/keywheel/vault.pem\""),
+                must("key", Shape::Reference, "{ credential = \"vault-key\" }"),
+                may("role", Shape::Text, "\"keywheel\""),
+                may("mount", Shape::Text, "\"cert\""),
+            ],
+        ),
+    ],
+};
 
 const HOOK: Kinds = Kinds { tag: "kind", of: &[("command", COMMAND_HOOK)] };
 

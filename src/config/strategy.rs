@@ -118,7 +118,7 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
             format!("The sink {name} is given a password alone, and must know which of the two accounts it opens"),
             "write stdin = \"json\" for it",
         )),
-        Sink::File(_) | Sink::Command(_) | Sink::Store(_) => None,
+        Sink::File(_) | Sink::Command(_) | Sink::Store(_) | Sink::Http(_) | Sink::Vault(_) => None,
     };
     if let Some((what, next)) = wrong {
         section.refuse("sinks", refusal(what, next));

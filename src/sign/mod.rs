@@ -2,6 +2,7 @@
 
 pub mod acs3;
 pub mod tc3;
+pub mod webhook;
 
 use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};

@@ -4,8 +4,11 @@ mod address;
 pub mod alibaba_kms;
 pub mod command;
 pub mod file;
+pub mod http;
 mod store;
 pub mod tencent_ssm;
+pub mod vault;
+pub mod web;
 
 pub use store::{StoreApi, StoreCall, StoreFailure};
 

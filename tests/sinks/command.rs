@@ -62,7 +62,7 @@ impl Script {
 
     fn settings(&self, hasty: bool) -> serde_json::Value {
         let program = self.path("program.py");
-        let argv = serde_json::json!(["/usr/bin/env", "python3", program, self.folder.path()]);
+        let argv = serde_json::json!(["/usr/bin/env", "python3", "-IS", program, self.folder.path()]);
         let timeout = if hasty { "300ms" } else { "30s" };
         serde_json::json!({ "argv": argv, "read": argv, "check": true, "timeout": timeout })
     }

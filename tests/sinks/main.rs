@@ -4,22 +4,29 @@
 #![cfg(feature = "simulator")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod clients;
 mod clouds;
 mod command;
 mod conformance;
 mod file;
+mod http;
 mod rows;
+mod stand_in;
 #[path = "../common/traces.rs"]
 mod traces;
+mod vault;
+mod vault_stand_in;
 
 use conformance::{Cell, Column, column};
 
 #[test]
 fn every_sink_does_its_duties_whatever_its_store_does() {
     conformance::listen();
-    let begun: [fn() -> Column; 4] = [
+    let begun: [fn() -> Column; 6] = [
         column::<file::Disk>,
         column::<command::Script>,
+        column::<http::Remote>,
+        column::<vault::Kv>,
         column::<clouds::Cloud<clouds::Ssm>>,
         column::<clouds::Cloud<clouds::Kms>>,
     ];

@@ -11,10 +11,10 @@
 //! Reading back takes the same care: no symbolic link, no other target's file, and no file that is open to more people than the sink's mode.
 
 mod disk;
-mod format;
+pub(super) mod format;
 mod marker;
 mod owner;
-mod reading;
+pub(super) mod reading;
 
 pub use format::Format;
 pub use owner::Who;

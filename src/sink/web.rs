@@ -1,0 +1,79 @@
+//! What the sinks that speak HTTP have in common: secrets that are read anew for each call, and what an answer means that is no success.
+
+use super::file::format::Layout;
+use crate::fault::{Fault, Kind, Retry};
+use crate::http::{Reply, SendError};
+use crate::secret::Secret;
+use std::fmt;
+use std::sync::Arc;
+
+/// How long one request may take unless the settings say otherwise.
+pub const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Reads a secret that a sink shows its store. Each call reads it anew, since whoever made it may have replaced it.
+#[derive(Clone)]
+pub struct Credential(pub Arc<dyn Fn() -> Result<Secret, Fault> + Send + Sync>);
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Credential(…)")
+    }
+}
+
+impl Credential {
+    /// The secret. What keeps it from being read keeps the sink from taking a write, and may be mended at any time.
+    ///
+    /// # Errors
+    /// `SinkDenied`.
+    pub(super) fn read(&self, what: &str) -> Result<Secret, Fault> {
+        (self.0)().map_err(|fault| Fault {
+            kind: Kind::SinkDenied,
+            what: format!("The sink's {what}: {}", fault.what),
+            next_step: fault.next_step,
+            retry: Retry::Later,
+        })
+    }
+}
+
+/// The form in which a whole document is sent: what a file with `format = "json"` holds.
+pub(super) fn layout() -> Layout {
+    Layout::Json
+}
+
+/// There is no whole answer. Whether a write took effect does not matter: the next delivery finds it.
+pub(super) fn no_answer(error: SendError) -> Fault {
+    let (SendError::NotSent(fault) | SendError::Unanswered(fault)) = error;
+    match fault.kind {
+        // The client cannot be asked to send this at all; only another setting mends it.
+        Kind::Misconfigured | Kind::ConfigInvalid | Kind::Bug => {
+            Fault { kind: Kind::SinkDenied, retry: Retry::Later, ..fault }
+        }
+        _ => Fault::new(Kind::SinkUnavailable, fault.what),
+    }
+}
+
+/// An answer that is neither success nor anything this kind of sink knows better. `what` says who answered to what.
+pub(super) fn refused(what: &str, reply: &Reply) -> Fault {
+    let status = reply.status;
+    let fault = |kind, why: &str| Fault::new(kind, format!("{what} was answered with HTTP status {status}{why}"));
+    match status {
+        300..=399 => fault(Kind::SinkDenied, ", a redirect, which is not followed")
+            .advise("write the address that it leads to into the sink's settings"),
+        401 => {
+            fault(Kind::SinkDenied, ": the sink's credentials are not accepted").advise("renew the sink's credentials")
+        }
+        403 => fault(Kind::SinkDenied, ": not permitted"),
+        404 | 405 | 410 => {
+            fault(Kind::SinkDenied, ": there is nothing that could take it").advise("check the sink's address and path")
+        }
+        413 => fault(Kind::SinkDenied, ": the document is too large for it"),
+        408 | 425 | 429 | 500..=599 => {
+            let fault = fault(Kind::SinkUnavailable, if status == 429 { ": it asks to slow down" } else { "" });
+            match reply.retry_after {
+                Some(span) => fault.after(span),
+                None => fault,
+            }
+        }
+        _ => fault(Kind::SinkDenied, ""),
+    }
+}
