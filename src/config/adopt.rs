@@ -87,11 +87,11 @@ impl PasswordRef {
     }
 }
 
-/// A file holds the password of the target whose sink it is: nobody else's is found there.
+/// A file or a secret holds the password of the target whose sink it is: nobody else's is found there.
 pub(super) fn refuse_strangers(targets: &Section<'_>, sinks: &BTreeMap<SinkName, Option<Sink>>) {
-    let is_file = |name: &str| {
-        let name: Option<SinkName> = name.parse().ok();
-        matches!(name.and_then(|name| sinks.get(&name)), Some(Some(Sink::File(_))))
+    let of_one = |name: &str| {
+        let sink = sinks.get(&name.parse::<SinkName>().ok()?)?.as_ref()?;
+        sink.spot().map(|_| sink.noun())
     };
     let entries = targets.entries_as_written();
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
@@ -102,9 +102,9 @@ pub(super) fn refuse_strangers(targets: &Section<'_>, sinks: &BTreeMap<SinkName,
     }
     for (name, entry) in &entries {
         let Some(table) = entry.section("adopt") else { continue };
-        let Some(sink) = table.text("sink").filter(|sink| is_file(sink)) else { continue };
+        let Some((sink, noun)) = table.text("sink").and_then(|sink| Some((sink, of_one(sink)?))) else { continue };
         if let Some(owner) = owners.get(sink).filter(|owner| *owner != name) {
-            let what = format!("The file of sink {sink} holds the password of target {}", shown(owner));
+            let what = format!("The {noun} of sink {sink} holds the password of target {}", shown(owner));
             table.refuse("sink", refusal(what, "name a sink that holds this target's own"));
         }
     }

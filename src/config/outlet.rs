@@ -7,6 +7,7 @@ pub use http::HttpSink;
 pub use vault::{VaultAuth, VaultSink};
 
 use super::reading::{Refusal, Section, absolute, refusal};
+use super::store::{self, StoreSink};
 use crate::http::is_loopback;
 use crate::name::SinkName;
 use crate::sink::command::{self, Input as SinkInput};
@@ -41,6 +42,8 @@ pub enum Sink {
     File(FileSink),
     /// A program that stores passwords.
     Command(CommandSink),
+    /// A secret in a cloud's own store.
+    Store(Box<StoreSink>),
     /// A receiver behind a URL.
     Http(HttpSink),
     /// A secret in Vault or OpenBao.
@@ -78,6 +81,7 @@ impl Sink {
                 let text = file.path.to_str()?;
                 Some(Spot { key: "path", text, within: "file".to_owned() })
             }
+            Self::Store(store) => Some(Spot { key: "secret", text: &store.secret, within: store.within() }),
             Self::Command(_) => None,
             Self::Http(http) => Some(Spot { key: "url", text: &http.url, within: "http".to_owned() }),
             Self::Vault(vault) => {
@@ -92,6 +96,7 @@ impl Sink {
     pub(super) fn noun(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
+            Self::Store(_) => "secret",
             Self::Command(_) => "place",
             Self::Http(_) => "URL",
             Self::Vault(_) => "secret",
@@ -112,6 +117,7 @@ impl Sink {
                     None => Err("it would not end in a file's name".to_owned()),
                 }
             }
+            Self::Store(store) => store.at(text).map(|store| Self::Store(Box::new(store))),
             Self::Command(_) => Ok(self.clone()),
             Self::Http(sink) => {
                 let url = http::url(&text).map_err(|refusal| refusal.0)?;
@@ -134,6 +140,7 @@ impl Sink {
                 }
                 FileFormat::Raw | FileFormat::Env | FileFormat::Json | FileFormat::Yaml | FileFormat::Url => None,
             },
+            Self::Store(_) => None,
             Self::Command(command) => match command.read {
                 Some(_) => None,
                 None => Some((
@@ -214,6 +221,7 @@ pub struct CommandHook {
 pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
     match section.text("kind")? {
         "file" => file(section).map(Sink::File),
+        kind @ ("tencent-ssm" | "alibaba-kms") => store::parse(section, kind).map(|store| Sink::Store(Box::new(store))),
         "http" => http::parse(section).map(Sink::Http),
         "vault" => vault::parse(section).map(Sink::Vault),
         "command" => {

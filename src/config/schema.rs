@@ -163,7 +163,14 @@ const REQUIRE: &[Key] = &[
 
 const SINK: Kinds = Kinds {
     tag: "kind",
-    of: &[("file", FILE_SINK), ("command", COMMAND_SINK), ("http", HTTP_SINK), ("vault", VAULT_SINK)],
+    of: &[
+        ("file", FILE_SINK),
+        ("command", COMMAND_SINK),
+        ("http", HTTP_SINK),
+        ("vault", VAULT_SINK),
+        ("tencent-ssm", TENCENT_SSM_SINK),
+        ("alibaba-kms", ALIBABA_KMS_SINK),
+    ],
 };
 
 const FILE_SINK: &[Key] = &[
@@ -185,6 +192,34 @@ const COMMAND_SINK: &[Key] = &[
     may("read", Shape::List, "[\"/usr/local/bin/show-password\"]"),
     may("environment", Shape::List, "[\"VAULT_ADDR\"]"),
     may("timeout", Shape::Text, "\"30s\""),
+];
+
+const TENCENT_SSM_SINK: &[Key] = &[
+    must("secret", Shape::Text, "\"redis-{{ target }}\""),
+    may("version", Shape::Text, "\"SSM_Current\""),
+    may("provider", Shape::Text, "\"shop\""),
+    may("region", Shape::Text, "\"ap-guangzhou\""),
+    may("site", Shape::Text, "\"china\""),
+    may("credentials", Shape::Kinds(&sources::TENCENT), "{ source = \"environment\" }"),
+    may("endpoint", Shape::Text, "\"https://ssm.tencentcloudapi.com\""),
+    may("create", Shape::Flag, "false"),
+    may("kms-key", Shape::Text, "\"23e80852-1e38-11e9-b129-5cb9019b4b01\""),
+    may("timeout", Shape::Text, "\"15s\""),
+    may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
+];
+
+const ALIBABA_KMS_SINK: &[Key] = &[
+    must("secret", Shape::Text, "\"redis/{{ target }}\""),
+    may("provider", Shape::Text, "\"warehouse\""),
+    may("region", Shape::Text, "\"cn-hangzhou\""),
+    may("network", Shape::Text, "\"public\""),
+    may("credentials", Shape::Kinds(&sources::ALIBABA), "{ source = \"environment\" }"),
+    may("endpoint", Shape::Text, "\"https://kms.cn-hangzhou.aliyuncs.com\""),
+    may("create", Shape::Flag, "false"),
+    may("kms-key", Shape::Text, "\"key-hzz1234567890\""),
+    may("kms-instance", Shape::Text, "\"kst-hzz1234567890\""),
+    may("timeout", Shape::Text, "\"15s\""),
+    may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
 ];
 
 const HTTP_SINK: &[Key] = &[
@@ -357,6 +392,8 @@ pub fn known_keys() -> Vec<(&'static str, String)> {
     for section in SECTIONS {
         let mut keys = Vec::new();
         below(&section.shape, "", &mut keys);
+        // A sink's sources of a credential have the keys of a provider's.
+        keys.retain(|key| section.name != "sinks" || !key.starts_with("credentials.") || key == "credentials.source");
         all.extend(keys.into_iter().map(|key| (section.name, key)));
     }
     all.sort();

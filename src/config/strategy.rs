@@ -127,7 +127,7 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
             format!("The fields of sink {name} leave out which of the two accounts the password opens"),
             "add user, account or url to its fields",
         )),
-        Sink::File(_) | Sink::Command(_) | Sink::Http(_) | Sink::Vault(_) => None,
+        Sink::File(_) | Sink::Command(_) | Sink::Store(_) | Sink::Http(_) | Sink::Vault(_) => None,
     };
     if let Some((what, next)) = wrong {
         section.refuse("sinks", refusal(what, next));

@@ -1,12 +1,17 @@
 //! The joint to a sink: a place that receives a target's password, versioned by generation.
 
 mod address;
+pub mod alibaba_kms;
 pub mod command;
 pub mod fields;
 pub mod file;
 pub mod http;
+mod store;
+pub mod tencent_ssm;
 pub mod vault;
 pub mod web;
+
+pub use store::{StoreApi, StoreCall, StoreFailure};
 
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod clients;
+mod clouds;
 mod command;
 mod conformance;
 mod file;
@@ -21,8 +22,14 @@ use conformance::{Cell, Column, column};
 #[test]
 fn every_sink_does_its_duties_whatever_its_store_does() {
     conformance::listen();
-    let begun: [fn() -> Column; 4] =
-        [column::<file::Disk>, column::<command::Script>, column::<http::Remote>, column::<vault::Kv>];
+    let begun: [fn() -> Column; 6] = [
+        column::<file::Disk>,
+        column::<command::Script>,
+        column::<http::Remote>,
+        column::<vault::Kv>,
+        column::<clouds::Cloud<clouds::Ssm>>,
+        column::<clouds::Cloud<clouds::Kms>>,
+    ];
     let columns: Vec<Column> = begun.map(std::thread::spawn).into_iter().map(|thread| thread.join().unwrap()).collect();
     conformance::print(&columns);
     let failed: Vec<String> = columns
