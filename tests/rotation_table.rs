@@ -267,6 +267,7 @@ fn looks_and_limits_of_doubt() {
         Row("neither, not often enough", bare(), rounds(no(), 3), 2120, "wait ~ LooksAgain"),
         Row("both, not often enough", bare(), lost().then(2000, look(yes(), yes())), 2000, "wait ~ LooksAgain"),
         Row("mixed for ever", bare(), rounds(Login::Mixed, 61), 9000, "record halted Unanswered"),
+        Row("listing tasks costs quota: where logins can tell, not in each round", plan(), rounds(no(), 1), 2100, "login 2, 1"),
         Row("unreachable for long does not halt", bare(), rounds(unreachable(), 90), 2000 + 60 * 89, "wait ~ Unreachable"),
         Row("… and the first login decides", bare(), rounds(unreachable(), 90).then(9000, look(yes(), no())), 9000, "record proven 2 Login"),
         Row("the login route was taken away", blind(), lost().then(2000, look(no(), no())), 2000, "modify 2 over 1"),
@@ -416,6 +417,8 @@ fn illegal_events() {
         ("proof by a login that was refused", exposed().then(1131, look(no(), yes())), proven(Proof::Login)),
         ("proof by a login that nobody tried", exposed(), proven(Proof::Login)),
         ("proof by a mark that stands still", exposed().then(1131, mark("before")), proven(Proof::ChangeMark)),
+        ("proof by a mark where no call can have moved it", sent().then(1130, refused(Refusal::OldPasswordWrong, 1)).then(1131, mark("after")), proven(Proof::ChangeMark)),
+        ("proof by an old password that nobody said is gone", exposed(), proven(Proof::OldPasswordGone)),
         ("proof by a running task", sent().then(1130, accepted(Some(7))), proven(Proof::Task)),
         ("proof by an old password that may be wrong for another reason", broken_rule(), proven(Proof::OldPasswordGone)),
         ("proof on somebody's word", exposed(), proven(Proof::Stated)),
@@ -503,6 +506,8 @@ fn refused_and_applied_all_the_same() {
     assert_eq!(named(&redrawn.clone().then(1140, replaced(4))), [second, third, generation(4)]);
     let proven = redrawn.then(1135, accepted(None)).then(1136, What::LoginTried { candidate: yes(), previous: None }).then(1136, What::Proven { generation: third, proof: Proof::Login });
     assert_eq!(named(&proven), [third]);
+    let let_in = sent().then(1130, refused(RuleViolated, 1)).then(1131, look(yes(), no()));
+    assert_eq!(named(&let_in.then(1132, What::Proven { generation: second, proof: Proof::Login })), [second]);
 
     let halted_and_resumed = || sent().then(1130, refused(Fatal, 1)).then(1131, halted()).then(1200, resumed(false));
     let gone = || halted_and_resumed().then(1201, ready(true));
@@ -559,4 +564,21 @@ fn a_hook_that_was_told_says_when() {
     };
     let told = hooks.values().next().expect("a hook");
     assert_eq!((told.generation, told.tried_at), (Some(generation(2)), Some(Moment::from_seconds(1140))));
+}
+
+#[test]
+fn a_new_password_is_delivered_at_once_to_a_sink_that_failed_before() {
+    let failed = (0..5).fold(rest(), |story, second| story.then(5 + second, undelivered("b", 1)));
+    let failures =
+        |story: &[Event]| fold(story).expect("a legal story").standing.sinks[&"b".parse().expect("a name")].failures;
+    assert_eq!(failures(&failed), 5);
+    let second =
+        failed.then(1100, began(2)).then(1110, ready(false)).then(1120, prepared(2)).then(1121, intended(Call::Modify));
+    let proven = second
+        .then(1130, accepted(None))
+        .then(1131, What::LoginTried { candidate: yes(), previous: None })
+        .then(1132, What::Proven { generation: generation(2), proof: Proof::Login });
+    let outlet = fold(&proven).expect("a legal story").standing.sinks[&"b".parse().expect("a name")].clone();
+    // It lacks the newest since the first failure: a lag that began then.
+    assert_eq!((outlet.failures, outlet.behind_since), (0, Some(Moment::from_seconds(5))));
 }
