@@ -1,5 +1,6 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
+mod clouds;
 mod credentials;
 mod local;
 mod redis;
@@ -19,7 +20,8 @@ use crate::probe::redis::{
     LoginForm, LoginSettings, RedisProbe, acl_forms, alibaba_forms, login_password, login_user, tencent_forms,
 };
 use crate::provider::alibaba::credentials::AlibabaSources;
-use crate::provider::alibaba::{Alibaba, AlibabaSettings};
+use crate::provider::alibaba::{Alibaba, AlibabaSettings, Nonces};
+use crate::provider::credential::Source;
 use crate::provider::redis_acl::RedisAcl;
 use crate::provider::tencent::credentials::TencentSources;
 use crate::provider::tencent::{Tencent, TencentSettings};
@@ -113,6 +115,7 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
         abilities,
         strategy: target.strategy.clone(),
         recovery: target.recovery,
+        on_sink_down: target.on_sink_down,
         take_over: target.selected_by.is_some(),
         adopts: target.adopt.is_some(),
         adopts_resting: target.adopt_resting.is_some(),
@@ -155,12 +158,12 @@ impl Kit {
     pub fn of(config: &Config) -> Result<Self, Fault> {
         let kit = Self {
             providers: made(&config.providers, "providers", |one| provider(config, one))?,
-            sinks: made(&config.sinks, "sinks", sink)?,
+            sinks: made(&config.sinks, "sinks", |one| sink(config, one))?,
             hooks: made(&config.hooks, "hooks", hook)?,
         };
         // What is wrong with one file of a selection is wrong with all: better now than when the first instance appears.
         for (name, template) in config.selections.values().flat_map(config::Selection::templates) {
-            sink(template).map_err(|fault| at("sinks", name, fault))?;
+            sink(config, template).map_err(|fault| at("sinks", name, fault))?;
         }
         Ok(kit)
     }
@@ -214,9 +217,9 @@ impl Kit {
     }
 
     /// The target's sinks, its own ones among them.
-    fn sinks_of(&self, target: &config::Target) -> Result<BTreeMap<SinkName, Arc<dyn Sink>>, Fault> {
+    fn sinks_of(&self, config: &Config, target: &config::Target) -> Result<BTreeMap<SinkName, Arc<dyn Sink>>, Fault> {
         let of = |name: &SinkName| match target.own_sinks.get(name) {
-            Some(own) => Ok((name.clone(), sink(own)?)),
+            Some(own) => Ok((name.clone(), sink(config, own)?)),
             None => Ok((name.clone(), Arc::clone(&self.sinks[name]))),
         };
         target.sinks.iter().map(of).collect()
@@ -273,7 +276,7 @@ fn account(
 }
 
 fn hands(config: &Config, name: &TargetName, target: &config::Target, kit: &Kit) -> Result<Hands, Fault> {
-    let sinks = kit.sinks_of(target)?;
+    let sinks = kit.sinks_of(config, target)?;
     Ok(Hands {
         provider: Arc::clone(&kit.providers[&target.provider]),
         hooks: target.hooks.iter().map(|name| (name.clone(), Arc::clone(&kit.hooks[name]))).collect(),
@@ -331,48 +334,66 @@ fn forms(config: &Config, target: &config::Target, address: &Address) -> Vec<Log
 fn provider(config: &Config, provider: &config::Provider) -> Result<Arc<dyn Provider>, Fault> {
     match provider {
         config::Provider::Tencent(tencent) => {
-            let settings = TencentSettings {
-                region: tencent.region.clone(),
-                site: tencent.site,
-                regional: tencent.regional,
-                endpoint: tencent.endpoint.clone(),
-                quota: f64::from(tencent.quota),
-                action_spelling: tencent.action_spelling,
-                time_zone: tencent.time_zone,
-                timeout: tencent.timeout,
-                ca_file: tencent.ca_file.clone(),
-            };
-            let reach = credentials::reach(&tencent.credentials, tencent.timeout, tencent.ca_file.clone());
-            let sources = TencentSources::new(credentials::surroundings(), reach, tencent.region.clone(), tencent.site);
-            let source = credentials::source(&sources, &tencent.credentials.source)?;
+            let settings = tencent_settings(tencent);
+            let source = tencent_source(&tencent.credentials, &settings)?;
             Ok(Arc::new(Tencent::new(settings, source, now())?))
         }
         config::Provider::Alibaba(alibaba) => {
-            let settings = AlibabaSettings {
-                region: alibaba.region.clone(),
-                network: alibaba.network,
-                endpoint: alibaba.endpoint.clone(),
-                parameters_in: alibaba.parameters_in,
-                quota: f64::from(alibaba.quota),
-                timeout: alibaba.timeout,
-                ca_file: alibaba.ca_file.clone(),
-            };
-            let nonces = Arc::new(|| crate::chance::Chance::bits(&crate::chance::SystemChance));
-            let reach = credentials::reach(&alibaba.credentials, alibaba.timeout, alibaba.ca_file.clone());
-            let sources =
-                AlibabaSources::new(credentials::surroundings(), reach, alibaba.region.clone(), alibaba.network);
-            let source = credentials::source(&sources, &alibaba.credentials.source)?;
-            Ok(Arc::new(Alibaba::new(settings, source, now(), nonces)?))
+            let settings = alibaba_settings(alibaba);
+            let source = alibaba_source(&alibaba.credentials, &settings)?;
+            Ok(Arc::new(Alibaba::new(settings, source, now(), nonces())?))
         }
         config::Provider::Redis(redis) => Ok(Arc::new(redis::provider(config, redis)?)),
     }
+}
+
+fn tencent_settings(tencent: &config::Tencent) -> TencentSettings {
+    TencentSettings {
+        region: tencent.region.clone(),
+        site: tencent.site,
+        regional: tencent.regional,
+        endpoint: tencent.endpoint.clone(),
+        quota: f64::from(tencent.quota),
+        action_spelling: tencent.action_spelling,
+        time_zone: tencent.time_zone,
+        timeout: tencent.timeout,
+        ca_file: tencent.ca_file.clone(),
+    }
+}
+
+fn tencent_source(from: &config::Credentials, settings: &TencentSettings) -> Result<Source, Fault> {
+    let reach = credentials::reach(from, settings.timeout, settings.ca_file.clone());
+    let sources = TencentSources::new(credentials::surroundings(), reach, settings.region.clone(), settings.site);
+    credentials::source(&sources, &from.source)
+}
+
+fn alibaba_settings(alibaba: &config::Alibaba) -> AlibabaSettings {
+    AlibabaSettings {
+        region: alibaba.region.clone(),
+        network: alibaba.network,
+        endpoint: alibaba.endpoint.clone(),
+        parameters_in: alibaba.parameters_in,
+        quota: f64::from(alibaba.quota),
+        timeout: alibaba.timeout,
+        ca_file: alibaba.ca_file.clone(),
+    }
+}
+
+fn alibaba_source(from: &config::Credentials, settings: &AlibabaSettings) -> Result<Source, Fault> {
+    let reach = credentials::reach(from, settings.timeout, settings.ca_file.clone());
+    let sources = AlibabaSources::new(credentials::surroundings(), reach, settings.region.clone(), settings.network);
+    credentials::source(&sources, &from.source)
+}
+
+fn nonces() -> Nonces {
+    Arc::new(|| crate::chance::Chance::bits(&crate::chance::SystemChance))
 }
 
 fn now() -> Now {
     Arc::new(|| crate::clock::Clock::now(&crate::clock::SystemClock))
 }
 
-fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
+fn sink(config: &Config, sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
     match sink {
         config::Sink::File(file) => {
             FileSink::new(file_settings(file)).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
@@ -382,12 +403,14 @@ fn sink(sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
                 argv: command.argv.clone(),
                 stdin: command.stdin,
                 check: command.check,
+                fields: command.fields.clone(),
                 read: command.read.clone(),
                 environment: command.environment.clone(),
                 timeout: command.timeout,
             };
             CommandSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
+        config::Sink::Store(settings) => clouds::sink(config, settings),
         config::Sink::Etcd(etcd) => local::etcd(etcd),
         config::Sink::Age(age) => local::age(age),
         config::Sink::SystemdCredential(credential) => local::systemd_credential(credential),
@@ -408,6 +431,7 @@ fn file_settings(file: &config::FileSink) -> FileSettings {
         group: who(&file.group),
         prefix: file.prefix.clone(),
         template: file.template.clone(),
+        fields: file.fields.clone(),
     }
 }
 

@@ -313,6 +313,7 @@ fn the_reference_shows_the_true_defaults() {
     let sink = |config: &Config| match &config.sinks[&"orders-env".parse().unwrap()] {
         Sink::File(file) => (file.mode, file.path.clone()),
         Sink::Command(_)
+        | Sink::Store(_)
         | Sink::Etcd(_)
         | Sink::Age(_)
         | Sink::SystemdCredential(_)
@@ -353,8 +354,8 @@ fn the_reference_names_every_key_and_no_other() {
         for inner in rest.split('#').next().unwrap_or_default().split(['{', ',']).skip(1) {
             if let Some((inner, _)) = inner.split_once('=') {
                 let inner = inner.trim();
-                // And the keys of a tag are the owner's.
-                if !["file", "env", "credential", "sink", "rotate"].contains(&inner) {
+                // And the keys of a tag are the owner's, and those of fields the document's.
+                if !["file", "env", "credential", "sink", "rotate"].contains(&inner) && key != "fields" {
                     named.insert((top.to_owned(), format!("{prefix}{key}.{inner}")));
                 }
             }

@@ -161,7 +161,7 @@ fn two_accounts_in_turn() {
         Row("a lost call so soon after the other account's proof is not searched for: the list names no account", pair(), lost(2023), 2100, "login 4, 1 of a"),
         Row("… a quarter of an hour after it, it is", pair(), lost(2024), 2100, "find task since 2024"),
         Row("… and an hour after it", pair(), lost(4724), 4800, "find task since 4724"),
-        Row("a lost call of the rotation before may still turn up as a task", pair(), lost_again(4724), 4800, "login 4, 1 of a"),
+        Row("a lost call of the rotation before may still turn up as a task", pair(), lost_again(80_000), 80_100, "login 4, 1 of a"),
         Row("… but not a day after it", pair(), lost_again(87_522), 87_600, "find task since 87522"),
         Row("no grace before the first rotation", Plan { slot: None, ..pair() }, both().then(5, asked()), 6, "begin"),
         Row("a person makes one account of the pair", Plan { slot: None, ..plan() }, turned().then(1200, replaced(4)).delivered_all(1201, 4).then(1202, asked()), 1203, "begin"),
@@ -387,6 +387,41 @@ fn candidates_are_all_that_may_be_live() {
         [generation(3), generation(4)]
     );
     assert_eq!(named(&both().then(2000, given_for_another_pair(4))), [generation(4)]);
+    // A person's password ends a rotation whose call may still be carried out: its candidate stays named until what it compares with is surely gone.
+    let loose = || {
+        begun()
+            .then(1110, ready(false))
+            .then(1120, prepared(2))
+            .then(1121, intended(Call::Modify))
+            .then(1122, unanswered())
+            .then(1130, replaced(3))
+    };
+    assert_eq!(named(&loose()), [generation(2), generation(3)]);
+    assert_eq!(
+        named(
+            &loose()
+                .then(1140, began(4))
+                .then(1141, ready(false))
+                .then(1142, prepared(4))
+                .then(1143, intended(Call::Modify))
+                .then(1144, accepted(None))
+                .then(1145, tried(yes()))
+                .then(1146, proven(4))
+        ),
+        [generation(4)]
+    );
+    // Of a pair, a later call on the same account compares with the password that the lost one compared with, too.
+    let turn = |story: Vec<Event>, second, number: u64| {
+        story
+            .then(second, began(number.into()))
+            .then(second + 10, ready(false))
+            .then(second + 20, prepared_for("b", number))
+            .then(second + 21, intended(Call::Modify))
+    };
+    let lost = turn(both(), 1100, 3).then(1130, unanswered()).then(1140, given_for("a", 4));
+    assert_eq!(named(&lost), [generation(2), generation(3), generation(4)]);
+    let after = turn(lost, 1200, 5).then(1230, accepted(None)).then(1231, tried(yes())).then(1232, proven(5));
+    assert_eq!(named(&after), [generation(3), generation(4), generation(5)]);
 }
 
 /// What a login between rotations, a delivery and a lost sink leave behind: the next look, the page and a changed shape go by it.

@@ -6,7 +6,7 @@ use keywheel::fault::{Fault, Kind};
 use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, What};
-use keywheel::rotation::plan::{Plan, Recovery};
+use keywheel::rotation::plan::{OnSinkDown, Plan, Recovery};
 use keywheel::rotation::state::{DoubtCause, Phase, Sighting};
 use keywheel::rotation::{apply, fold, next};
 use std::time::Duration;
@@ -267,6 +267,7 @@ fn looks_and_limits_of_doubt() {
         Row("neither, not often enough", bare(), rounds(no(), 3), 2120, "wait ~ LooksAgain"),
         Row("both, not often enough", bare(), lost().then(2000, look(yes(), yes())), 2000, "wait ~ LooksAgain"),
         Row("mixed for ever", bare(), rounds(Login::Mixed, 61), 9000, "record halted Unanswered"),
+        Row("listing tasks costs quota: where logins can tell, not in each round", plan(), rounds(no(), 1), 2100, "login 2, 1"),
         Row("unreachable for long does not halt", bare(), rounds(unreachable(), 90), 2000 + 60 * 89, "wait ~ Unreachable"),
         Row("… and the first login decides", bare(), rounds(unreachable(), 90).then(9000, look(yes(), no())), 9000, "record proven 2 Login"),
         Row("the login route was taken away", blind(), lost().then(2000, look(no(), no())), 2000, "modify 2 over 1"),
@@ -349,6 +350,45 @@ fn deliveries_hooks_and_the_end() {
     ]);
 }
 
+/// While a sink is down: what is held and what goes on, as the configuration says.
+#[test]
+#[rustfmt::skip]
+fn a_sink_that_is_down() {
+    let hold = plan;
+    let proceed = || Plan { on_sink_down: OnSinkDown::Proceed, ..plan() };
+    let open = |plan: Plan| Plan { may_start: true, ..plan };
+    let hook_told = || What::HookTold { hook: "h".parse().expect("a name") };
+    // Proven at 1140; sink b takes nothing.
+    let behind = || proven_story().then(1150, delivered("a", 2)).then(1150, undelivered("b", 2));
+    let told = || behind().then(1262, hook_told());
+    // So often that the next try is some way off.
+    let tried = |story: Vec<Event>, second| (0..8).fold(story, |story, _| story.then(second, undelivered("b", 2)));
+    let superseded = || tried(told(), 1500).then(1501, began(9));
+    check(vec![
+        Row("hooks wait for it", hold(), tried(behind(), 1250), 1250, "wait ~ Behind"),
+        Row("but not for ever", hold(), tried(behind(), 1261), 1261, "tell h"),
+        Row("nor where it holds nothing up", proceed(), tried(behind(), 1261), 1261, "tell h"),
+        Row("told: again after the late delivery", hold(), told().then(1270, delivered("b", 2)), 1270, "tell h"),
+        Row("and then it is settled", hold(), told().then(1270, delivered("b", 2)).then(1271, hook_told()), 1271, "record settled 2"),
+        Row("held: nothing begins", open(hold()), tried(told(), 1500), 1500, "wait ~ Behind"),
+        Row("held: a slot that passed is said to have", hold(), tried(told(), 2001), 2001, "record slot-passed"),
+        Row("the next one begins", open(proceed()), tried(told(), 1500), 1500, "begin in its slot"),
+        Row("first the hooks", open(proceed()), tried(behind(), 1261), 1261, "tell h"),
+        Row("not without a slot", Plan { slot: None, ..proceed() }, tried(told(), 1500), 1500, "wait ~ Behind"),
+        Row("when asked", Plan { slot: None, ..proceed() }, tried(told(), 1500).then(1501, asked()), 1501, "begin"),
+        Row("asked, and it came back meanwhile", Plan { slot: None, ..proceed() }, told().then(1500, asked()).then(1501, delivered("b", 2)).then(1502, hook_told()), 1502, "begin"),
+        Row("paused", open(proceed()), tried(told(), 1500).then(1501, What::Paused { by: operator(), until: None }), 1502, "wait ~ Behind"),
+        Row("halted", open(proceed()), tried(told(), 1500).then(1501, halted()), 1502, "wait ~ Halted"),
+        Row("begun: the sink has its turn first", proceed(), superseded(), 1900, "deliver 2 to b"),
+        Row("begun: then the preflight", proceed(), superseded(), 1501, "preflight"),
+        Row("ended without a change: the one before goes on", proceed(), superseded().then(1510, blocked(1)).then(2001, abandoned()).then(2002, delivered("b", 2)), 2002, "tell h"),
+        Row("and settles", proceed(), superseded().then(2001, abandoned()).then(2002, delivered("b", 2)).then(2003, hook_told()), 2003, "record settled 2"),
+    ]);
+    let state = fold(&superseded().then(1502, ready(false)).then(1502, prepared(3)).then(1503, intended(Call::Modify))).expect("legal");
+    let late = Event { at: Moment::from_seconds(1504), what: delivered("b", 2) };
+    assert!(apply(state, &late).is_err(), "a call is out: nobody knows what is live");
+}
+
 /// What may not happen, whatever the driver does.
 #[test]
 #[rustfmt::skip]
@@ -377,6 +417,8 @@ fn illegal_events() {
         ("proof by a login that was refused", exposed().then(1131, look(no(), yes())), proven(Proof::Login)),
         ("proof by a login that nobody tried", exposed(), proven(Proof::Login)),
         ("proof by a mark that stands still", exposed().then(1131, mark("before")), proven(Proof::ChangeMark)),
+        ("proof by a mark where no call can have moved it", sent().then(1130, refused(Refusal::OldPasswordWrong, 1)).then(1131, mark("after")), proven(Proof::ChangeMark)),
+        ("proof by an old password that nobody said is gone", exposed(), proven(Proof::OldPasswordGone)),
         ("proof by a running task", sent().then(1130, accepted(Some(7))), proven(Proof::Task)),
         ("proof by an old password that may be wrong for another reason", broken_rule(), proven(Proof::OldPasswordGone)),
         ("proof on somebody's word", exposed(), proven(Proof::Stated)),
@@ -464,6 +506,8 @@ fn refused_and_applied_all_the_same() {
     assert_eq!(named(&redrawn.clone().then(1140, replaced(4))), [second, third, generation(4)]);
     let proven = redrawn.then(1135, accepted(None)).then(1136, What::LoginTried { candidate: yes(), previous: None }).then(1136, What::Proven { generation: third, proof: Proof::Login });
     assert_eq!(named(&proven), [third]);
+    let let_in = sent().then(1130, refused(RuleViolated, 1)).then(1131, look(yes(), no()));
+    assert_eq!(named(&let_in.then(1132, What::Proven { generation: second, proof: Proof::Login })), [second]);
 
     let halted_and_resumed = || sent().then(1130, refused(Fatal, 1)).then(1131, halted()).then(1200, resumed(false));
     let gone = || halted_and_resumed().then(1201, ready(true));
@@ -500,9 +544,10 @@ fn a_failed_task_that_is_found_leaves_what_was_looked_at() {
     let looked = sent().then(1130, unanswered()).then(1131, unreachable()).then(1140, unreachable());
     let failed = TaskStatus::Failed { message: "no".to_owned() };
     let found = What::TaskSought { found: Some((task_id(7), failed)) };
-    let doubt = |story: &[Event]| match fold(story).expect("a legal story").open.expect("a rotation").phase {
-        Phase::Doubt(doubt) => doubt,
-        other => panic!("not in doubt: {other:?}"),
+    let doubt = |story: &[Event]| {
+        let phase = fold(story).expect("a legal story").open.expect("a rotation").phase;
+        let Phase::Doubt(doubt) = phase else { panic!("not in doubt: {phase:?}") };
+        doubt
     };
     let (before, after) = (doubt(&looked), doubt(&looked.then(1150, found)));
     assert_eq!((after.cause, after.fault.kind), (DoubtCause::TaskFailed, Kind::TaskFailed));
@@ -519,4 +564,21 @@ fn a_hook_that_was_told_says_when() {
     };
     let told = hooks.values().next().expect("a hook");
     assert_eq!((told.generation, told.tried_at), (Some(generation(2)), Some(Moment::from_seconds(1140))));
+}
+
+#[test]
+fn a_new_password_is_delivered_at_once_to_a_sink_that_failed_before() {
+    let failed = (0..5).fold(rest(), |story, second| story.then(5 + second, undelivered("b", 1)));
+    let failures =
+        |story: &[Event]| fold(story).expect("a legal story").standing.sinks[&"b".parse().expect("a name")].failures;
+    assert_eq!(failures(&failed), 5);
+    let second =
+        failed.then(1100, began(2)).then(1110, ready(false)).then(1120, prepared(2)).then(1121, intended(Call::Modify));
+    let proven = second
+        .then(1130, accepted(None))
+        .then(1131, What::LoginTried { candidate: yes(), previous: None })
+        .then(1132, What::Proven { generation: generation(2), proof: Proof::Login });
+    let outlet = fold(&proven).expect("a legal story").standing.sinks[&"b".parse().expect("a name")].clone();
+    // It lacks the newest since the first failure: a lag that began then.
+    assert_eq!((outlet.failures, outlet.behind_since), (0, Some(Moment::from_seconds(5))));
 }

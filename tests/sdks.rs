@@ -7,13 +7,22 @@
 #![cfg(feature = "simulator")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+use keywheel::clock::{Clock, SystemClock};
+use keywheel::moment::Moment;
+use keywheel::name::Generation;
+use keywheel::provider::credential::Static;
+use keywheel::provider::{alibaba, tencent};
 use keywheel::secret::Secret;
 use keywheel::simulator::{
     AccountSettings, AlibabaSettings, Credential, InstanceSettings, Quota, Settings, Simulator, TaskSettings,
 };
+use keywheel::sink::alibaba_kms::{AlibabaKms, AlibabaKmsSettings};
+use keywheel::sink::tencent_ssm::{TencentSsm, TencentSsmSettings};
+use keywheel::sink::{Document, Endpoint, Sink};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A Python that has what tests/sdk/requirements.txt lists.
@@ -131,7 +140,7 @@ impl Drop for Judge {
     }
 }
 
-fn tencent(judge: &mut Judge) {
+fn tencent_redis(judge: &mut Judge) {
     let of = json!({"InstanceId": CRS});
     let with = |more: Value| {
         let mut all = of.clone();
@@ -188,7 +197,7 @@ fn tencent(judge: &mut Judge) {
     }
 }
 
-fn alibaba(judge: &mut Judge) {
+fn alibaba_redis(judge: &mut Judge) {
     let tagged = json!({"RegionId": "cn-hangzhou", "Tag": [{"Key": "rotate", "Value": "weekly"}], "PageSize": 50, "PageNumber": 1});
     let found = judge.call("alibaba", "DescribeInstances", tagged);
     let row = &found["Instances"]["KVStoreInstance"][0];
@@ -228,6 +237,169 @@ fn alibaba(judge: &mut Judge) {
     }
 }
 
+/// What a rotation leaves behind, with characters that JSON and URLs write differently.
+fn document(generation: u64) -> Document {
+    let password = format!("G{generation}\"é\\%&+ #=?");
+    Document {
+        target: "orders-cache".parse().unwrap(),
+        generation: Generation(generation),
+        rotation: None,
+        proven_at: Moment::from_seconds(1_735_689_600),
+        account: APP.to_owned(),
+        login_user: None,
+        login_password: Secret::new(format!("{APP}@{password}")),
+        password: Secret::new(password),
+        endpoint: Some(Endpoint { host: "10.0.0.12".to_owned(), port: 6379, tls: true }),
+    }
+}
+
+/// keywheel delivers while the SDK waits.
+fn deliver(sink: &dyn Sink, generation: u64) {
+    let runtime = tokio::runtime::Handle::current();
+    runtime.block_on(sink.ready(&"orders-cache".parse().unwrap())).unwrap();
+    runtime.block_on(sink.deliver(&document(generation))).unwrap();
+}
+
+/// What an application makes of the text that the SDK gives it.
+fn assert_reads(text: &Value, generation: u64) {
+    let read: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+    let sent = document(generation).login_password.expose().to_owned();
+    assert_eq!(
+        (&read["password"], &read["generation"], &read["port"]),
+        (&json!(sent), &json!(generation), &json!(6379))
+    );
+}
+
+/// The SDK makes a secret as its owner would, keywheel delivers into it, and the SDK reads what is there.
+fn tencent_store(judge: &mut Judge) {
+    let settings = tencent::TencentSettings {
+        endpoint: Some(judge.cloud.endpoint().parse().unwrap()),
+        quota: 10_000.0,
+        ..tencent::TencentSettings::of("ap-guangzhou".to_owned())
+    };
+    let key = Secret::new(KEY.to_owned());
+    let identity = Arc::new(Static::new(&tencent::credentials::TERMS, ID.to_owned(), key, None).unwrap());
+    let api = tencent::store(settings, identity, Arc::new(|| SystemClock.now())).unwrap();
+    let sink = TencentSsm::new(
+        TencentSsmSettings {
+            secret: "redis-orders".to_owned(),
+            version: "SSM_Current".to_owned(),
+            region: "ap-guangzhou".to_owned(),
+            create: false,
+            kms_key: None,
+        },
+        api,
+    );
+    const VENDOR: &str = "tencent-ssm";
+    let of = |more: Value| {
+        let mut all = json!({"SecretName": "redis-orders"});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    let made = judge.call(VENDOR, "CreateSecret", of(json!({"SecretString": "{}", "Description": "x"})));
+    assert_eq!(made["VersionId"], "SSM_Current");
+    for generation in 1..=12 {
+        deliver(&sink, generation);
+        let read = judge.call(VENDOR, "GetSecretValue", of(json!({"VersionId": "SSM_Current"})));
+        assert_reads(&read["SecretString"], generation);
+    }
+    let listed = judge.call(VENDOR, "ListSecretVersionIds", of(json!({})));
+    let ids: Vec<&str> =
+        listed["Versions"].as_array().unwrap().iter().map(|row| row["VersionId"].as_str().unwrap()).collect();
+    let newest = ids.iter().find(|id| id.starts_with("orders-cache.g12.")).unwrap();
+    assert!(ids.len() < 10, "{ids:?}");
+    let kept = judge.call(VENDOR, "GetSecretValue", of(json!({"VersionId": newest})));
+    assert_reads(&kept["SecretString"], 12);
+    assert_eq!(judge.call(VENDOR, "DescribeSecret", of(json!({})))["Status"], "Enabled");
+
+    // The rules that the sink counts on, as the SDK meets them.
+    let value = |id: &str| of(json!({"VersionId": id, "SecretString": "v"}));
+    judge.call(VENDOR, "PutSecretValue", value("by-hand"));
+    judge.call(VENDOR, "UpdateSecret", value("by-hand"));
+    for (action, parameters, code) in [
+        ("CreateSecret", value("another"), "ResourceInUse.SecretExists"),
+        ("PutSecretValue", value("by-hand"), "ResourceInUse.VersionIdExists"),
+        ("PutSecretValue", value("an eleventh"), "InvalidParameterValue"),
+        ("PutSecretValue", value("one-too-many"), "LimitExceeded"),
+        ("UpdateSecret", value("nowhere"), "ResourceNotFound"),
+        ("GetSecretValue", of(json!({"VersionId": "nowhere"})), "ResourceNotFound"),
+        ("DescribeSecret", json!({"SecretName": "nobody"}), "ResourceNotFound"),
+    ] {
+        assert_eq!(judge.refused(VENDOR, (ID, KEY), action, parameters), code, "{action}");
+    }
+    judge.call(VENDOR, "DeleteSecretVersion", of(json!({"VersionId": "by-hand"})));
+    assert_eq!(
+        judge.refused(VENDOR, (ID, "another-key"), "DescribeSecret", of(json!({}))),
+        "AuthFailure.SignatureFailure"
+    );
+}
+
+/// The same at Alibaba Cloud.
+fn alibaba_store(judge: &mut Judge) {
+    let settings = alibaba::AlibabaSettings {
+        endpoint: Some(judge.cloud.endpoint().parse().unwrap()),
+        quota: 10_000.0,
+        ..alibaba::AlibabaSettings::of("cn-hangzhou".to_owned())
+    };
+    let key = Secret::new(KEY.to_owned());
+    let identity = Arc::new(Static::new(&alibaba::credentials::TERMS, ID.to_owned(), key, None).unwrap());
+    let api =
+        alibaba::store(settings, identity, Arc::new(|| SystemClock.now()), Arc::new(rand::random::<u128>)).unwrap();
+    let sink = AlibabaKms::new(
+        AlibabaKmsSettings {
+            secret: "redis/orders".to_owned(),
+            region: "cn-hangzhou".to_owned(),
+            create: false,
+            kms_key: None,
+            kms_instance: None,
+        },
+        api,
+    );
+    const VENDOR: &str = "alibaba-kms";
+    let of = |more: Value| {
+        let mut all = json!({"SecretName": "redis/orders"});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    judge.call(VENDOR, "CreateSecret", of(json!({"VersionId": "first", "SecretData": "{}"})));
+    for generation in 1..=12 {
+        deliver(&sink, generation);
+        let read = judge.call(VENDOR, "GetSecretValue", of(json!({})));
+        assert_reads(&read["SecretData"], generation);
+        assert_eq!(read["VersionStages"]["VersionStage"], json!(["ACSCurrent"]));
+        if generation > 1 {
+            let before = judge.call(VENDOR, "GetSecretValue", of(json!({"VersionStage": "ACSPrevious"})));
+            assert_reads(&before["SecretData"], generation - 1);
+        }
+    }
+    let listed = judge.call(VENDOR, "ListSecretVersionIds", of(json!({"IncludeDeprecated": "true"})));
+    assert_eq!(listed["VersionIds"]["VersionId"].as_array().unwrap().len(), 10);
+    assert_eq!(judge.call(VENDOR, "DescribeSecret", of(json!({})))["SecretType"], "Generic");
+
+    // The rules that the sink counts on, as the SDK meets them.
+    let pending =
+        |data: &str| of(json!({"VersionId": "v", "SecretData": data, "VersionStages": "[\"MyPendingLabel\"]"}));
+    judge.call(VENDOR, "PutSecretValue", pending("one"));
+    judge.call(VENDOR, "PutSecretValue", pending("one"));
+    assert_reads(&judge.call(VENDOR, "GetSecretValue", of(json!({})))["SecretData"], 12);
+    for (action, parameters, code) in [
+        ("PutSecretValue", pending("two"), "Rejected.ResourceExist"),
+        ("CreateSecret", of(json!({"VersionId": "first", "SecretData": "{}"})), "Rejected.ResourceExist"),
+        ("GetSecretValue", of(json!({"VersionId": "nowhere"})), "Forbidden.ResourceNotFound"),
+        ("DescribeSecret", json!({"SecretName": "nobody"}), "Forbidden.ResourceNotFound"),
+        (
+            "UpdateSecretVersionStage",
+            of(json!({"VersionStage": "ACSCurrent", "RemoveFromVersion": "v"})),
+            "InvalidParameter",
+        ),
+    ] {
+        assert_eq!(judge.refused(VENDOR, (ID, KEY), action, parameters), code, "{action}");
+    }
+    judge.call(VENDOR, "UpdateSecretVersionStage", of(json!({"VersionStage": "ACSCurrent", "MoveToVersion": "v"})));
+    assert_eq!(judge.call(VENDOR, "GetSecretValue", of(json!({})))["SecretData"], "one");
+    assert_eq!(judge.refused(VENDOR, (ID, "another-key"), "DescribeSecret", of(json!({}))), "SignatureDoesNotMatch");
+}
+
 /// The value of a variable that tests/run sets; where it did not, the reader learns what was left out.
 fn named_by_tests_run(variable: &str) -> Option<String> {
     let named = std::env::var(variable).ok().filter(|value| !value.is_empty());
@@ -241,20 +413,24 @@ fn named_by_tests_run(variable: &str) -> Option<String> {
     named
 }
 
-async fn judged_by(command: &mut Command) {
+async fn judged_by(command: &mut Command, stores: bool) {
     let cloud = Simulator::start(cloud()).await.unwrap();
     let mut judge = Judge::start(cloud, command);
     // The story waits for the other process, so the cloud must have a thread of its own.
     tokio::task::block_in_place(|| {
-        tencent(&mut judge);
-        alibaba(&mut judge);
+        tencent_redis(&mut judge);
+        alibaba_redis(&mut judge);
+        if stores {
+            tencent_store(&mut judge);
+            alibaba_store(&mut judge);
+        }
     });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_python_sdks_are_understood() {
     if let Some(python) = named_by_tests_run(PYTHON) {
-        judged_by(Command::new(python).arg("tests/sdk/caller.py")).await;
+        judged_by(Command::new(python).arg("tests/sdk/caller.py"), true).await;
     }
 }
 
@@ -262,6 +438,6 @@ async fn the_python_sdks_are_understood() {
 async fn the_node_sdks_are_understood() {
     if let Some(folder) = named_by_tests_run(NODE) {
         let modules = format!("{folder}/node_modules");
-        judged_by(Command::new("node").arg("tests/sdk/caller.js").env("NODE_PATH", modules)).await;
+        judged_by(Command::new("node").arg("tests/sdk/caller.js").env("NODE_PATH", modules), false).await;
     }
 }

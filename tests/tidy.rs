@@ -259,9 +259,9 @@ fn no_secret_is_written_into_a_panic_the_log_or_a_fault() {
 fn the_runbook_has_each_fault_with_its_next_step() {
     let fault = syn::parse_file(&fs::read_to_string(source().join("fault.rs")).unwrap()).unwrap();
     let runbook = fs::read_to_string(source().with_file_name("docs").join("RUNBOOK.md")).unwrap();
-    let kinds = fault.items.iter().find_map(|item| match item {
-        syn::Item::Enum(kinds) if kinds.ident == "Kind" => Some(&kinds.variants),
-        _ => None,
+    let kinds = fault.items.iter().find_map(|item| {
+        let syn::Item::Enum(kinds) = item else { return None };
+        (kinds.ident == "Kind").then_some(&kinds.variants)
     });
     for variant in kinds.expect("the kinds") {
         let kebab: String = variant.ident.to_string().chars().fold(String::new(), |mut name, letter| {

@@ -70,7 +70,7 @@ pub async fn password_from(config: &Config, target: &TargetName, reference: &Pas
         Some(settings) => super::forms(config, settings, &settings.address),
         None => return Err(Fault::new(Kind::Usage, format!("there is no target {target}"))),
     };
-    let sink = super::sink(settings).map_err(|fault| super::at("sinks", name, fault))?;
+    let sink = super::sink(config, settings).map_err(|fault| super::at("sinks", name, fault))?;
     Readable { target: target.clone(), name: name.clone(), sink, forms }.password().await
 }
 

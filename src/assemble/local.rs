@@ -1,18 +1,16 @@
 //! Sinks that no vendor stands behind: the configured kind in, a sink out.
 
-use super::{file_settings, first, variable};
+use super::stores::read_anew;
+use super::{file_settings, first};
 use crate::config;
 use crate::fault::Fault;
 use crate::sink::Sink;
-use crate::sink::etcd::{Certificate, EtcdSettings, EtcdSink, Password};
+use crate::sink::etcd::{Certificate, EtcdSettings, EtcdSink};
 use crate::sink::systemd_credential::{self, CredentialSettings};
 use std::sync::Arc;
 
 pub(super) fn etcd(etcd: &config::EtcdSink) -> Result<Arc<dyn Sink>, Fault> {
-    let user = etcd.user.clone().map(|(name, password)| {
-        let read: Password = Arc::new(move || password.read(&variable));
-        (name, read)
-    });
+    let user = etcd.user.as_ref().map(|(name, password)| (name.clone(), read_anew(password)));
     let certificate = etcd.certificate.clone().map(|(certificate, key)| Certificate { certificate, key });
     let settings = EtcdSettings {
         endpoints: etcd.endpoints.clone(),
@@ -20,6 +18,7 @@ pub(super) fn etcd(etcd: &config::EtcdSink) -> Result<Arc<dyn Sink>, Fault> {
         format: etcd.format.form,
         prefix: etcd.format.prefix.clone(),
         template: etcd.format.template.clone(),
+        fields: etcd.format.fields.clone(),
         user,
         ca_file: etcd.ca_file.clone(),
         certificate,
@@ -30,8 +29,8 @@ pub(super) fn etcd(etcd: &config::EtcdSink) -> Result<Arc<dyn Sink>, Fault> {
 
 #[cfg(feature = "age")]
 pub(super) fn age(age: &config::AgeSink) -> Result<Arc<dyn Sink>, Fault> {
-    use crate::sink::age::{AgeSettings, ReadIdentity};
-    let identity = age.identity.clone().map(|identity| -> ReadIdentity { Arc::new(move || identity.read(&variable)) });
+    use crate::sink::age::AgeSettings;
+    let identity = age.identity.as_ref().map(read_anew);
     let (file, recipients, armor) = (file_settings(&age.file), age.recipients.clone(), age.armor);
     let settings = AgeSettings { file, recipients, armor, identity };
     crate::sink::age::sink(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)

@@ -9,6 +9,7 @@ use crate::driver::Snapshot;
 use crate::fault::Fault;
 use crate::moment::{Moment, show_span};
 use crate::name::Generation;
+use crate::rotation::plan::OnSinkDown;
 use crate::rotation::state::Label;
 use crate::rotation::why::from_now;
 
@@ -62,11 +63,22 @@ pub async fn explain(scene: &Scene, args: &args::One) -> Result<Exit, Fault> {
     if let Some(due) = snapshot.next_due {
         fact("next slot", when(due));
     }
+    if !snapshot.sinks.is_empty() {
+        let words = match scene.settings(&args.target)?.on_sink_down {
+            OnSinkDown::Hold => "no rotation begins that could not be delivered (on-sink-down = \"hold\")",
+            OnSinkDown::Proceed => "rotations go on; it gets the newest when it is back (on-sink-down = \"proceed\")",
+        };
+        fact("sink down", words.to_owned());
+    }
     for sink in &snapshot.sinks {
         let holds = sink.generation.map_or_else(|| "nothing yet".to_owned(), |held| format!("generation {held}"));
+        let lag = match sink.behind_by {
+            0 | 1 => String::new(),
+            generations => format!(" by {generations} generations"),
+        };
         let behind = match (&sink.fault, sink.behind_since) {
-            (Some(fault), Some(since)) => format!(", behind since {}: {fault}", local(since, zone)),
-            (None, Some(since)) => format!(", behind since {}", local(since, zone)),
+            (Some(fault), Some(since)) => format!(", behind{lag} since {}: {fault}", local(since, zone)),
+            (None, Some(since)) => format!(", behind{lag} since {}", local(since, zone)),
             (_, None) => String::new(),
         };
         fact("sink", format!("{} holds {holds}{behind}", sink.sink));

@@ -7,6 +7,7 @@ use super::scene::Scene;
 use crate::fault::{Fault, Kind};
 use crate::moment::{Moment, Slot, show_span};
 use crate::name::{ProviderName, TargetName};
+use crate::rotation::plan::OnSinkDown;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,11 +15,15 @@ use std::time::Duration;
 /// The busiest stretch of this length is reported per provider.
 const STRETCH: Duration = Duration::from_secs(3_600);
 
+/// So many targets are named that go on while a sink is down.
+const NAMED: usize = 5;
+
 /// One slot of one target.
 struct Planned {
     target: TargetName,
     provider: ProviderName,
     slot: Slot,
+    on_sink_down: OnSinkDown,
 }
 
 /// Prints the plan.
@@ -60,6 +65,18 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     }
     print_table(&rows);
     print_line("");
+    let going_on = planned.iter().filter(|item| item.on_sink_down == OnSinkDown::Proceed);
+    let going_on: BTreeSet<&str> = going_on.map(|item| item.target.as_str()).collect();
+    let names: Vec<&str> = going_on.iter().copied().take(NAMED).collect();
+    let while_down = match going_on.len() {
+        0 => "While a sink of a target is down, its rotations are held (on-sink-down = \"hold\").".to_owned(),
+        all if all <= NAMED => format!("While a sink is down, {} go on; the others are held.", names.join(", ")),
+        all => {
+            format!("While a sink is down, {} and {} more go on; the others are held.", names.join(", "), all - NAMED)
+        }
+    };
+    wrapped(&while_down, 0).iter().for_each(|line| print_line(line));
+    print_line("");
     print_line(&bold("Quota"));
     for (provider, load) in loads(scene, &planned) {
         let text = format!(
@@ -94,6 +111,7 @@ async fn planned(scene: &Scene, args: &args::Plan, now: Moment) -> Result<Vec<Pl
             target: target.clone(),
             provider: provider.clone(),
             slot,
+            on_sink_down: settings.on_sink_down,
         }));
     }
     planned.sort_by(|one, other| (one.slot.due, &one.target).cmp(&(other.slot.due, &other.target)));
@@ -147,6 +165,7 @@ fn print_json(scene: &Scene, planned: &[Planned]) -> Result<Exit, Fault> {
         due: String,
         closes: String,
         local: String,
+        on_sink_down: &'static str,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "kebab-case")]
@@ -167,6 +186,7 @@ fn print_json(scene: &Scene, planned: &[Planned]) -> Result<Exit, Fault> {
         due: item.slot.due.to_string(),
         closes: item.slot.closes.to_string(),
         local: local(item.slot.due, scene.zone(&item.target)),
+        on_sink_down: item.on_sink_down.as_str(),
     });
     let quota = loads(scene, planned).into_iter().map(|(provider, load)| Quota {
         provider,

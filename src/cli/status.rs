@@ -113,6 +113,7 @@ struct SinkReport<'a> {
     sink: &'a str,
     generation: Option<u64>,
     behind_since: Option<String>,
+    behind_by: u64,
 }
 
 impl<'a> TargetReport<'a> {
@@ -132,6 +133,7 @@ impl<'a> TargetReport<'a> {
                     sink: sink.sink.as_str(),
                     generation: sink.generation.map(|generation| generation.0),
                     behind_since: text(sink.behind_since),
+                    behind_by: sink.behind_by,
                 })
                 .collect(),
         }

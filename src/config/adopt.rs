@@ -87,9 +87,9 @@ impl PasswordRef {
     }
 }
 
-/// A file holds the password of the target whose sink it is: nobody else's is found there.
+/// A file or a secret holds the password of the target whose sink it is: nobody else's is found there.
 pub(super) fn refuse_strangers(targets: &Section<'_>, sinks: &BTreeMap<SinkName, Option<Sink>>) {
-    let spot = |name: &str| {
+    let of_one = |name: &str| {
         let sink = sinks.get(&name.parse::<SinkName>().ok()?)?.as_ref()?;
         sink.spot().map(|_| sink.noun())
     };
@@ -102,7 +102,7 @@ pub(super) fn refuse_strangers(targets: &Section<'_>, sinks: &BTreeMap<SinkName,
     }
     for (name, entry) in &entries {
         let Some(table) = entry.section("adopt") else { continue };
-        let Some((sink, noun)) = table.text("sink").and_then(|sink| Some((sink, spot(sink)?))) else { continue };
+        let Some((sink, noun)) = table.text("sink").and_then(|sink| Some((sink, of_one(sink)?))) else { continue };
         if let Some(owner) = owners.get(sink).filter(|owner| *owner != name) {
             let what = format!("The {noun} of sink {sink} holds the password of target {}", shown(owner));
             table.refuse("sink", refusal(what, "name a sink that holds this target's own"));

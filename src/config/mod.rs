@@ -23,6 +23,7 @@ mod sealed;
 mod secret_ref;
 mod selection;
 mod shape;
+mod store;
 mod strategy;
 mod target;
 mod template;
@@ -43,6 +44,7 @@ pub use schema::known_keys;
 pub use sealed::{AgeSink, CredentialSink};
 pub use secret_ref::{SECRET_LIMIT, SecretRef};
 pub use selection::Selection;
+pub use store::{Identity, Store, StoreSink};
 pub use target::Target;
 pub use variables::PREFIX;
 
@@ -175,6 +177,18 @@ impl Sections<'_> {
         let providers = self.named("providers", |section, _: &ProviderName| provider::parse(section));
         let policies = self.named("policies", |section, _: &PolicyName| policy::parse(section));
         let mut sinks = self.named("sinks", |section, _: &SinkName| outlet::sink(section));
+        store::refuse_strange_providers(&self.section("sinks"), &providers, |name| {
+            match sinks.get(&name.parse::<SinkName>().ok()?)?.as_ref()? {
+                Sink::Store(sink) => Some(sink.store.clone()),
+                Sink::File(_)
+                | Sink::Command(_)
+                | Sink::Etcd(_)
+                | Sink::Age(_)
+                | Sink::SystemdCredential(_)
+                | Sink::Http(_)
+                | Sink::Vault(_) => None,
+            }
+        });
         let templates = selection::take_templates(&mut sinks);
         let hooks = self.named("hooks", |section, _: &HookName| outlet::hook(section));
         let surroundings = target::Surroundings {
@@ -233,6 +247,8 @@ impl Sections<'_> {
             ("hooks", "hooks", true),
         ] {
             let mut used = std::collections::BTreeSet::new();
+            let sinks = self.section("sinks");
+            used.extend(sinks.entries().filter_map(|(_, sink)| sink.text("provider")).filter(|_| key == "provider"));
             for (_, target) in targets.entries() {
                 used.extend(target.section("adopt").and_then(|adopt| adopt.text("sink")).filter(|_| key == "sinks"));
                 match plural {

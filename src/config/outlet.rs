@@ -9,9 +9,10 @@ pub use vault::{VaultAuth, VaultSink};
 use super::etcd::{self, EtcdSink};
 use super::reading::{Refusal, Section, absolute, refusal};
 use super::sealed::{self, AgeSink, CredentialSink};
+use super::store::{self, StoreSink};
 use crate::http::is_loopback;
 use crate::name::SinkName;
-use crate::sink::command::Input as SinkInput;
+use crate::sink::command::{self, Input as SinkInput};
 use crate::sink::file::{FILE_NAME_LIMIT, Format as FileFormat};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub enum Sink {
     File(FileSink),
     /// A program that stores passwords.
     Command(CommandSink),
+    /// A secret in a cloud's own store.
+    Store(Box<StoreSink>),
     /// A key of etcd.
     Etcd(EtcdSink),
     /// A file for the holders of a key.
@@ -64,6 +67,8 @@ pub struct Format {
     pub prefix: Option<String>,
     /// The text of [`FileFormat::Template`].
     pub template: Option<String>,
+    /// Which parts of the document it holds, and what each is called.
+    pub fields: Option<BTreeMap<String, String>>,
 }
 
 /// Where a sink writes, as it was written.
@@ -95,7 +100,7 @@ impl Sink {
             Self::File(file) => Some(file),
             Self::Age(age) => Some(&age.file),
             Self::SystemdCredential(credential) => Some(&credential.file),
-            Self::Command(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) => None,
+            Self::Command(_) | Self::Store(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
 
@@ -106,6 +111,7 @@ impl Sink {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => {
                 Some(Spot { key: "path", text: self.file()?.path.to_str()?, within: "file".to_owned() })
             }
+            Self::Store(store) => Some(Spot { key: "secret", text: &store.secret, within: store.within() }),
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(Spot { key: "key", text: &etcd.key, within: etcd.store() }),
             Self::Http(http) => Some(Spot { key: "url", text: &http.url, within: "http".to_owned() }),
@@ -123,7 +129,16 @@ impl Sink {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file().map(|file| file.format),
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(etcd.format.form),
-            Self::Http(_) | Self::Vault(_) => None,
+            Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
+        }
+    }
+
+    /// Which parts of a document were chosen, where it has such a form.
+    pub(super) fn fields(&self) -> Option<&BTreeMap<String, String>> {
+        match self {
+            Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file()?.fields.as_ref(),
+            Self::Etcd(etcd) => etcd.format.fields.as_ref(),
+            Self::Command(_) | Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
 
@@ -131,6 +146,7 @@ impl Sink {
     pub(super) fn noun(&self) -> &'static str {
         match self {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => "file",
+            Self::Store(_) => "secret",
             Self::Command(_) => "place",
             Self::Etcd(_) => "key",
             Self::Http(_) => "URL",
@@ -149,6 +165,7 @@ impl Sink {
             Self::SystemdCredential(credential) => {
                 Ok(Self::SystemdCredential(CredentialSink { file: credential.file.at(&text)?, ..credential.clone() }))
             }
+            Self::Store(store) => store.at(text).map(|store| Self::Store(Box::new(store))),
             Self::Command(_) => Ok(self.clone()),
             Self::Etcd(sink) => Ok(Self::Etcd(EtcdSink { key: etcd::key(text)?, ..sink.clone() })),
             Self::Http(sink) => {
@@ -167,6 +184,9 @@ impl Sink {
         if self.form() == Some(FileFormat::Template) {
             return Some(("a template has no reverse", "name a sink with another format"));
         }
+        if lacks_password(self.fields()) {
+            return Some(("its fields do not have the password by itself", "add password = \"NAME\" to its fields"));
+        }
         match self {
             Self::File(_) | Self::Etcd(_) | Self::SystemdCredential(_) => None,
             Self::Age(age) => match age.identity {
@@ -176,6 +196,7 @@ impl Sink {
                     "add identity = { file = \"/path\" } to the sink, the secret key of one of its recipients",
                 )),
             },
+            Self::Store(_) => None,
             Self::Command(command) => match command.read {
                 Some(_) => None,
                 None => Some((
@@ -212,6 +233,8 @@ pub struct FileSink {
     pub prefix: Option<String>,
     /// The text of [`FileFormat::Template`].
     pub template: Option<String>,
+    /// Which parts of the document it holds, and what each is called.
+    pub fields: Option<BTreeMap<String, String>>,
 }
 
 impl FileSink {
@@ -234,6 +257,8 @@ pub struct CommandSink {
     pub stdin: SinkInput,
     /// Whether it understands the question "could you take a password?".
     pub check: bool,
+    /// Which parts of the document it reads, and what each is called.
+    pub fields: Option<BTreeMap<String, String>>,
     /// The program that prints what is stored, and its arguments.
     pub read: Option<Vec<String>>,
     /// The daemon's variables that it inherits.
@@ -263,6 +288,7 @@ pub struct CommandHook {
 pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
     match section.text("kind")? {
         "file" => file(section).map(Sink::File),
+        kind @ ("tencent-ssm" | "alibaba-kms") => store::parse(section, kind).map(|store| Sink::Store(Box::new(store))),
         "http" => http::parse(section).map(Sink::Http),
         "vault" => vault::parse(section).map(Sink::Vault),
         "command" => {
@@ -275,10 +301,20 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
             }
             let program = program(section, SINK_TIMEOUT);
             let read = section.has("read").then(|| argv(section, "read"));
+            let fields = fields(section, |fields| command::names(fields).map(drop));
+            if fields.is_some() && stdin == SinkInput::Password {
+                let what = "A bare password has no fields";
+                section.refuse("fields", refusal(what, "write stdin = \"json\" or remove fields"));
+            }
+            if read.is_some() && lacks_password(fields.as_ref()) {
+                let what = "What is read back is the bare password, which fields leaves out";
+                section.refuse("fields", refusal(what, "add password = \"NAME\" or remove read"));
+            }
             Some(Sink::Command(CommandSink {
                 argv: program.argv,
                 stdin,
                 check,
+                fields,
                 read,
                 environment: program.environment,
                 timeout: program.timeout,
@@ -304,7 +340,7 @@ pub(super) fn file(section: &Section<'_>) -> Option<FileSink> {
         section.refuse("path", refusal("This names a folder", "add the file's name"));
     }
     let mode = mode(section);
-    let Format { form, prefix, template } = format(section, FileFormat::default())?;
+    let Format { form, prefix, template, fields } = format(section, FileFormat::default())?;
     Some(FileSink {
         path: path?,
         format: form,
@@ -313,10 +349,11 @@ pub(super) fn file(section: &Section<'_>) -> Option<FileSink> {
         group: section.text_or_number("group"),
         prefix,
         template,
+        fields,
     })
 }
 
-/// The keys `format`, `prefix` and `template`.
+/// The keys `format`, `prefix`, `template` and `fields`.
 pub(super) fn format(section: &Section<'_>, usual: FileFormat) -> Option<Format> {
     let formats = [
         ("raw", FileFormat::Raw),
@@ -340,6 +377,21 @@ pub(super) fn format(section: &Section<'_>, usual: FileFormat) -> Option<Format>
         let next_step = "add template = \"…\" with {{ password }} in it";
         section.refuse("format", refusal("This format needs a template", next_step));
     }
+    let is_flat = form.is_some_and(|form| {
+        matches!(form, FileFormat::Env | FileFormat::Json | FileFormat::Yaml) || !section.has("fields")
+    });
+    if form.is_some() && !is_flat {
+        let next_step = "write format = \"env\", \"json\" or \"yaml\", or remove fields";
+        section.refuse("fields", refusal("This key means nothing with this format", next_step));
+    }
+    if section.has("fields") && section.has("prefix") {
+        let what = "This key means nothing beside fields, which names whole variables";
+        section.refuse("prefix", refusal(what, "remove one of the two"));
+    }
+    let fields = fields(section, |fields| match form.filter(|_| is_flat) {
+        Some(form) => form.names(Some(fields)).map(drop),
+        None => Ok(()),
+    });
     let prefix = section.parsed("prefix", |text| {
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         match plain && !text.starts_with(|first: char| first.is_ascii_digit()) {
@@ -347,7 +399,25 @@ pub(super) fn format(section: &Section<'_>, usual: FileFormat) -> Option<Format>
             false => Err(refusal("No variable's name can begin with this", "use letters, digits and _")),
         }
     });
-    Some(Format { form: form?, prefix, template: section.text("template").map(str::to_owned) })
+    Some(Format { form: form?, prefix, template: section.text("template").map(str::to_owned), fields })
+}
+
+/// The choice of fields and their names, if it makes sense.
+fn fields(
+    section: &Section<'_>,
+    fits: impl Fn(&BTreeMap<String, String>) -> Result<(), Vec<String>>,
+) -> Option<BTreeMap<String, String>> {
+    let table = section.section("fields")?;
+    let named = |key: &str| Some((key.to_owned(), table.text(key)?.to_owned()));
+    let fields: BTreeMap<String, String> = table.keys().filter_map(named).collect();
+    for what in fits(&fields).err().into_iter().flatten() {
+        section.refuse("fields", what);
+    }
+    Some(fields)
+}
+
+fn lacks_password(fields: Option<&BTreeMap<String, String>>) -> bool {
+    fields.is_some_and(|fields| !fields.contains_key("password"))
 }
 
 fn mode(section: &Section<'_>) -> Option<u32> {

@@ -261,7 +261,7 @@ fn alibaba(section: &Section<'_>) -> Option<Alibaba> {
 }
 
 /// The list of regions grows, so only the form is looked at.
-fn region(text: &str, example: &str) -> Result<String, Refusal> {
+pub(super) fn region(text: &str, example: &str) -> Result<String, Refusal> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let fits = text.len() <= REGION_LIMIT
         && text.bytes().all(plain)

@@ -168,6 +168,8 @@ const SINK: Kinds = Kinds {
         ("command", COMMAND_SINK),
         ("http", HTTP_SINK),
         ("vault", VAULT_SINK),
+        ("tencent-ssm", TENCENT_SSM_SINK),
+        ("alibaba-kms", ALIBABA_KMS_SINK),
         ("etcd", ETCD_SINK),
         ("age", AGE_SINK),
         ("systemd-credential", CREDENTIAL_SINK),
@@ -182,15 +184,45 @@ const FILE_SINK: &[Key] = &[
     may("group", Shape::TextOrNumber, "\"orders\""),
     may("prefix", Shape::Text, "\"REDIS_\""),
     may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+    may("fields", Shape::Texts, "{ password = \"REDIS_PASSWORD\" }"),
 ];
 
 const COMMAND_SINK: &[Key] = &[
     must("argv", Shape::List, "[\"/usr/local/bin/store-password\"]"),
     may("stdin", Shape::Text, "\"json\""),
     may("check", Shape::Flag, "false"),
+    may("fields", Shape::Texts, "{ password = \"secret\" }"),
     may("read", Shape::List, "[\"/usr/local/bin/show-password\"]"),
     may("environment", Shape::List, "[\"VAULT_ADDR\"]"),
     may("timeout", Shape::Text, "\"30s\""),
+];
+
+const TENCENT_SSM_SINK: &[Key] = &[
+    must("secret", Shape::Text, "\"redis-{{ target }}\""),
+    may("version", Shape::Text, "\"SSM_Current\""),
+    may("provider", Shape::Text, "\"shop\""),
+    may("region", Shape::Text, "\"ap-guangzhou\""),
+    may("site", Shape::Text, "\"china\""),
+    may("credentials", Shape::Kinds(&sources::TENCENT), "{ source = \"environment\" }"),
+    may("endpoint", Shape::Text, "\"https://ssm.tencentcloudapi.com\""),
+    may("create", Shape::Flag, "false"),
+    may("kms-key", Shape::Text, "\"23e80852-1e38-11e9-b129-5cb9019b4b01\""),
+    may("timeout", Shape::Text, "\"15s\""),
+    may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
+];
+
+const ALIBABA_KMS_SINK: &[Key] = &[
+    must("secret", Shape::Text, "\"redis/{{ target }}\""),
+    may("provider", Shape::Text, "\"warehouse\""),
+    may("region", Shape::Text, "\"cn-hangzhou\""),
+    may("network", Shape::Text, "\"public\""),
+    may("credentials", Shape::Kinds(&sources::ALIBABA), "{ source = \"environment\" }"),
+    may("endpoint", Shape::Text, "\"https://kms.cn-hangzhou.aliyuncs.com\""),
+    may("create", Shape::Flag, "false"),
+    may("kms-key", Shape::Text, "\"key-hzz1234567890\""),
+    may("kms-instance", Shape::Text, "\"kst-hzz1234567890\""),
+    may("timeout", Shape::Text, "\"15s\""),
+    may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
 ];
 
 const HTTP_SINK: &[Key] = &[
@@ -256,6 +288,7 @@ const AGE_SINK: &[Key] = &[
     may("group", Shape::TextOrNumber, "\"orders\""),
     may("prefix", Shape::Text, "\"REDIS_\""),
     may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+    may("fields", Shape::Texts, "{ password = \"REDIS_PASSWORD\" }"),
 ];
 
 const CREDENTIAL_SINK: &[Key] = &[
@@ -270,6 +303,7 @@ const CREDENTIAL_SINK: &[Key] = &[
     may("group", Shape::TextOrNumber, "\"orders\""),
     may("prefix", Shape::Text, "\"REDIS_\""),
     may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+    may("fields", Shape::Texts, "{ password = \"REDIS_PASSWORD\" }"),
 ];
 
 const ETCD_SINK: &[Key] = &[
@@ -278,6 +312,7 @@ const ETCD_SINK: &[Key] = &[
     may("format", Shape::Text, "\"json\""),
     may("prefix", Shape::Text, "\"REDIS_\""),
     may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+    may("fields", Shape::Texts, "{ password = \"REDIS_PASSWORD\" }"),
     may("user", Shape::Text, "\"keywheel\""),
     may("password", Shape::Reference, "{ credential = \"etcd\" }"),
     may("ca-file", Shape::Text, "\"/etc/keywheel/etcd-ca.pem\""),
@@ -318,6 +353,7 @@ const TARGET: &[Key] = &[
     may("grace", Shape::Text, "\"1h\""),
     may("verify-every", Shape::Text, "\"6h\""),
     may("sinks", Shape::List, "[\"orders-env\"]"),
+    may("on-sink-down", Shape::Text, "\"hold\""),
     may("hooks", Shape::List, "[\"reload-orders\"]"),
     may("recovery", Shape::Text, "\"halt\""),
 ];
@@ -403,6 +439,8 @@ pub fn known_keys() -> Vec<(&'static str, String)> {
     for section in SECTIONS {
         let mut keys = Vec::new();
         below(&section.shape, "", &mut keys);
+        // A sink's sources of a credential have the keys of a provider's.
+        keys.retain(|key| section.name != "sinks" || !key.starts_with("credentials.") || key == "credentials.source");
         all.extend(keys.into_iter().map(|key| (section.name, key)));
     }
     all.sort();

@@ -93,6 +93,7 @@ pub(super) fn fill_in_for_written(
                         entry.refuse(key, refusal(what, "put {{ target }} into it"));
                     }
                     let cloud = providers.get(&target.provider).and_then(Option::as_ref);
+                    strategy::refuse_bare(&entry, target, cloud, text, &own);
                     let has_address = target.login.is_some() || cloud.and_then(Provider::own_nodes).is_some();
                     if !has_address && own.form() == Some(Format::Url) {
                         let what = format!("The sink {text} writes a URL, and this target has no login address");

@@ -9,6 +9,7 @@ use crate::probe::redis::FormChoice;
 use crate::rotation::plan::Strategy;
 use crate::sink::command::Input as SinkInput;
 use crate::sink::file::Format as FileFormat;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long two passwords stay valid unless said otherwise.
@@ -124,8 +125,21 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
             format!("The sink {name} is given a password alone, and must know which of the two accounts it opens"),
             "write stdin = \"json\" for it",
         )),
+        Sink::File(_) | Sink::Etcd(_) | Sink::Age(_) | Sink::SystemdCredential(_)
+            if by_name && is_nameless(sink.fields()) =>
+        {
+            Some((
+                format!("The fields of sink {name} leave out which of the two accounts the password opens"),
+                "add user, account or url to its fields",
+            ))
+        }
+        Sink::Command(command) if is_nameless(command.fields.as_ref()) => Some((
+            format!("The fields of sink {name} leave out which of the two accounts the password opens"),
+            "add user, account or url to its fields",
+        )),
         Sink::File(_)
         | Sink::Command(_)
+        | Sink::Store(_)
         | Sink::Etcd(_)
         | Sink::Age(_)
         | Sink::SystemdCredential(_)
@@ -135,6 +149,11 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
     if let Some((what, next)) = wrong {
         section.refuse("sinks", refusal(what, next));
     }
+}
+
+/// Whether fields were chosen and none of them names the account.
+fn is_nameless(fields: Option<&BTreeMap<String, String>>) -> bool {
+    fields.is_some_and(|fields| !["user", "account", "url"].iter().any(|part| fields.contains_key(*part)))
 }
 
 /// How a text becomes an account's name.

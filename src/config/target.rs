@@ -15,7 +15,7 @@ use super::strategy;
 use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
 use crate::provider::{Address, tencent};
-use crate::rotation::plan::{Recovery, Strategy};
+use crate::rotation::plan::{OnSinkDown, Recovery, Strategy};
 use crate::schedule::{Missed, Settings, Timetable};
 use chrono_tz::Tz;
 use std::cell::RefCell;
@@ -53,6 +53,8 @@ pub struct Target {
     pub profile: Profile,
     /// Where its passwords go.
     pub sinks: Vec<SinkName>,
+    /// What a sink that does not take passwords holds back.
+    pub on_sink_down: OnSinkDown,
     /// Who is told afterwards.
     pub hooks: Vec<HookName>,
     /// What may be done when no known password works.
@@ -177,6 +179,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         policy: policy?,
         profile: profile?,
         sinks,
+        on_sink_down: section.choice("on-sink-down", &OnSinkDown::ALL).unwrap_or_default(),
         hooks,
         recovery,
         strategy: strategy?,

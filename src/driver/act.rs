@@ -11,6 +11,7 @@ use crate::provider::{Condition, Instance};
 use crate::rotation::Action;
 use crate::rotation::answer::{Answer, Call, Login, TaskStatus};
 use crate::rotation::event::What;
+use crate::rotation::plan::OnSinkDown;
 use crate::secret::Secret;
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -153,8 +154,9 @@ async fn preflight(
         Ok(instance) => instance,
         Err(fault) => return Ok(blocked(fault)),
     };
-    let ready =
-        join_all(target.hands.sinks.values().map(|sink| in_time(sink.ready(&target.name), Kind::SinkUnavailable)));
+    // Where a sink that is down holds nothing up, it is not even waited for here.
+    let asked = target.hands.sinks.values().filter(|_| target.settings.on_sink_down == OnSinkDown::Hold);
+    let ready = join_all(asked.map(|sink| in_time(sink.ready(&target.name), Kind::SinkUnavailable)));
     if let Some(mut fault) = ready.await.into_iter().find_map(Result::err) {
         // A sink that would refuse is waited for: nothing has changed, and a person sees it in the status.
         fault.retry = Retry::Later;

@@ -29,6 +29,7 @@ use crate::name::{Generation, TargetName};
 use crate::rotation::fold;
 use crate::secret::Secret;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -38,6 +39,12 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a turn that failed (a full disk, a defect) keeps its target off, at first and at most.
 const TURN_RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
+
+/// What asks sinks or hooks and takes longer than this gives its place to another target: a sink that hangs delays nobody else.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How many turns may wait for sinks and hooks beside those that have a place.
+const LENT_LIMIT: usize = 1_000;
 
 /// The fleet as configured now.
 pub type Fleet = BTreeMap<TargetName, Arc<Target>>;
@@ -71,6 +78,8 @@ pub struct Driver {
     elsewhere: Mutex<Option<Arc<Elsewhere>>>,
     /// Targets that may be due but are not in the fleet.
     strangers: AtomicUsize,
+    /// Turns that wait for a slow sink or hook and have given their place to another.
+    lent: AtomicUsize,
     /// Whether turns only answer commands: nothing is begun or gone on with.
     only_obeys: AtomicBool,
 }
@@ -90,6 +99,7 @@ impl Driver {
             unseen: Mutex::default(),
             elsewhere: Mutex::default(),
             strangers: AtomicUsize::new(0),
+            lent: AtomicUsize::new(0),
             only_obeys: AtomicBool::new(false),
         })
     }
@@ -258,11 +268,12 @@ impl Driver {
             false => self.tools.ledger.due(now, self.turns_at_once + passed_over).await?,
         };
         let kept_off = |name: &TargetName| lock(&self.kept_off).get(name).is_some_and(|(until, _)| now < *until);
-        let free = self.turns_at_once.saturating_sub(turns.len());
+        let places = self.turns_at_once + self.lent.load(Ordering::Relaxed).min(LENT_LIMIT);
+        let free = places.saturating_sub(turns.len());
         let unseen: Vec<TargetName> = lock(&self.unseen).iter().take(free + passed_over).cloned().collect();
         let by_time = due.into_iter().chain(unseen).filter(|name| !kept_off(name));
         for name in asked.into_iter().chain(by_time) {
-            if turns.len() >= self.turns_at_once {
+            if turns.len() >= places {
                 break;
             }
             let Some(target) = fleet.get(&name) else {
@@ -315,6 +326,18 @@ impl Driver {
         kept_off.insert(name, (self.tools.clock.now() + wait, times + 1));
     }
 
+    /// The outcome of work that asks sinks or hooks. Where it takes long, its turn's place is another's until it is done.
+    async fn without_place<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = self.tools.clock.sleep(PATIENCE) => {}
+        }
+        let _lent = Lent::by(self);
+        work.await
+    }
+
     /// Whether the target was taken out of the configuration: its turn ends before its next act.
     fn has_let_go(&self, target: &TargetName) -> bool {
         !self.fleet.read().unwrap_or_else(PoisonError::into_inner).contains_key(target)
@@ -331,6 +354,23 @@ impl Driver {
 
     fn refuse_commands(&self) {
         lock(&self.commands).clear();
+    }
+}
+
+/// A place that is another's until this is dropped.
+struct Lent<'a>(&'a AtomicUsize);
+
+impl<'a> Lent<'a> {
+    fn by(driver: &'a Driver) -> Self {
+        driver.lent.fetch_add(1, Ordering::Relaxed);
+        driver.wake.notify_one();
+        Self(&driver.lent)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

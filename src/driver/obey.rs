@@ -9,6 +9,7 @@ use crate::fault::{Fault, Kind, scrub};
 use crate::moment::{Moment, show_span};
 use crate::name::Generation;
 use crate::rotation::event::{By, Event, What};
+use crate::rotation::plan::OnSinkDown;
 use crate::rotation::state::State;
 use crate::rotation::why::Why;
 use crate::rotation::{Action, apply, next};
@@ -92,11 +93,11 @@ async fn decide(tools: &Tools, target: &Target, state: &State, wish: Wish, now: 
 fn rotate(target: &Target, state: &State, by: By, reason: Option<String>, now: Moment) -> Result<Obeyed, Fault> {
     match (&state.halt, &state.open, &state.standing.paused) {
         (Some(halt), _, _) => refuse(format!("the target is halted: {}", halt.fault.what), &halt.fault.next_step),
-        (None, Some(open), _) => {
+        (None, Some(open), _) if !waits_for_nobody(target, state) => {
             refuse(format!("rotation {} is under way", open.id), "`keywheel explain` says where it stands")
         }
-        (None, None, Some(_)) => refuse("the target is paused", "end the pause first: `keywheel resume TARGET`"),
-        (None, None, None) => {
+        (None, _, Some(_)) => refuse("the target is paused", "end the pause first: `keywheel resume TARGET`"),
+        (None, _, None) => {
             // It is shown on terminals for years: on one line and without escapes.
             let reason = reason.map(|reason| scrub(&reason, &[]));
             let what = What::Asked { by, reason };
@@ -107,6 +108,11 @@ fn rotate(target: &Target, state: &State, by: By, reason: Option<String>, now: M
             Ok(Obeyed::just(what, said))
         }
     }
+}
+
+/// Whether only sinks are left of the open rotation that hold nothing up.
+fn waits_for_nobody(target: &Target, state: &State) -> bool {
+    state.is_proven() && target.settings.on_sink_down == OnSinkDown::Proceed
 }
 
 /// Why a rotation that is asked for now would have to wait.

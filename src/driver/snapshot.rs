@@ -60,8 +60,10 @@ pub struct SinkStatus {
     pub sink: SinkName,
     /// The generation it holds.
     pub generation: Option<Generation>,
-    /// Since when it lacks current.
+    /// Since when it lacks what is current.
     pub behind_since: Option<Moment>,
+    /// How many generations lie between what it holds and current; all of them where it never held one.
+    pub behind_by: u64,
     /// Why the last delivery failed.
     pub fault: Option<Fault>,
 }
@@ -146,6 +148,10 @@ fn sinks(state: &State, settings: &PlanSettings) -> Vec<SinkStatus> {
             (None, Some(current)) => Some(current.proven_at),
             (None, None) => None,
         },
+        behind_by: current.map_or(0, |current| {
+            let held = held(sink).and_then(|outlet| outlet.generation).unwrap_or_default();
+            current.generation.0.saturating_sub(held.0)
+        }),
         fault: held(sink).and_then(|outlet| outlet.fault.clone()),
     };
     settings.sinks.iter().map(status).collect()

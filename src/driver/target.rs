@@ -7,7 +7,7 @@ use crate::name::{HookName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
 use crate::probe::Probe;
 use crate::provider::{Address, Provider};
-use crate::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
+use crate::rotation::plan::{Abilities, Limits, OnSinkDown, Plan, Recovery, Strategy};
 use crate::rotation::state::Standing;
 use crate::schedule::{Decision, Timetable};
 use crate::secret::Secret;
@@ -46,6 +46,8 @@ pub struct PlanSettings {
     pub sinks: Vec<SinkName>,
     /// Who is told.
     pub hooks: Vec<HookName>,
+    /// What a sink that does not take passwords holds back.
+    pub on_sink_down: OnSinkDown,
     /// Patience and back-off.
     pub limits: Limits,
 }
@@ -77,6 +79,7 @@ impl PlanSettings {
             verify_every: self.verify_every,
             sinks: self.sinks.clone(),
             hooks: self.hooks.clone(),
+            on_sink_down: self.on_sink_down,
             limits: self.limits.clone(),
         }
     }

@@ -153,7 +153,12 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                 }
                 let rotation = journal.rotation().map(|id| id.to_string()).unwrap_or_default();
                 let span = tracing::error_span!("act", rotation);
-                act::perform(tools, target, &mut journal, &mut memory, act).instrument(span).await?;
+                let asks_outlets = matches!(
+                    act,
+                    Action::Deliver { .. } | Action::Tell { .. } | Action::Preflight { .. } | Action::Verify { .. }
+                );
+                let work = act::perform(tools, target, &mut journal, &mut memory, act).instrument(span);
+                if asks_outlets { driver.without_place(work).await? } else { work.await? }
             }
         }
     }

@@ -4,6 +4,7 @@
 use crate::fault::{Fault, Kind, Retry, scrub};
 use crate::rotation::answer::{Answer, Call, Refusal};
 use crate::secret::Secret;
+use crate::sink::StoreFailure;
 use std::time::Duration;
 
 /// What an error code says about a call.
@@ -63,6 +64,24 @@ pub(super) enum Failed {
     Spoken(Verdict, Fault),
     /// No answer, or none that means anything.
     Unanswered(Fault),
+}
+
+/// The same with the vendor's own code where there is one, for callers that tell more codes apart than [`Verdict`] does.
+pub(super) struct Coded {
+    pub(super) failed: Failed,
+    pub(super) code: Option<String>,
+}
+
+impl From<Failed> for Coded {
+    fn from(failed: Failed) -> Self {
+        Self { failed, code: None }
+    }
+}
+
+impl From<Coded> for StoreFailure {
+    fn from(Coded { failed, code }: Coded) -> Self {
+        Self { code, fault: failed.fault() }
+    }
 }
 
 impl Failed {

@@ -49,7 +49,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             state.standing.place = Some(place.clone());
         }
         What::Paired { generation, proof, by: _, account } => {
-            require(state.open.is_none(), "a rotation is open")?;
+            require(state.is_proven(), "a rotation is open")?;
             let is_current = |current: &Current| current.account.as_ref() == Some(account);
             require(
                 state.standing.current.as_ref().is_some_and(|current| !is_current(current)),
@@ -84,19 +84,20 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             state.standing.loose.extend(state.open.iter().flat_map(|open| &open.dropped));
             state.standing.slots_after = state.standing.slots_after.max(at);
             state.open = None;
+            state.earlier = None;
             state.asked = None;
         }
         What::Revealed { .. } => {}
         What::Asked { by, reason } => {
-            require(state.open.is_none(), "a rotation is open already")?;
+            require(state.is_proven(), "a rotation is open already")?;
             state.asked = Some(Ask { by: by.clone(), reason: reason.clone() });
         }
         What::SlotPassed { slot } => {
-            require(state.open.is_none(), "a rotation is open")?;
+            require(state.is_proven(), "a rotation is open")?;
             state.standing.slots_after = state.standing.slots_after.max(slot.nominal);
         }
         What::Began { rotation, slot, by, reason: _ } => {
-            require(state.open.is_none(), "a rotation is open already")?;
+            require(state.is_proven(), "a rotation is open already")?;
             require(state.halt.is_none(), "the target is halted")?;
             require(state.standing.current.is_some() || state.standing.taken_over, "no password is current")?;
             require(state.standing.paused.is_none(), "the target is paused")?;
@@ -105,6 +106,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             }
             state.asked = None;
             state.blocked = None;
+            state.earlier = state.open.take().map(Box::new);
             state.open = Some(Rotation {
                 id: *rotation,
                 by: by.clone(),
@@ -131,7 +133,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             });
         }
         What::Blocked { fault } => {
-            let adopting = state.open.is_none();
+            let adopting = state.is_proven();
             let begun = state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Begun));
             require(adopting || begun, "nothing is waiting to begin")?;
             if let Some(open) = state.open.as_mut().filter(|_| fault.kind == Kind::LoginRefused) {
@@ -149,12 +151,12 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             // A refusal seen before counts no more: somebody looked at it.
             state.standing.verified = state.standing.verified.map(|verified| Verified { refusals: 0, ..verified });
             match &mut state.open {
-                Some(open) => resume(open, *allow_reset, at),
-                None => state.reset_allowed |= *allow_reset,
+                Some(open) if !matches!(open.phase, Phase::Proven { .. }) => resume(open, *allow_reset, at),
+                Some(_) | None => state.reset_allowed |= *allow_reset,
             }
         }
         What::Verified { login } => {
-            require(state.open.is_none() && state.standing.current.is_some(), "there is nothing to verify")?;
+            require(state.is_proven() && state.standing.current.is_some(), "there is nothing to verify")?;
             let before = state.standing.verified.unwrap_or_default();
             state.standing.verified = Some(match login {
                 Login::Accepted => Verified { at, ..Verified::default() },
@@ -186,6 +188,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         What::Abandoned { fault } => {
             let open = state.open.take().ok_or("no rotation is open")?;
             require(!open.exposed, "a call may have had an effect")?;
+            state.open = state.earlier.take().map(|earlier| *earlier);
             let untouched = matches!(open.phase, Phase::Begun | Phase::Ready | Phase::Prepared | Phase::Refused { .. });
             require(untouched, "the rotation is not at rest")?;
             state.blocked = None;
@@ -197,6 +200,12 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             let outlet = outlet(&mut state, sink, *generation)?;
             let shape = shape.clone();
             *outlet = Outlet { generation: Some(*generation), tried_at: Some(at), shape, ..Outlet::default() };
+            // A hook that was told before knows nothing of this sink.
+            for rotation in state.open.iter_mut().chain(state.earlier.as_deref_mut()) {
+                if let Phase::Proven { hooks } = &mut rotation.phase {
+                    hooks.clear();
+                }
+            }
         }
         What::DeliveryFailed { sink, generation, fault } => {
             let outlet = outlet(&mut state, sink, *generation)?;
@@ -279,7 +288,7 @@ fn retiring(state: &State, generation: Generation) -> Verdict<()> {
     require(is_former || standing.loose.contains(&generation), "this password is not on its way out")?;
     require(current.generation != generation, "this password is current")?;
     require(current.account.is_none(), "the accounts of a pair have one password each")?;
-    require(state.open.is_none(), "a rotation is open")
+    require(state.is_proven(), "a rotation is open")
 }
 
 /// Whether a sink's content is what was delivered.
@@ -290,10 +299,11 @@ fn mark(state: &mut State, sink: &SinkName, differs: bool) -> Verdict<()> {
     Ok(())
 }
 
-/// A new generation is current: no sink holds it yet, and earlier failures do not put its delivery off.
+/// A new generation is current: no sink holds it yet, and earlier failures do not put its delivery off. One that lacked the generation before is
+/// behind since then.
 fn all_behind(sinks: &mut BTreeMap<SinkName, Outlet>, at: Moment) {
     for outlet in sinks.values_mut() {
-        outlet.behind_since = Some(at);
+        outlet.behind_since.get_or_insert(at);
         outlet.failures = 0;
     }
 }
@@ -306,9 +316,6 @@ fn resume(open: &mut Rotation, allow_reset: bool, at: Moment) {
     open.held = None;
     open.reset_allowed |= allow_reset;
     open.exposed |= matches!(open.phase, Phase::Sent { .. });
-    if matches!(open.phase, Phase::Proven { .. }) {
-        return;
-    }
     open.phase = if open.exposed {
         let fault = Fault::new(Kind::Unanswered, "an operator resumed the rotation");
         Phase::Doubt(doubt(DoubtCause::Resumed, fault, at))
@@ -317,12 +324,11 @@ fn resume(open: &mut Rotation, allow_reset: bool, at: Moment) {
     };
 }
 
-/// The sink's row, when the current generation may be delivered: proven, and not older than what the sink holds.
+/// The sink's row, when the current generation may be delivered: proven, nothing sent that could replace it, and not older than what the sink holds.
 fn outlet<'a>(state: &'a mut State, sink: &SinkName, generation: Generation) -> Verdict<&'a mut Outlet> {
     let current = state.standing.current.as_ref().ok_or("no password is current")?;
     require(current.generation == generation, "only the current generation is delivered")?;
-    let at_rest = state.open.as_ref().is_none_or(|open| matches!(open.phase, Phase::Proven { .. }));
-    require(at_rest, "a rotation is open and its candidate is not proven")?;
+    require(state.is_untouched(), "a rotation is open and its candidate is not proven")?;
     let outlet = state.standing.sinks.entry(sink.clone()).or_default();
     require(outlet.generation.is_none_or(|held| held <= generation), "the sink holds a newer generation")?;
     Ok(outlet)
@@ -378,5 +384,6 @@ fn prove(state: &mut State, generation: Generation, proof: Proof, at: Moment) ->
     // Their calls compare with a password that is no longer live.
     open.dropped.clear();
     open.phase = Phase::Proven { hooks: BTreeMap::new() };
+    state.earlier = None;
     Ok(())
 }

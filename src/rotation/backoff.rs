@@ -35,6 +35,19 @@ fn scramble(seed: u64) -> u64 {
 mod tests {
     use super::*;
 
+    /// The authors' own vectors: FNV-1a's test suite, and SplitMix64's sequence from the seed 1234567.
+    #[test]
+    fn seeds_are_drawn_as_their_authors_say() {
+        for (text, hash) in
+            [("", 0xCBF2_9CE4_8422_2325), ("a", 0xAF63_DC4C_8601_EC8C), ("foobar", 0x8594_4171_F739_67E8_u64)]
+        {
+            assert_eq!(seed(text), hash, "{text}");
+        }
+        let step = |times: u64| 1_234_567_u64.wrapping_add(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(times));
+        let sequence = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        assert_eq!([0, 1, 2].map(|times| scramble(step(times))), sequence);
+    }
+
     #[test]
     fn waits_are_bounded_jittered_and_repeatable() {
         let backoff = Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(30) };

@@ -1,23 +1,29 @@
 //! After the proof: sinks converge on current, hooks are told, and the rotation settles. A sink that is behind is tried again on
-//! its own, whatever the others do.
+//! its own, whatever the others do, and holds the hooks up for a little while only.
 
 use super::backoff;
 use super::event::What;
 use super::next::Action;
-use super::plan::Plan;
+use super::plan::{OnSinkDown, Plan};
 use super::state::{Current, Outlet, Phase, Rotation, State};
 use super::why::Why;
 use crate::moment::Moment;
 use crate::name::{HookName, SinkName};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// The sinks whose time it is to receive current.
+/// How long hooks wait for sinks that are behind. Then they are told, for the sake of those who read the other sinks, and again after each late delivery.
+const HOOKS_WAIT: Duration = Duration::from_secs(120);
+
+/// The sinks whose time it is to receive current. Those that failed go last and by themselves: one that hangs keeps nobody waiting who takes its
+/// password at once.
 pub(super) fn now_due(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
     let current = state.standing.current.as_ref()?;
-    let sinks: Vec<SinkName> = behind(state, plan, current)
-        .filter(|(_, outlet)| try_at(*outlet, plan, current) <= now)
-        .map(|(sink, _)| sink.clone())
-        .collect();
+    let due = behind(state, plan, current).filter(|(_, outlet)| try_at(*outlet, plan, current) <= now);
+    let (failing, healthy): (Vec<_>, Vec<_>) =
+        due.partition(|(_, outlet)| outlet.is_some_and(|outlet| outlet.failures > 0));
+    let sinks = if healthy.is_empty() { failing } else { healthy };
+    let sinks: Vec<SinkName> = sinks.into_iter().map(|(sink, _)| sink.clone()).collect();
     (!sinks.is_empty()).then_some(Action::Deliver { sinks, generation: current.generation })
 }
 
@@ -27,12 +33,22 @@ pub(super) fn waiting(state: &State, plan: &Plan) -> Option<(Moment, Why)> {
     let sinks = behind(state, plan, current).count();
     let (sink, outlet) = behind(state, plan, current).min_by_key(|(_, outlet)| try_at(*outlet, plan, current))?;
     let fault = outlet.and_then(|outlet| outlet.fault.clone());
-    let why = Why::Behind { sink: sink.clone(), sinks, generation: current.generation, fault };
+    let held =
+        plan.on_sink_down == OnSinkDown::Hold && (state.asked.is_some() || plan.slot.is_some() && plan.may_start);
+    let why = Why::Behind { sink: sink.clone(), sinks, generation: current.generation, fault, held };
     Some((try_at(outlet, plan, current), why))
 }
 
-/// Every sink holds current: the hooks follow, then the rotation settles. A hook that never succeeds does not hold it open.
-pub(super) fn conclude(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
+/// When a sink last received current.
+pub(super) fn last_at(state: &State, plan: &Plan) -> Option<Moment> {
+    let current = state.standing.current.as_ref()?;
+    let outlets = plan.sinks.iter().filter_map(|sink| state.standing.sinks.get(sink));
+    let holding = outlets.filter(|outlet| outlet.generation == Some(current.generation));
+    holding.filter_map(|outlet| outlet.tried_at).max()
+}
+
+/// The hooks that follow the deliveries, if one is still to be told. One that never succeeds does not hold the rotation open.
+pub(super) fn hooks(state: &State, open: &Rotation, plan: &Plan, now: Moment, is_behind: bool) -> Option<Action> {
     let none = BTreeMap::new();
     let told = match &open.phase {
         Phase::Proven { hooks } => hooks,
@@ -59,14 +75,22 @@ pub(super) fn conclude(state: &State, open: &Rotation, plan: &Plan, now: Moment)
         .cloned()
         .collect();
     if let Some(current) = state.standing.current.as_ref().filter(|_| !due.is_empty()) {
-        return Action::Tell { hooks: due, generation: current.generation };
+        let until = current.proven_at + HOOKS_WAIT;
+        return Some(match is_behind && now < until {
+            true => Action::Wait { until, why: Why::HooksWait },
+            false => Action::Tell { hooks: due, generation: current.generation },
+        });
     }
     let next =
-        plan.hooks.iter().filter(pending).filter_map(|hook| told.get(hook)).min_by_key(|outlet| again_at(outlet));
-    match next.and_then(|outlet| Some((again_at(outlet), outlet.fault.clone()?))) {
-        Some((until, fault)) => Action::Wait { until, why: Why::HookAgain(fault) },
-        None => Action::Record(What::Settled { standing: Box::new(state.standing.clone()) }),
-    }
+        plan.hooks.iter().filter(pending).filter_map(|hook| told.get(hook)).min_by_key(|outlet| again_at(outlet))?;
+    Some(Action::Wait { until: again_at(next), why: Why::HookAgain(next.fault.clone()?) })
+}
+
+/// Every sink holds current and the hooks were told. A wish that came meanwhile would be forgotten with everything before `settled`: it is
+/// granted first.
+pub(super) fn settled(state: &State) -> Option<Action> {
+    let is_wished = state.asked.is_some() || state.reset_allowed;
+    (!is_wished).then(|| Action::Record(What::Settled { standing: Box::new(state.standing.clone()) }))
 }
 
 fn behind<'a>(

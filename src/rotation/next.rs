@@ -5,8 +5,8 @@ use super::backoff;
 use super::deliver;
 use super::doubt;
 use super::event::{By, Proof, What};
-use super::plan::{Plan, Recovery};
-use super::rest::rest;
+use super::plan::{OnSinkDown, Plan, Recovery};
+use super::rest::{first, pass_over, rest};
 use super::state::{Phase, Proving, Rotation, Running, Sighting, State, Trouble};
 use super::why::Why;
 use crate::fault::{Fault, Kind, Retry};
@@ -131,22 +131,55 @@ pub fn next(state: &State, plan: &Plan, now: Moment) -> Action {
     if let Some(open) = state.open.as_ref().filter(|open| !matches!(open.phase, Phase::Proven { .. })) {
         return match &state.halt {
             Some(halt) => Action::Wait { until: Moment::NEVER, why: Why::Halted(halt.fault.clone()) },
+            None if state.is_untouched() => catch_up(state, advance(state, open, plan, now), plan, now),
             None => advance(state, open, plan, now),
         };
     }
     if let Some(deliver) = deliver::now_due(state, plan, now) {
         return deliver;
     }
+    let behind = deliver::waiting(state, plan);
     if let Some(halt) = &state.halt {
-        let until = deliver::waiting(state, plan).map_or(Moment::NEVER, |(until, _)| until);
+        let until = behind.map_or(Moment::NEVER, |(until, _)| until);
         return Action::Wait { until, why: Why::Halted(halt.fault.clone()) };
     }
-    if let Some((until, why)) = deliver::waiting(state, plan) {
-        return Action::Wait { until, why };
+    let hooks = state.open.as_ref().and_then(|open| deliver::hooks(state, open, plan, now, behind.is_some()));
+    match (behind, hooks) {
+        (None, Some(hooks)) => hooks,
+        (None, None) => {
+            let settles = state.open.as_ref().and_then(|_| deliver::settled(state));
+            settles.unwrap_or_else(|| rest(state, plan, now))
+        }
+        (Some(behind), hooks) => go_on(state, behind, hooks, plan, now),
     }
-    match &state.open {
-        Some(open) => deliver::conclude(state, open, plan, now),
-        None => rest(state, plan, now),
+}
+
+/// What is done while a sink lacks current: hooks are told after a while. Whether a rotation may begin, and whether a former password may be taken away
+/// from those who read that sink, is the configuration's to say.
+fn go_on(state: &State, behind: (Moment, Why), hooks: Option<Action>, plan: &Plan, now: Moment) -> Action {
+    let (until, why) = behind;
+    let waits = Action::Wait { until, why };
+    let beside = match (plan.on_sink_down, &hooks) {
+        (OnSinkDown::Hold, _) => pass_over(plan, now),
+        (OnSinkDown::Proceed, Some(_)) => None,
+        (OnSinkDown::Proceed, None) => Some(rest(state, plan, now)),
+    };
+    let is_alarming = matches!(&beside, Some(Action::Wait { why, .. }) if why.is_alarming());
+    let steps = [Some(waits), hooks, beside];
+    match is_alarming {
+        true => first(steps.into_iter().rev().flatten()),
+        false => first(steps.into_iter().flatten()),
+    }
+}
+
+/// A rotation has begun and sent nothing: what is current stays so, and a sink that is behind receives it.
+fn catch_up(state: &State, step: Action, plan: &Plan, now: Moment) -> Action {
+    if let Some(deliver) = deliver::now_due(state, plan, now) {
+        return deliver;
+    }
+    match (step, deliver::waiting(state, plan)) {
+        (Action::Wait { until, why }, Some((again_at, _))) => Action::Wait { until: until.min(again_at), why },
+        (step, _) => step,
     }
 }
 

@@ -36,8 +36,34 @@ pub struct Plan {
     pub sinks: Vec<SinkName>,
     /// Who is told afterwards.
     pub hooks: Vec<HookName>,
+    /// What a sink that does not take passwords holds back.
+    pub on_sink_down: OnSinkDown,
     /// Patience and back-off.
     pub limits: Limits,
+}
+
+/// What becomes of a rotation while a sink does not take passwords.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnSinkDown {
+    /// None begins that could not be delivered, and none while a sink lacks current.
+    #[default]
+    Hold,
+    /// It goes on. The sink receives what is current by the time it is back; who reads it has no more than the grace.
+    Proceed,
+}
+
+impl OnSinkDown {
+    /// All of them, by the word in the settings.
+    pub const ALL: [(&'static str, Self); 2] = [("hold", Self::Hold), ("proceed", Self::Proceed)];
+
+    /// The word in the settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Proceed => "proceed",
+        }
+    }
 }
 
 /// How a target's password changes.

@@ -1,7 +1,8 @@
-//! Between rotations: adopt, begin when it is due and nothing forbids it, take a former password away after its grace, verify that current still
+//! Between rotations, or while only sinks are behind that nobody waits for: adopt, begin when it is due and nothing forbids it, take a former password away after its grace, verify that current still
 //! works. Whatever comes first decides until when to wait.
 
 use super::backoff;
+use super::deliver;
 use super::event::{By, Proof, What};
 use super::next::{Action, blocked_until, drift_at_rest};
 use super::plan::{Plan, Strategy};
@@ -15,7 +16,7 @@ use std::time::Duration;
 /// Verifications are spread over this part of their interval, so that a fleet does not log in all at once.
 const VERIFY_SPREAD: u32 = 5;
 
-/// No rotation is open and every sink holds current.
+/// No rotation is on its way, and no sink has to be waited for.
 pub(super) fn rest(state: &State, plan: &Plan, now: Moment) -> Action {
     if let Some(pause) = &state.standing.paused {
         return match now < pause.until {
@@ -51,7 +52,7 @@ fn unverified(state: &State, plan: &Plan) -> Option<Why> {
 }
 
 /// What can be done now, or the earliest time at which something can; the reason is the first step's.
-fn first(steps: impl Iterator<Item = Action>) -> Action {
+pub(super) fn first(steps: impl Iterator<Item = Action>) -> Action {
     let mut earliest: Option<(Moment, Why)> = None;
     for step in steps {
         let Action::Wait { until, why } = step else {
@@ -137,6 +138,12 @@ fn begin(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
     }
 }
 
+/// A slot that cannot be used any more, while a sink is waited for.
+pub(super) fn pass_over(plan: &Plan, now: Moment) -> Option<Action> {
+    let slot = plan.slot.filter(|slot| slot.due <= now && !plan.may_start)?;
+    Some(Action::Record(What::SlotPassed { slot }))
+}
+
 /// What is worth saying before the schedule is: a sink that somebody changed.
 fn at_rest(state: &State) -> Option<Why> {
     let differs = |(sink, outlet): (&SinkName, &super::state::Outlet)| outlet.differs.then(|| sink.clone());
@@ -149,7 +156,8 @@ fn on_its_word(state: &State, plan: &Plan) -> Option<Moment> {
     known.filter(|known| known.proof == Proof::Acceptance).map(|known| known.proven_at + plan.limits.late_effect).max()
 }
 
-/// Until when two passwords are left valid: from the moment on at which the last sink held current.
+/// Until when two passwords are left valid: from the moment on at which the last sink held current. One that still lacks it is either waited for,
+/// and then nobody asks, or has had the grace since current was proven.
 fn grace_ends(state: &State, plan: &Plan) -> Option<Moment> {
     let grace = match plan.strategy {
         Strategy::InPlace => return None,
@@ -168,8 +176,7 @@ fn grace_ends(state: &State, plan: &Plan) -> Option<Moment> {
 /// When the last sink received current.
 fn moved_at(state: &State, plan: &Plan) -> Option<Moment> {
     let current = state.standing.current.as_ref()?;
-    let delivered = plan.sinks.iter().filter_map(|sink| state.standing.sinks.get(sink)?.tried_at);
-    delivered.chain([current.proven_at]).max()
+    deliver::last_at(state, plan).max(Some(current.proven_at))
 }
 
 /// Passwords that current stands beside are taken away: the former one after its grace, and those a person's `--set` left behind.

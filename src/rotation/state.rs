@@ -19,6 +19,8 @@ pub struct State {
     pub blocked: Option<Trouble>,
     /// The rotation under way; at most one.
     pub open: Option<Rotation>,
+    /// The rotation before that one, if a sink still lacked its password when the open one began. It goes on if the open one changes nothing.
+    pub earlier: Option<Box<Rotation>>,
     /// A person is needed.
     pub halt: Option<Halt>,
     /// A person allowed a reset in the rotation that begins next.
@@ -471,6 +473,16 @@ impl State {
         let known = [&self.standing.current, &self.standing.former].into_iter().flatten();
         let of_known = known.filter(|known| known.generation == generation).find_map(|known| known.account.as_deref());
         of_known.or(open.and_then(|open| open.account.as_deref()))
+    }
+
+    /// Whether nothing is under way that may change which password is live: the last rotation is over, or only deliveries and hooks are left of it.
+    pub fn is_proven(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| matches!(open.phase, Phase::Proven { .. }))
+    }
+
+    /// Whether what is current is still what is live, as far as our calls go: nothing left yet that could change it.
+    pub fn is_untouched(&self) -> bool {
+        self.is_proven() || self.open.as_ref().is_some_and(|open| !open.was_sent())
     }
 
     fn is_behind(&self) -> bool {

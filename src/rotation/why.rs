@@ -28,7 +28,11 @@ pub enum Why {
         generation: Generation,
         /// What the named one said last.
         fault: Option<Fault>,
+        /// A rotation is due and waits for them.
+        held: bool,
     },
+    /// Hooks are told a little later: sinks are still behind.
+    HooksWait,
     /// A hook is told again later.
     HookAgain(Fault),
     /// A person said that nothing may begin.
@@ -103,6 +107,7 @@ impl Why {
             Self::NotDue
             | Self::OnlyWhenAsked
             | Self::Behind { .. }
+            | Self::HooksWait
             | Self::HookAgain(_)
             | Self::Paused { .. }
             | Self::Grace { .. }
@@ -128,14 +133,17 @@ impl fmt::Display for Why {
             Self::Halted(fault) => write!(out, "halted: {fault}"),
             Self::NotAdopted(fault) => write!(out, "today's password is not taken in yet: {fault}"),
             Self::NotReady(fault) => write!(out, "nothing has changed yet, because {fault}"),
-            Self::Behind { sink, sinks: 1, generation, fault } => {
-                write!(out, "sink {sink} lacks generation {generation}")?;
+            Self::Behind { sink, sinks, generation, fault, held } => {
+                match sinks {
+                    1 => write!(out, "sink {sink} lacks generation {generation}")?,
+                    sinks => write!(out, "{sinks} sinks lack generation {generation}, {sink} among them")?,
+                }
+                if *held {
+                    out.write_str(", and the rotation that is due waits for it (on-sink-down = \"hold\")")?;
+                }
                 said(out, fault.as_ref())
             }
-            Self::Behind { sink, sinks, generation, fault } => {
-                write!(out, "{sinks} sinks lack generation {generation}, {sink} among them")?;
-                said(out, fault.as_ref())
-            }
+            Self::HooksWait => out.write_str("hooks are told once the sinks have it, or a little later without them"),
             Self::HookAgain(fault) => write!(out, "delivered; a hook is told again: {fault}"),
             Self::Paused { until: Moment::NEVER } => out.write_str("paused until somebody resumes it"),
             Self::Paused { until } => write!(out, "paused until {until}"),

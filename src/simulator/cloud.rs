@@ -9,6 +9,7 @@ use super::quota::Buckets;
 use super::real_server;
 use super::script::Script;
 use super::settings::{Settings, Vendor};
+use super::stores::Secrets;
 use super::task::{Course, Stamp, Task, TaskKind};
 use super::time::Clock;
 use crate::secret::Secret;
@@ -51,6 +52,8 @@ pub(super) struct State {
     pub(super) metadata_tokens: BTreeMap<String, Duration>,
     /// Temporary credentials, oldest first.
     pub(super) issued: Vec<Issued>,
+    /// What is in the clouds' secret stores.
+    pub(super) secrets: Secrets,
     /// Counts the times that stuck tasks were released.
     pub(super) releases: watch::Sender<u64>,
 }
@@ -106,6 +109,7 @@ impl Cloud {
             metadata: settings.metadata.clone(),
             metadata_tokens: BTreeMap::new(),
             issued: Vec::new(),
+            secrets: Secrets::new(),
             releases: watch::Sender::new(0),
         };
         Self { settings, clock, stop: CancellationToken::new(), requests: AtomicU64::new(0), state: Mutex::new(state) }

@@ -9,6 +9,7 @@ use super::dialect::{Dialect, Wording};
 use super::head::Head;
 use super::metadata::{self, MetadataCall};
 use super::script::Fault;
+use super::stores::{self, KmsCall, SsmCall};
 use super::sts::{self, OidcOrRoleCall, RoleCall};
 use super::task::Course;
 use super::tencent::JsonCall;
@@ -69,6 +70,10 @@ async fn answer(cloud: Arc<Cloud>, request: Request<Incoming>) -> Result<Respons
         converse::<RoleCall>(&cloud, &signed, body.as_deref()).await
     } else if sts::is_alibabas(&signed) {
         converse::<OidcOrRoleCall>(&cloud, &signed, body.as_deref()).await
+    } else if stores::is_tencents(&signed) {
+        converse::<SsmCall>(&cloud, &signed, body.as_deref()).await
+    } else if stores::is_alibabas(&signed) {
+        converse::<KmsCall>(&cloud, &signed, body.as_deref()).await
     } else if alibaba::is_meant(&signed) {
         converse::<RpcCall>(&cloud, &signed, body.as_deref()).await
     } else {

@@ -2,7 +2,7 @@
 //! `keywheel demo` and `keywheel simulate`, tests and benches.
 //!
 //! Both clouds answer on the same port; a request with an `x-acs-` header is meant for Alibaba's. Each knows only its own instances.
-//! The clouds' token services and the metadata services of a machine answer there too.
+//! The clouds' token services, their secret stores and the metadata services of a machine answer there too.
 //! Buckets, scripts and denials go by the action's name, and the few names that both clouds have count as one. It verifies signatures with its own code, keeps the published rules, quotas, locks and task lives, and does to a call whatever its
 //! [`Step`]s say. Behind an instance stands a login listener of its own or a real Redis server.
 
@@ -25,6 +25,7 @@ mod resp;
 mod script;
 mod settings;
 mod span;
+mod stores;
 mod sts;
 mod tags;
 mod task;
@@ -41,6 +42,8 @@ pub use settings::{
     AlibabaSettings, Credential, InstanceSettings, PasswordPolicy, Quota, Server, Settings, StaleNodes, Tair,
     TaskSettings, Vendor,
 };
+
+pub use stores::{Kept, KeptVersion, Store};
 
 use crate::fault::{self, Kind};
 use cloud::Cloud;
@@ -209,6 +212,26 @@ impl Simulator {
     /// How often password login was switched on or off through the API.
     pub fn auth_switches(&self, instance: &str) -> u64 {
         self.cloud.state().instances.get(instance).map_or(0, |instance| instance.auth_switches)
+    }
+
+    /// A secret of one of the clouds' stores.
+    pub fn secret(&self, store: Store, name: &str) -> Option<Kept> {
+        self.cloud.state().secrets.get(&(store, name.to_owned())).cloned()
+    }
+
+    /// Puts a secret there as somebody at the console would, or with `None` takes it away.
+    pub fn set_secret(&self, store: Store, name: &str, kept: Option<Kept>) {
+        let mut state = self.cloud.state();
+        let key = (store, name.to_owned());
+        match kept {
+            Some(kept) => state.secrets.insert(key, kept),
+            None => state.secrets.remove(&key),
+        };
+    }
+
+    /// Drops what the script still has in store.
+    pub fn clear_script(&self) {
+        self.cloud.state().script.clear();
     }
 
     /// Everything but passwords, as `GET /_simulator/state` tells it.

@@ -6,15 +6,14 @@
 
 use super::file::FileSettings;
 use super::sealed::{Envelope, SealedFile};
+use super::web::Credential;
 use crate::fault::{Fault, Kind};
-use crate::secret::Secret;
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::{Decryptor, Encryptor, IdentityFile, Recipient};
 use async_trait::async_trait;
 use std::fmt;
 use std::io::{Read, Write};
 use std::str::FromStr;
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The largest content that is read back, in bytes.
@@ -22,9 +21,6 @@ const CONTENT_LIMIT: u64 = 64 * 1024;
 
 /// How the file of an SSH key begins.
 const SSH_KEY: &str = "-----BEGIN";
-
-/// Reads the secret key anew.
-pub type ReadIdentity = Arc<dyn Fn() -> Result<Secret, Fault> + Send + Sync>;
 
 /// The settings of a sink with `kind = "age"`.
 pub struct AgeSettings {
@@ -35,7 +31,7 @@ pub struct AgeSettings {
     /// Whether it is a text, for where only texts are at home.
     pub armor: bool,
     /// The secret key of one of the recipients.
-    pub identity: Option<ReadIdentity>,
+    pub identity: Option<Credential>,
 }
 
 /// A file for recipients.
@@ -45,7 +41,7 @@ pub type AgeSink = SealedFile<Age>;
 pub struct Age {
     recipients: Vec<Known>,
     armor: bool,
-    identity: Option<ReadIdentity>,
+    identity: Option<Credential>,
 }
 
 enum Known {
@@ -150,7 +146,8 @@ impl Envelope for Age {
         let Some(identity) = &self.identity else {
             return Err(unreadable("is encrypted, and the sink has no identity"));
         };
-        let text = identity()?;
+        // No write needs it, so that what keeps it from being read stays what it is.
+        let text = (identity.0)()?;
         let no_key = |_| {
             Fault::new(
                 Kind::SecretUnreadable,

@@ -15,6 +15,9 @@
 //! | `login_password` | what a client sends as the password |
 //! | `host`, `port`, `tls`, `url` | where clients connect, or null |
 //!
+//! The keys from `account` on can be chosen and renamed: with `fields = { password = "secret", url = "url" }` there are only these two, beside
+//! the five that say what is to be done.
+//!
 //! With `stdin = "password"` it reads the bare password, without a line end, and learns target, account, generation and rotation from
 //! `KEYWHEEL_TARGET`, `KEYWHEEL_ACCOUNT`, `KEYWHEEL_GENERATION` and `KEYWHEEL_ROTATION`, which are set in both cases.
 //!
@@ -26,6 +29,7 @@
 mod answer;
 
 use super::address::{connection_url, encoded};
+use super::fields::{Names, Object, Part, as_key};
 use super::{Document, Held, Holds, Sink};
 use crate::fault::{Fault, Kind};
 use crate::moment::span_setting;
@@ -35,6 +39,7 @@ use crate::secret::Secret;
 use answer::Answer;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -53,6 +58,20 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Room for the JSON object, in bytes: the buffer that holds a password should not grow and leave copies behind.
 const INPUT_CAPACITY: usize = 16 * 1024;
 
+/// The keys that say what is to be done.
+const DEED: [&str; 5] = ["version", "action", "target", "generation", "rotation"];
+
+/// The parts of a document.
+const PARTS: [&str; 8] = ["account", "password", "user", "login_password", "host", "port", "tls", "url"];
+
+/// The setting `fields`, checked.
+///
+/// # Errors
+/// Every finding, as a sentence.
+pub fn names(fields: &BTreeMap<String, String>) -> Result<Names, Vec<String>> {
+    Names::chosen(Some(fields), &PARTS, &DEED, as_key)
+}
+
 /// The settings of a sink with `kind = "command"`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -65,6 +84,8 @@ pub struct CommandSettings {
     /// Whether the program understands the action `ready`; otherwise only its presence is checked before a rotation.
     #[serde(default)]
     pub check: bool,
+    /// With `stdin = "json"`: which parts of the document the program is given, and what each is called.
+    pub fields: Option<BTreeMap<String, String>>,
     /// A program that prints what is stored, in the form in which `argv` reads it: its absolute path, then its arguments.
     pub read: Option<Vec<String>>,
     /// Names of the daemon's variables that the program inherits beside `PATH`.
@@ -92,6 +113,7 @@ pub struct CommandSink {
     program: Program,
     argv: Vec<String>,
     input: Input,
+    names: Names,
     check: bool,
     reader: Option<Program>,
 }
@@ -106,6 +128,17 @@ impl CommandSink {
         if settings.check && settings.stdin == Input::Password {
             wrong.push("check = true needs stdin = \"json\": a bare password cannot ask a question".to_owned());
         }
+        if settings.fields.is_some() && settings.stdin == Input::Password {
+            wrong.push("fields needs stdin = \"json\": a bare password has no fields".to_owned());
+        }
+        let chosen = settings.fields.as_ref().map_or_else(|| Ok(Names::default()), names);
+        let names = chosen.unwrap_or_else(|findings| {
+            wrong.extend(findings);
+            Names::default()
+        });
+        if settings.read.is_some() && names.of("password").is_none() {
+            wrong.push("read needs the bare password: name password in fields".to_owned());
+        }
         let mut made = |argv: &[String]| {
             Program::new(argv, &settings.environment, settings.timeout).map_err(|more| wrong.extend(more)).ok()
         };
@@ -113,7 +146,8 @@ impl CommandSink {
         let reader = settings.read.as_deref().map(&mut made);
         if let (Some(program), None | Some(Some(_)), true) = (program, &reader, wrong.is_empty()) {
             let argv = settings.argv;
-            return Ok(Self { program, argv, input: settings.stdin, check: settings.check, reader: reader.flatten() });
+            let (input, check, reader) = (settings.stdin, settings.check, reader.flatten());
+            return Ok(Self { program, argv, input, names, check, reader });
         }
         Err(wrong.into_iter().map(|what| Fault::new(Kind::ConfigInvalid, what)).collect())
     }
@@ -145,21 +179,26 @@ impl CommandSink {
             Input::Json => {
                 let url = connection_url(document);
                 let endpoint = document.endpoint.as_ref();
-                written(&Delivery {
-                    version: PROTOCOL_VERSION,
-                    action: "deliver",
-                    target: &document.target,
-                    generation: document.generation.0,
-                    rotation: rotation.as_deref(),
-                    account: &document.account,
-                    password: document.password.expose(),
-                    user: document.login_user.as_deref(),
-                    login_password: document.login_password.expose(),
-                    host: endpoint.map(|endpoint| endpoint.host.as_str()),
-                    port: endpoint.map(|endpoint| endpoint.port),
-                    tls: endpoint.map(|endpoint| endpoint.tls),
-                    url: url.as_ref().map(|url| url.as_str()),
-                })
+                let deed = [
+                    Part::Number(Some(u64::from(PROTOCOL_VERSION))),
+                    Part::Text(Some("deliver")),
+                    Part::Text(Some(document.target.as_str())),
+                    Part::Number(Some(document.generation.0)),
+                    Part::Text(rotation.as_deref()),
+                ];
+                let parts = [
+                    Part::Text(Some(&document.account)),
+                    Part::Text(Some(document.password.expose())),
+                    Part::Text(document.login_user.as_deref()),
+                    Part::Text(Some(document.login_password.expose())),
+                    Part::Text(endpoint.map(|endpoint| endpoint.host.as_str())),
+                    Part::Number(endpoint.map(|endpoint| u64::from(endpoint.port))),
+                    Part::Flag(endpoint.map(|endpoint| endpoint.tls)),
+                    Part::Text(url.as_ref().map(|url| url.as_str())),
+                ];
+                let parts = PARTS.into_iter().zip(parts);
+                let named = parts.filter_map(|(name, part)| Some((self.names.of(name)?, part)));
+                written(&Object(DEED.into_iter().zip(deed).chain(named).collect()))
             }
             Input::Password => Zeroizing::new(document.password.expose().as_bytes().to_vec()),
         };
@@ -179,7 +218,7 @@ impl CommandSink {
             .await
             .map_err(|error| Fault::new(Kind::SinkUnavailable, error.to_string()))?;
         verdict(reader, &answered.ended)?;
-        Answer::parse(self.input, &answered.answer).map_err(|why| {
+        Answer::parse(self.input, &self.names, &answered.answer).map_err(|why| {
             Fault::new(Kind::SecretUnreadable, format!("{} {why}", reader.path().display()))
                 .advise("let the program in the sink's `read` print exactly what `argv` was given, or nothing where nothing is stored")
         })
@@ -266,23 +305,6 @@ struct Question<'a> {
     version: u32,
     action: &'static str,
     target: &'a TargetName,
-}
-
-#[derive(Serialize)]
-struct Delivery<'a> {
-    version: u32,
-    action: &'static str,
-    target: &'a TargetName,
-    generation: u64,
-    rotation: Option<&'a str>,
-    account: &'a str,
-    password: &'a str,
-    user: Option<&'a str>,
-    login_password: &'a str,
-    host: Option<&'a str>,
-    port: Option<u16>,
-    tls: Option<bool>,
-    url: Option<&'a str>,
 }
 
 fn written(object: &impl Serialize) -> Zeroizing<Vec<u8>> {

@@ -14,17 +14,19 @@
 
 mod gateway;
 
-pub use gateway::{Certificate, Password};
+pub use gateway::Certificate;
 
 use super::file::Format;
 use super::file::format::Layout;
 use super::file::reading;
+use super::web::Credential;
 use super::{Document, Held, Holds, Sink};
 use crate::fault::{Fault, Kind};
 use crate::name::{Generation, RotationId, TargetName};
 use async_trait::async_trait;
 use gateway::{Entry, Gateway, Write};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
@@ -54,8 +56,10 @@ pub struct EtcdSettings {
     pub prefix: Option<String>,
     /// The text of [`Format::Template`].
     pub template: Option<String>,
+    /// Which parts of the document are written, and what each is called.
+    pub fields: Option<BTreeMap<String, String>>,
     /// Whose requests these are, where the store has users.
-    pub user: Option<(String, Password)>,
+    pub user: Option<(String, Credential)>,
     /// Certificates (PEM) to trust instead of the machine's.
     pub ca_file: Option<PathBuf>,
     /// What opens a connection where the store asks for a certificate.
@@ -119,8 +123,9 @@ impl EtcdSink {
     /// # Errors
     /// Every finding, `Kind::ConfigInvalid`.
     pub fn new(settings: EtcdSettings) -> Result<Self, Vec<Fault>> {
-        let EtcdSettings { endpoints, key, format, prefix, template, user, ca_file, certificate, timeout } = settings;
-        let layout = Layout::new(format, prefix, template).map_err(super::findings);
+        let EtcdSettings { endpoints, key, format, prefix, template, fields, user, ca_file, certificate, timeout } =
+            settings;
+        let layout = Layout::new(format, prefix, template, fields.as_ref()).map_err(super::findings);
         let reach = crate::http::Settings { timeout, ca_file };
         let gateway = Gateway::new(endpoints, &reach, certificate.as_ref(), user).map_err(|fault| vec![fault]);
         match (layout, gateway) {
@@ -194,7 +199,7 @@ impl Sink for EtcdSink {
 
     async fn read_back(&self, target: &TargetName) -> Result<Option<Held>, Fault> {
         if !self.layout.can_be_read_back() {
-            return Err(super::cannot_be_read(&format!("the template of {}", self.place())));
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
         }
         let place = self.look().await?;
         place.marked(target)?;

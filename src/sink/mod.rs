@@ -3,14 +3,20 @@
 mod address;
 #[cfg(feature = "age")]
 pub mod age;
+pub mod alibaba_kms;
 pub mod command;
 pub mod etcd;
+pub mod fields;
 pub mod file;
 pub mod http;
 pub mod sealed;
+mod store;
 pub mod systemd_credential;
+pub mod tencent_ssm;
 pub mod vault;
 pub mod web;
+
+pub use store::{StoreApi, StoreCall, StoreFailure};
 
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;

@@ -133,7 +133,7 @@ impl<E: Envelope> Sink for SealedFile<E> {
 
     async fn read_back(&self, target: &TargetName) -> Result<Option<Held>, Fault> {
         if !self.layout.can_be_read_back() {
-            return Err(super::cannot_be_read(&format!("the template of {}", self.place())));
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
         }
         if !self.envelope.opens() {
             return Err(super::cannot_be_read(&self.place()));

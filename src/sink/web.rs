@@ -1,5 +1,6 @@
 //! What the sinks that speak HTTP have in common: secrets that are read anew for each call, and what an answer means that is no success.
 
+use super::fields::Names;
 use super::file::format::Layout;
 use crate::fault::{Fault, Kind, Retry};
 use crate::http::{Reply, SendError};
@@ -37,7 +38,7 @@ impl Credential {
 
 /// The form in which a whole document is sent: what a file with `format = "json"` holds.
 pub(super) fn layout() -> Layout {
-    Layout::Json
+    Layout::Json(Names::default())
 }
 
 /// There is no whole answer. Whether a write took effect does not matter: the next delivery finds it.

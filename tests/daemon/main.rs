@@ -10,6 +10,7 @@ mod adopt;
 mod alternate;
 mod between;
 mod check;
+mod clouds;
 mod credentials;
 mod discovery;
 mod keys;

@@ -62,7 +62,7 @@ fn a_cron_tick_ends_in_a_proven_and_published_password_that_stands_nowhere_else(
     let fields = ["target", "state", "why", "generation", "last-rotated", "next-due", "sinks"];
     assert_eq!(keys(target), BTreeSet::from(fields));
     for sink in target["sinks"].as_array().unwrap() {
-        assert_eq!(keys(sink), BTreeSet::from(["sink", "generation", "behind-since"]));
+        assert_eq!(keys(sink), BTreeSet::from(["sink", "generation", "behind-since", "behind-by"]));
         assert_eq!((&sink["generation"], &sink["behind-since"]), (&Value::from(2), &Value::Null));
     }
 

@@ -17,17 +17,20 @@ const TAIR_INITIAL: &str = "Tair-By-Hand+2020/q";
 /// The calls that set a password; every other one only looks.
 const SETS: [&str; 2] = ["ModifyInstancePassword", "ModifyAccountPassword"];
 
+/// What went over one connection so far.
+type Sent = Arc<Mutex<Vec<u8>>>;
+
 /// Passes connections on to an address, and keeps what went there.
 struct Tap {
     address: SocketAddr,
-    sent: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
 }
 
 impl Tap {
     fn on(behind: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let sent = Arc::<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>::default();
+        let sent = Arc::<Mutex<Vec<Sent>>>::default();
         let (kept, behind) = (Arc::clone(&sent), behind.to_owned());
         // It ends with the test's process: nobody connects any more when the daemon has stopped.
         thread::spawn(move || {
@@ -35,7 +38,7 @@ impl Tap {
                 let Ok(far) = TcpStream::connect(&behind) else { continue };
                 let (mut back_from, mut back_to) = (far.try_clone().unwrap(), near.try_clone().unwrap());
                 thread::spawn(move || pass_on(&mut back_from, &mut back_to, |_| ()));
-                let bytes = Arc::<Mutex<Vec<u8>>>::default();
+                let bytes = Sent::default();
                 kept.lock().unwrap().push(Arc::clone(&bytes));
                 thread::spawn(move || {
                     pass_on(&mut &near, &mut &far, |some| bytes.lock().unwrap().extend_from_slice(some));

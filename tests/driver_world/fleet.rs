@@ -14,7 +14,7 @@ use keywheel::name::{HookName, SinkName, TargetName};
 use keywheel::password::{Policy, Profile};
 use keywheel::probe::Probe;
 use keywheel::provider::{Address, Mode};
-use keywheel::rotation::plan::Plan;
+use keywheel::rotation::plan::{OnSinkDown, Plan};
 use keywheel::schedule::Timetable;
 use keywheel::sink::Sink;
 use std::sync::{Arc, OnceLock};
@@ -55,6 +55,7 @@ impl Blueprint {
             abilities: plan.abilities,
             strategy: plan.strategy.clone(),
             recovery: plan.recovery,
+            on_sink_down: plan.on_sink_down,
             take_over: plan.take_over,
             adopts: self.adopts(),
             adopts_resting: plan.adopts_resting,
@@ -122,6 +123,7 @@ impl Blueprint {
 /// A cloud that names tasks and compares nothing tells how they stand, where no login can: with no evidence at all, nothing could be promised.
 pub fn draw_plan(kept: &Kept, dice: &mut Dice) -> Plan {
     let mut plan = kept.plan(dice);
+    plan.on_sink_down = if dice.chance(400) { OnSinkDown::Proceed } else { OnSinkDown::Hold };
     let blind = !plan.login && !plan.abilities.asks_old;
     plan.abilities.task_status |= blind && kept.tasks;
     plan

@@ -14,7 +14,7 @@ use keywheel::ledger::CLAIM_LASTS;
 use keywheel::moment::Moment;
 use keywheel::name::TargetName;
 use keywheel::rotation::event::{By, What};
-use keywheel::rotation::plan::{Recovery, Strategy};
+use keywheel::rotation::plan::{OnSinkDown, Recovery, Strategy};
 use keywheel::rotation::state::{Label, Phase, State};
 use keywheel::schedule::{Missed, Settings, Timetable};
 use std::sync::Arc;
@@ -33,6 +33,7 @@ fn story(take_over: bool) -> Story {
     let kept = Kept { strategy, tasks: false, asks_old, take_over, adopts_resting: false };
     let mut plan = draw_plan(&kept, &mut dice);
     plan.login = true;
+    plan.on_sink_down = OnSinkDown::Hold;
     plan.adopts = false;
     plan.verify_every = None;
     plan.abilities.reset = true;

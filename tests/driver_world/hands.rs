@@ -69,6 +69,7 @@ impl CloudOf {
         let (answer, hangs) = {
             let mut inner = self.process.sim.lock();
             let verdict = promises::before_call(&inner, &self.target, &self.process, call, (account, new));
+            promises::excuse(&mut inner, &self.target);
             let twice = inner.strikes(30, "call sent twice on its way");
             let answer = self.arrive(&mut inner, account, old, new);
             let answer = if twice { self.arrive_again(&mut inner, account, old, new) } else { answer };
@@ -203,6 +204,7 @@ impl Provider for CloudOf {
         let (outcome, verdict) = {
             let mut inner = self.process.sim.lock();
             let verdict = promises::before_retiring(&inner, &self.target, &self.process, old);
+            promises::excuse(&mut inner, &self.target);
             let Inner { truths, dice, now, .. } = &mut *inner;
             let outcome = match truths.get_mut(&self.target).map(|truth| &mut truth.instance) {
                 Some(Instance::Nodes(nodes)) => nodes.remove(old, current, *now, dice),
@@ -329,7 +331,12 @@ impl Sink for ShelfOf {
     async fn deliver(&self, document: &Document) -> Result<(), Fault> {
         self.process.wait().await;
         let (generation, password) = (document.generation, number(&document.password));
-        let before = self.process.sim.lock().strikes(25, "sink hangs before it wrote");
+        let before = {
+            let mut inner = self.process.sim.lock();
+            let now = inner.now;
+            let hung = self.shelf(&mut inner).is_ok_and(|shelf| shelf.hung_until > now);
+            hung || inner.strikes(25, "sink hangs before it wrote")
+        };
         if before {
             tokio::time::sleep(HANGS).await;
         }
@@ -343,7 +350,9 @@ impl Sink for ShelfOf {
                     Err(Fault::new(Kind::SinkNewer, "it holds a newer generation"))
                 }
                 Ok(shelf) => {
-                    *shelf = Shelf { held: Some((generation, password)), ..Shelf::default() };
+                    let mut taken = std::mem::take(&mut shelf.taken);
+                    taken.push(generation);
+                    *shelf = Shelf { held: Some((generation, password)), taken, ..Shelf::default() };
                     Ok(())
                 }
                 Err(fault) => Err(fault),

@@ -15,6 +15,7 @@ use keywheel::fault::{Fault, Kind};
 use keywheel::moment::Moment;
 use keywheel::name::{SinkName, TargetName};
 use keywheel::rotation::event::By;
+use keywheel::rotation::plan::{OnSinkDown, Plan};
 use keywheel::rotation::state::State;
 use keywheel::rotation::why::Why;
 use keywheel::rotation::{Action, next};
@@ -69,6 +70,8 @@ pub struct Story {
     pub running: Vec<Running>,
     traits: Traits,
     storm_minutes: u64,
+    /// How many turns at once, where it matters.
+    pub turns: Option<usize>,
     next_id: u64,
     skew: i64,
     /// Since when the newest process or configuration is there, by its clock: slots before may be passed over.
@@ -115,6 +118,7 @@ impl Story {
             running: Vec::new(),
             traits,
             storm_minutes: 0,
+            turns: None,
             next_id: 0,
             skew: 0,
             up_since: Moment::default(),
@@ -147,9 +151,11 @@ impl Story {
         let first: Vec<u64> = (0..accounts).map(|_| inner.fresh_password()).collect();
         let mut truth = Truth::new(way, kept.strategy.clone(), key.clone(), mood, first.clone());
         truth.named = plan.sinks.clone();
+        truth.proceeds = plan.on_sink_down == OnSinkDown::Proceed;
         truth.login = Some(plan.login);
         inner.say(|| {
-            format!("{name} on {key}: {kept:?}, login {}, {:?}, {:?}", plan.login, plan.abilities, plan.recovery)
+            let Plan { login, abilities, recovery, on_sink_down, .. } = &plan;
+            format!("{name} on {key}: {kept:?}, login {login}, {abilities:?}, {recovery:?}, {on_sink_down:?}")
         });
         inner.truths.insert(name.clone(), truth);
         drop(inner);
@@ -193,6 +199,7 @@ impl Story {
         };
         let freezes = if self.traits.doubles && storm { dice.below(120) as i64 } else { -1 };
         let turns = 1 + dice.below(3) as usize;
+        let turns = self.turns.unwrap_or(turns);
         let id = self.next_id;
         inner.say(|| format!("process {id} starts"));
         drop(inner);
@@ -428,8 +435,10 @@ impl Story {
             });
             let name = name.clone();
             let (sinks, named) = (plan.sinks.clone(), *named);
+            let proceeds = plan.on_sink_down == OnSinkDown::Proceed;
             if let Some(truth) = inner.truths.get_mut(&name) {
                 truth.login = None;
+                truth.proceeds |= proceeds;
                 truth.named = if named { sinks.clone() } else { Vec::new() };
                 let gone: Vec<SinkName> =
                     truth.sinks.keys().filter(|sink| !named || !sinks.contains(sink)).cloned().collect();
@@ -553,8 +562,8 @@ impl Story {
         let (state, action) = self.standing(at);
         let why = match action {
             Action::Wait { why, .. } => why,
-            Action::Begin { .. } => return self.stands_back(at),
-            _ => return false,
+            // So does one that left the configuration in mid-rotation, and comes back to find its instance held.
+            _ => return self.stands_back(at),
         };
         let idle = match why {
             Why::Halted(_) => return true,
@@ -574,13 +583,16 @@ impl Story {
         !self.traits.unstick && !inner.truths[&self.blueprints[at].name].instance.is_free(inner.now)
     }
 
-    /// Whether it cannot begin because another target's halted rotation holds the instance.
+    /// Whether it cannot begin because another target's rotation holds the instance, halted or behind a task that never ends.
     fn stands_back(&self, at: usize) -> bool {
         let blueprint = &self.blueprints[at];
-        let inner = self.sim.lock();
-        inner.disk.records.iter().any(|(other, record)| {
-            let holds = record.projection.holds.as_ref() == Some(&blueprint.key);
-            *other != blueprint.name && holds && record.state.halt.is_some()
+        (0..self.blueprints.len()).any(|other| {
+            let (halted, holds) = {
+                let inner = self.sim.lock();
+                let Some(record) = inner.disk.records.get(&self.blueprints[other].name) else { return false };
+                (record.state.halt.is_some(), record.projection.holds.as_ref() == Some(&blueprint.key))
+            };
+            other != at && holds && (halted || self.is_stuck(other))
         })
     }
 

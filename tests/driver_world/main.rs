@@ -30,6 +30,7 @@ mod nodes;
 mod plan;
 mod promises;
 mod sim;
+mod sinks_down;
 mod truth;
 mod year;
 

@@ -102,6 +102,28 @@ fn check_consumers(record: &Record, truth: &Truth, now: Moment) -> Told {
     Ok(())
 }
 
+/// A password is about to stop working. Where the configuration goes on without sinks that are down, who reads one that lacks current for longer than
+/// the grace has had their time.
+pub fn excuse(inner: &mut Inner, target: &TargetName) {
+    let now = Moment::from_millis(inner.now);
+    let Some(record) = inner.disk.records.get(target) else { return };
+    let Some(current) = &record.state.standing.current else { return };
+    let Some(truth) = inner.truths.get_mut(target).filter(|truth| truth.proceeds) else { return };
+    if truth.grace().is_none_or(|grace| now < current.proven_at + grace) {
+        return;
+    }
+    let lacks = |sink: &&SinkName| {
+        let outlet = record.state.standing.sinks.get(*sink);
+        outlet.is_none_or(|outlet| outlet.failures > 0 && outlet.generation != Some(current.generation))
+    };
+    let late: Vec<SinkName> = truth.named.iter().filter(lacks).cloned().collect();
+    if !late.is_empty() {
+        inner.count("went on without a sink");
+    }
+    let consumers = inner.truths.get_mut(target).map(|truth| &mut truth.consumers);
+    consumers.into_iter().for_each(|consumers| late.iter().for_each(|sink| consumers.forget(sink)));
+}
+
 /// Whether this process holds the newest claim: what an older one still does is judged by what the world makes of it.
 fn owns(record: &Record, process: &Process) -> bool {
     record.holder.is_some_and(|holder| holder.process == process.id && holder.fence == record.fence)

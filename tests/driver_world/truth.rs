@@ -27,6 +27,8 @@ pub struct Truth {
     pub denied: bool,
     /// Whether it has a login route; nothing once the configuration was changed, for a turn may go on with the one before.
     pub login: Option<bool>,
+    /// Whether a configuration of this story goes on without sinks that are down.
+    pub proceeds: bool,
     /// The sinks that its configuration names now.
     pub named: Vec<SinkName>,
     /// By account, the password of a call that was not certainly refused and of which nothing was proven yet.
@@ -42,6 +44,10 @@ pub struct Truth {
 #[derive(Debug, Default)]
 pub struct Shelf {
     pub held: Option<(Generation, u64)>,
+    /// Every document it took, in order.
+    pub taken: Vec<Generation>,
+    /// It takes nothing and gives no answer until then (true time).
+    pub hung_until: i64,
     /// Somebody wrote into it, or deleted it.
     pub meddled: bool,
     pub deleted: bool,
@@ -66,6 +72,7 @@ impl Truth {
             replaced: false,
             denied: false,
             login: None,
+            proceeds: false,
             named: Vec::new(),
             in_question: [None; 2],
             sinks: BTreeMap::new(),

@@ -14,6 +14,7 @@ use keywheel::fault::Kind;
 use keywheel::moment::{Moment, Slot};
 use keywheel::name::TargetName;
 use keywheel::rotation::event::{By, What};
+use keywheel::rotation::plan::OnSinkDown;
 use keywheel::schedule::{Missed, Settings, Timetable};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -89,6 +90,7 @@ impl Story {
         let key = format!("i-{number}");
         let mut truth = Truth::new(way, kept.strategy.clone(), key.clone(), mood, first.clone());
         truth.named = plan.sinks.clone();
+        truth.proceeds = plan.on_sink_down == OnSinkDown::Proceed;
         truth.login = Some(plan.login);
         inner.say(|| format!("{name}: {schedule} {zone}, {kept:?}, login {}, {:?}", plan.login, plan.abilities));
         inner.truths.insert(name.clone(), truth);

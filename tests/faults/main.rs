@@ -29,6 +29,7 @@ mod stage;
 mod stopped;
 mod syscalls;
 mod table;
+mod three_sinks;
 mod traced;
 mod tracer;
 #[path = "../common/traces.rs"]

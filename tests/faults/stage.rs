@@ -3,6 +3,7 @@
 use super::case::{Case, FIRST, INITIAL, OUTSIDER, SECOND};
 use super::observer::Observer;
 use super::table::{Broken, Ending};
+use super::three_sinks::STORE;
 use super::traces::Traces;
 use crate::record::TARGET;
 use crate::site::{CONFIG, Ground, Site};
@@ -40,6 +41,8 @@ pub struct Scenery {
     pub late_effect: &'static str,
     pub lock_patience: &'static str,
     pub task_patience: &'static str,
+    /// Whether there are two more sinks: another file, and the program of `three_sinks`.
+    pub three_sinks: bool,
     /// The instance, once made.
     pub instance: fn(&mut InstanceSettings),
 }
@@ -54,6 +57,7 @@ impl Default for Scenery {
             late_effect: "700ms",
             lock_patience: "20s",
             task_patience: "10s",
+            three_sinks: false,
             instance: |_| {},
         }
     }
@@ -116,6 +120,7 @@ impl Stage {
         stage.write("initial", INITIAL);
         stage.write("first", FIRST.1);
         stage.write("second", SECOND.1);
+        stage.write("store.sh", STORE);
         stage.write(CONFIG, &stage.configuration(scenery));
         stage
     }
@@ -133,6 +138,26 @@ impl Stage {
         };
         let (kind, region, [id, key]) = self.case.provider();
         let keys = self.case.keys(self.folder());
+        let (more_sinks, sinks) = match scenery.three_sinks {
+            false => (String::new(), r#""orders""#),
+            true => (
+                format!(
+                    r#"
+[sinks.second]
+kind   = "file"
+path   = "{folder}/sinks/second"
+format = "json"
+fields = {{ generation = "generation", password = "secret" }}
+
+[sinks.store]
+kind  = "command"
+argv  = ["/bin/sh", "{folder}/store.sh", "{folder}"]
+stdin = "password"
+"#
+                ),
+                r#""orders", "second", "store""#,
+            ),
+        };
         let Scenery { timeout, recovery, late_effect, lock_patience, task_patience, .. } = scenery;
         format!(
             r#"[daemon]
@@ -162,7 +187,7 @@ credentials = {{ source = "static", {id} = {{ file = "{folder}/secret-id" }}, {k
 kind   = "file"
 path   = "{folder}/sinks/orders"
 format = "json"
-
+{more_sinks}
 [hooks.tell]
 kind = "command"
 argv = ["/bin/sh", "-c", "echo $KEYWHEEL_GENERATION >> {folder}/told; env >> {folder}/told-env; test -e {folder}/hook-works"]
@@ -171,7 +196,7 @@ argv = ["/bin/sh", "-c", "echo $KEYWHEEL_GENERATION >> {folder}/told; env >> {fo
 provider = "shop"
 instance = "{instance}"
 recovery = "{recovery}"
-sinks    = ["orders"]
+sinks    = [{sinks}]
 hooks    = ["tell"]
 {login}
 {keys}

@@ -38,10 +38,10 @@ pub fn older(moment: &mut Moment) {
 
 pub fn older_state(state: &Folded) -> Folded {
     let mut state: State = (**state).clone();
-    let State { standing, asked: _, blocked, open, halt, reset_allowed: _ } = &mut state;
+    let State { standing, asked: _, blocked, open, earlier, halt, reset_allowed: _ } = &mut state;
     older_standing(standing);
     blocked.iter_mut().for_each(older_trouble);
-    open.iter_mut().for_each(older_rotation);
+    open.iter_mut().chain(earlier.as_deref_mut()).for_each(older_rotation);
     if let Some(Halt { fault: _, since }) = halt {
         older(since);
     }

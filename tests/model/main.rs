@@ -19,7 +19,7 @@ use age::TICK;
 use cloud::{Cloud, Password, each};
 use keywheel::name::{Generation, SinkName};
 use keywheel::rotation::event::{By, Proof, What};
-use keywheel::rotation::plan::{Abilities, Backoff, Limits, Plan, Recovery, Strategy};
+use keywheel::rotation::plan::{Abilities, Backoff, Limits, OnSinkDown, Plan, Recovery, Strategy};
 use promises::sometimes;
 use stateright::{Checker, Model, Property};
 use std::collections::BTreeSet;
@@ -58,6 +58,7 @@ fn plan(login: bool, abilities: Abilities, recovery: Recovery, sinks: usize) -> 
         login,
         abilities,
         recovery,
+        on_sink_down: OnSinkDown::Hold,
         take_over: false,
         adopts: false,
         adopts_resting: false,
@@ -273,6 +274,15 @@ fn two_rotations_and_two_sinks() {
     let left = bounds(Left { asks: 2, ..windy() }, |one| Left { crashes: 1, ..one });
     let setting = in_place(plan(true, BARE, Recovery::Halt, 2), false, left);
     explore("two rotations, two sinks", setting, vec![sometimes::settles_twice()]);
+}
+
+#[test]
+fn two_rotations_and_a_sink_that_nobody_waits_for() {
+    let left = bounds(Left { asks: 2, ..windy() }, |one| Left { crashes: 1, ..one });
+    let mut setting = in_place(plan(true, BARE, Recovery::Halt, 2), false, left);
+    setting.plan.on_sink_down = OnSinkDown::Proceed;
+    let also = vec![sometimes::settles_twice(), sometimes::goes_on_without_a_sink()];
+    explore("two rotations, a sink that nobody waits for", setting, also);
 }
 
 #[test]

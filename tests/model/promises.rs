@@ -186,6 +186,12 @@ pub mod sometimes {
         })
     }
 
+    pub fn goes_on_without_a_sink() -> Property<Setting> {
+        Property::sometimes("the next rotation begins while a sink is behind", |_, world: &World| {
+            world.durable().earlier.is_some()
+        })
+    }
+
     pub fn settles_twice() -> Property<Setting> {
         Property::sometimes("two rotations settle", |setting: &Setting, world: &World| {
             is_settled(setting, world) && generation(world.durable()).0 > generation(setting.begin.durable()).0 + 1

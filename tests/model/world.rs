@@ -8,7 +8,7 @@ use keywheel::moment::{Moment, Slot};
 use keywheel::name::Generation;
 use keywheel::rotation::answer::Answer;
 use keywheel::rotation::event::{By, Event, What};
-use keywheel::rotation::plan::Plan;
+use keywheel::rotation::plan::{OnSinkDown, Plan};
 use keywheel::rotation::state::{Standing, State};
 use stateright::{Model, Property};
 use std::borrow::Cow;
@@ -289,7 +289,8 @@ impl Model for Setting {
         }
         let record = &world.ledger.cache;
         if world.holder.is_none() {
-            let idle = record.state.open.is_none() && record.state.halt.is_none();
+            let waits = self.plan.on_sink_down == OnSinkDown::Hold && record.state.open.is_some();
+            let idle = record.state.is_proven() && !waits && record.state.halt.is_none();
             if record.wake_at <= NOW {
                 moves.push(Move::Claim);
             }

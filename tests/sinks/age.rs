@@ -5,7 +5,8 @@ use super::envelope::{Place, as_a_file, patience_ends, piped, seen};
 use super::rows::{Row, document};
 use keywheel::fault::Kind;
 use keywheel::secret::Secret;
-use keywheel::sink::age::{AgeSettings, AgeSink, ReadIdentity};
+use keywheel::sink::age::{AgeSettings, AgeSink};
+use keywheel::sink::web::Credential;
 use keywheel::sink::{Document, Holds, Sink, age};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,8 @@ fn keygen(path: &Path) -> String {
     text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned()
 }
 
-fn key_in(path: PathBuf) -> ReadIdentity {
-    Arc::new(move || Ok(Secret::new(fs::read_to_string(&path).unwrap())))
+fn key_in(path: PathBuf) -> Credential {
+    Credential(Arc::new(move || Ok(Secret::new(fs::read_to_string(&path).unwrap()))))
 }
 
 impl Recipient {
@@ -98,7 +99,7 @@ async fn an_armored_file_opens_for_each_recipient_and_is_told_by_its_marker() {
         Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "somebody", "-f"]).arg(&ssh).status();
     assert!(made.expect("ssh-keygen is installed").success());
     let ssh_public = fs::read_to_string(place.path("ssh.pub")).unwrap();
-    let sink = |recipients: &[&str], identity: Option<ReadIdentity>| {
+    let sink = |recipients: &[&str], identity: Option<Credential>| {
         let recipients = recipients.iter().map(|text| text.trim().to_owned()).collect();
         age::sink(AgeSettings { file: place.settings(), recipients, armor: true, identity })
     };

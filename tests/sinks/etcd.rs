@@ -9,9 +9,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keywheel::fault::{Fault, Kind};
 use keywheel::secret::Secret;
-use keywheel::sink::etcd::{Certificate, EtcdSettings, EtcdSink, Password};
+use keywheel::sink::etcd::{Certificate, EtcdSettings, EtcdSink};
 use keywheel::sink::file::Format;
-use keywheel::sink::{Holds, Sink};
+use keywheel::sink::web::Credential;
+use keywheel::sink::{Held, Holds, Sink};
 use proxy::Proxy;
 use server::Server;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,6 +36,7 @@ fn settings(url: &str, key: &str) -> EtcdSettings {
         format: Format::Json,
         prefix: None,
         template: None,
+        fields: None,
         user: None,
         ca_file: None,
         certificate: None,
@@ -42,9 +44,9 @@ fn settings(url: &str, key: &str) -> EtcdSettings {
     }
 }
 
-fn says(password: &str) -> Password {
+fn says(password: &str) -> Credential {
     let password = password.to_owned();
-    Arc::new(move || Ok(Secret::new(password.clone())))
+    Credential(Arc::new(move || Ok(Secret::new(password.clone()))))
 }
 
 fn with_user(url: &str, key: &str) -> EtcdSettings {
@@ -147,8 +149,8 @@ fn a_token_that_is_refused_is_asked_for_again_with_the_password_as_it_is_then() 
     server.enable_users("the-first-hunter2");
     let password = Arc::new(Mutex::new("the-first-hunter2".to_owned()));
     let kept = password.clone();
-    let user =
-        Some(("keywheel".to_owned(), Arc::new(move || Ok(Secret::new(kept.lock().unwrap().clone()))) as Password));
+    let read = Credential(Arc::new(move || Ok(Secret::new(kept.lock().unwrap().clone()))));
+    let user = Some(("keywheel".to_owned(), read));
     let sink = EtcdSink::new(EtcdSettings { user, ..settings(&server.url(), "/conformance/a") }).unwrap();
     run(async {
         sink.deliver(&document(1)).await.unwrap();
@@ -176,6 +178,25 @@ fn a_store_without_users_is_written_without_one_and_refused_where_one_is_named()
         assert_eq!(fault.kind, Kind::SinkDenied, "{fault}");
         assert!(fault.next_step.contains("auth enable"), "{fault}");
     });
+}
+
+/// The parts and names that the owner chose, as in files.
+#[test]
+fn a_key_holds_the_chosen_fields_and_is_read_by_their_names() {
+    let server = Server::start(&[]);
+    let fields = [("password", "secret"), ("target", "owner")].map(|(part, name)| (part.to_owned(), name.to_owned()));
+    let chosen = EtcdSettings { fields: Some(fields.into()), ..settings(&server.url(), "/chosen") };
+    let sink = EtcdSink::new(chosen).unwrap();
+    let held = run(async {
+        sink.deliver(&document(1)).await.unwrap();
+        assert_eq!(sink.holds(&document(1)).await.unwrap(), Holds::Same);
+        sink.read_back(&document(1).target).await.unwrap().unwrap()
+    });
+    let sent = document(1).login_password;
+    let Held::AsSent(held) = held else { panic!("what clients send") };
+    assert_eq!(held.expose(), sent.expose());
+    let written: serde_json::Value = serde_json::from_slice(&server.get("/chosen").unwrap()).unwrap();
+    assert_eq!(written, serde_json::json!({ "owner": "orders-cache", "secret": sent.expose() }));
 }
 
 /// The first member is down; the sink goes to the next.

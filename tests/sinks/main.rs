@@ -7,6 +7,7 @@
 #[cfg(feature = "age")]
 mod age;
 mod clients;
+mod clouds;
 mod command;
 mod conformance;
 mod envelope;
@@ -31,6 +32,8 @@ fn every_sink_does_its_duties_whatever_its_store_does() {
         column::<command::Script>,
         column::<http::Remote>,
         column::<vault::Kv>,
+        column::<clouds::Cloud<clouds::Ssm>>,
+        column::<clouds::Cloud<clouds::Kms>>,
         column::<etcd::Key>,
         #[cfg(feature = "age")]
         column::<age::Recipient>,

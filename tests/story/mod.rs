@@ -10,7 +10,7 @@ use keywheel::name::{Generation, HookName, RotationId, SinkName, TaskId};
 use keywheel::rotation::Action;
 use keywheel::rotation::answer::{Answer, Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{By, Event, Proof, What};
-use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
+use keywheel::rotation::plan::{Abilities, Limits, OnSinkDown, Plan, Recovery, Strategy};
 use keywheel::rotation::state::{Current, Outlet, Pause, Standing, Trouble, Verified};
 use keywheel::rotation::why::Why;
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub fn plan() -> Plan {
             asks_old: true,
         },
         recovery: Recovery::Halt,
+        on_sink_down: OnSinkDown::Hold,
         take_over: false,
         adopts: false,
         adopts_resting: false,

@@ -3,7 +3,7 @@
 use super::dice::Dice;
 use super::instance::PAIR;
 use keywheel::name::{HookName, SinkName};
-use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
+use keywheel::rotation::plan::{Abilities, Limits, OnSinkDown, Plan, Recovery, Strategy};
 use std::time::Duration;
 
 /// The instance and account of every story.
@@ -89,6 +89,11 @@ impl Kept {
             adopts: self.take_over && dice.chance(500),
             adopts_resting: self.adopts_resting,
             verify_every: dice.chance(400).then(|| Duration::from_secs(600 * (1 + dice.below(18)))),
+            // Whose consumers are cut off by that, and whose are not, only the whole driver's stories tell.
+            on_sink_down: match self.strategy {
+                Strategy::InPlace if dice.chance(400) => OnSinkDown::Proceed,
+                Strategy::InPlace | Strategy::Alternate { .. } | Strategy::Overlap { .. } => OnSinkDown::Hold,
+            },
             recovery: if dice.chance(400) || self.take_over { Recovery::Reset } else { Recovery::Halt },
             sinks: (0..sinks).map(|n| format!("sink-{n}").parse::<SinkName>().expect("a name")).collect(),
             hooks: (0..hooks).map(|n| format!("hook-{n}").parse::<HookName>().expect("a name")).collect(),

@@ -18,10 +18,15 @@ pub(super) fn fault(
         (Kind::CredentialRefused, "SignatureDoesNotMatch") => fault.advise(
             "check that the AccessKeySecret belongs to the AccessKeyId and that no proxy rewrites headers, then `keywheel recover TARGET --resume`",
         ),
+        (Kind::Denied, _) if matches!(request, Request::OfStore { .. }) => {
+            fault.advise(format!("grant kms:{action} on the secret to this identity"))
+        }
         (Kind::Denied, _) => fault.advise(format!(
             "grant kvstore:{action} on the instance to this identity, then `keywheel recover TARGET --resume`"
         )),
-        (Kind::Misconfigured, _) if super::codes::is_missing(request, code) => {
+        (Kind::Misconfigured, _)
+            if super::codes::is_missing(request, code) && !matches!(request, Request::OfStore { .. }) =>
+        {
             fault.advise(
                 "this endpoint does not read parameters where they stand: set parameters-in = \"query\" for the provider, which puts passwords into URLs, or \
                  \"body\" where it is \"query\" already",

@@ -3,20 +3,22 @@
 use super::answer::fault;
 use super::codes::{is_missing, verdict};
 use super::wire::{self, Request};
-use super::{Alibaba, ParametersIn};
+use super::{Alibaba, Nonces, ParametersIn};
 use crate::fault::{Fault, Kind, Retry};
-use crate::http::{Effect, RETRY_AFTER_LIMIT, Reply, SendError};
+use crate::http::{Client, Effect, RETRY_AFTER_LIMIT, Reply, SendError};
 use crate::name::RotationId;
-use crate::provider::credential::Credential;
+use crate::pacer::Pacers;
+use crate::provider::Now;
+use crate::provider::credential::{Credential, CredentialSource};
 use crate::provider::finding::gap_sentence;
-use crate::provider::outcome::{Failed, Spoken, Verdict};
+use crate::provider::outcome::{Coded, Failed, Spoken, Verdict};
 use crate::rotation::answer::Refusal;
 use crate::secret::Secret;
 use crate::sign::Signer;
-use crate::sign::acs3::{Encoded, Head, encode, percent_encoded, sign};
+use crate::sign::acs3::{Head, encode, percent_encoded, sign};
 use serde::de::DeserializeOwned;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -26,35 +28,52 @@ const CLIENT: &str = concat!("keywheel/", env!("CARGO_PKG_VERSION"));
 /// How long the gateway asks us to wait, in milliseconds (vendor's SDKs; it goes before any computed back-off).
 const RETRY_AFTER: &str = "x-acs-retry-after";
 
+/// Whoever calls one product in one region with one identity.
+pub(super) struct Caller {
+    pub(super) client: Client,
+    pub(super) pacers: Pacers,
+    pub(super) parameters_in: ParametersIn,
+    pub(super) credentials: Arc<dyn CredentialSource>,
+    pub(super) now: Now,
+    pub(super) nonces: Nonces,
+    /// The last call that succeeded had its parameters in the query.
+    pub(super) query_works: AtomicBool,
+    /// The cloud's clock less ours, in milliseconds, as the last answer showed it.
+    pub(super) clock_gap: Mutex<Option<i64>>,
+}
+
 impl Alibaba {
     /// Sends a request that changes nothing.
     pub(super) async fn read<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Failed> {
-        self.ask(request, None, Vec::new()).await
+        self.caller.ask(request, None, &[]).await.map_err(|coded| coded.failed)
     }
 
-    /// Sends a change. What it carries in secret must not come back in the vendor's words, neither as it is nor as it stood in the request or,
-    /// encoded once more, in the text that the vendor signed.
+    /// Sends a change.
     pub(super) async fn write(
         &self,
         request: Request<'_>,
         rotation: RotationId,
         secrets: &[&Secret],
     ) -> Result<wire::Accepted, Failed> {
-        let encoded = |secret: &Secret| Secret::new(percent_encoded(secret.expose()).collect());
-        let once: Vec<Secret> = secrets.iter().map(|secret| encoded(secret)).collect();
-        let twice: Vec<Secret> = once.iter().map(encoded).collect();
-        let all = secrets.iter().copied().chain(&once).chain(&twice).collect();
-        self.ask(request, Some(rotation), all).await
+        self.caller.ask(request, Some(rotation), secrets).await.map_err(|coded| coded.failed)
     }
+}
 
+impl Caller {
     /// Sends a request and reads its answer. It is sent again only where the cloud certainly did not act: once after a stale signature, once with
     /// a renewed credential, once with the parameters at the other place.
-    async fn ask<T: DeserializeOwned>(
+    /// What it carries in secret must not come back in the vendor's words, neither as it is nor as it stood in the request or, encoded once
+    /// more, in the text that the vendor signed.
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         request: Request<'_>,
         rotation: Option<RotationId>,
-        secrets: Vec<&Secret>,
-    ) -> Result<T, Failed> {
+        secrets: &[&Secret],
+    ) -> Result<T, Coded> {
+        let encoded = |secret: &Secret| Secret::new(percent_encoded(secret.expose()).collect());
+        let once: Vec<Secret> = secrets.iter().map(|secret| encoded(secret)).collect();
+        let twice: Vec<Secret> = once.iter().map(encoded).collect();
+        let mut secrets: Vec<&Secret> = secrets.iter().copied().chain(&once).chain(&twice).collect();
         let action = request.action();
         let pacer = self.pacers.of(action);
         let mut credential = self.credentials.credential().await.map_err(Failed::without_credential)?;
@@ -77,7 +96,8 @@ impl Alibaba {
                     return Err(Failed::Unanswered(Fault::new(
                         Kind::Unanswered,
                         format!("Alibaba {action} gave {what}"),
-                    )));
+                    ))
+                    .into());
                 }
                 Spoken::Error { code, message, request_id } => (code, message, request_id),
             };
@@ -117,7 +137,6 @@ impl Alibaba {
                 | Verdict::RenewCredential
                 | Verdict::NoSuchAction => {}
             }
-            let mut secrets = secrets;
             secrets.push(&credential.key);
             secrets.extend(&credential.token);
             let mut fault = fault(&request, verdict, (&code, &message, &request_id), &secrets);
@@ -129,7 +148,7 @@ impl Alibaba {
                 (Some(span), Retry::Later | Retry::AfterMillis(_)) => fault.after(span),
                 (Some(_), Retry::Never) | (None, _) => fault,
             };
-            return Err(Failed::Spoken(verdict, fault));
+            return Err(Coded { failed: Failed::Spoken(verdict, fault), code: Some(code) });
         }
     }
 
@@ -150,8 +169,9 @@ impl Alibaba {
         credential: &Credential,
         in_query: bool,
     ) -> Result<Reply, Failed> {
-        let parameters = encode(&request.parameters());
-        let (query, form) = if in_query { (parameters, Encoded::default()) } else { (Encoded::default(), parameters) };
+        let (form, query): (Vec<_>, Vec<_>) =
+            request.parameters().into_iter().partition(|(name, _)| request.stands_in_body(name, in_query));
+        let (query, form) = (encode(&query), encode(&form));
         let temporary: Vec<(&str, &str)> = match &credential.token {
             Some(token) => vec![("x-acs-accesskey-id", &credential.id), ("x-acs-security-token", token.expose())],
             None => Vec::new(),
@@ -161,9 +181,9 @@ impl Alibaba {
         let head = Head {
             host: &host,
             action: request.action(),
-            version: wire::VERSION,
+            version: request.version(),
             query: &query,
-            content_type: (!in_query).then_some(wire::FORM),
+            content_type: (!form.expose().is_empty()).then_some(wire::FORM),
             also_signed: &temporary,
             payload: form.expose().as_bytes(),
             timestamp: (self.now)(),
@@ -176,7 +196,7 @@ impl Alibaba {
             None => CLIENT.to_owned(),
         };
         headers.push(("user-agent".to_owned(), client));
-        let effect = if request.call().is_some() { Effect::Write } else { Effect::Read };
+        let effect = if request.changes() { Effect::Write } else { Effect::Read };
         let body = Zeroizing::new(form.expose().as_bytes().to_vec());
         let sent = self.client.post_with_query(query.expose(), &headers, body, effect).await;
         let reply = sent.map_err(|error| match error {

@@ -14,13 +14,13 @@ impl Alibaba {
     /// What will fail some day.
     pub(super) async fn cautions(&self) -> Vec<Fault> {
         // Why there is none is a finding already.
-        let credential = self.credentials.credential().await.ok();
+        let credential = self.caller.credentials.credential().await.ok();
         credential.and_then(|credential| worry(&TERMS, &credential)).into_iter().collect()
     }
 
     /// Every finding at once; empty when all is well.
     pub(super) async fn findings(&self, address: &Address) -> Vec<Fault> {
-        if let Err(fault) = self.credentials.credential().await {
+        if let Err(fault) = self.caller.credentials.credential().await {
             return vec![fault];
         }
         let first = match self.instance_row(&address.instance).await {
@@ -28,7 +28,7 @@ impl Alibaba {
             Err(failed) => judged(failed),
         };
         let mut findings = Vec::new();
-        let clock = of_clock("Alibaba Cloud", self.clock_gap(), CLOCK_TOLERANCE);
+        let clock = of_clock("Alibaba Cloud", self.caller.clock_gap(), CLOCK_TOLERANCE);
         match first {
             Found::Dead(fault) => {
                 // A skewed clock shows as a refused signature too; it is one finding.

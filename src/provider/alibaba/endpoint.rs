@@ -33,6 +33,19 @@ pub(super) fn endpoint(region: &str, network: Network, chosen: Option<&Url>) -> 
     }
 }
 
+/// The same for the secret store, which has a host in every region (the vendor's own SDK for KMS).
+///
+/// # Errors
+/// As above.
+pub(super) fn of_store(region: &str, network: Network, chosen: Option<&Url>) -> Result<Url, Fault> {
+    refuse_odd_region(region, "cn-hangzhou")?;
+    match (chosen, network) {
+        (Some(chosen), _) => bare(chosen),
+        (None, Network::Vpc) => of_host(&format!("kms-vpc.{region}.aliyuncs.com")),
+        (None, Network::Public) => of_host(&format!("kms.{region}.aliyuncs.com")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +76,19 @@ mod tests {
                 assert!(!fault.to_string().contains("hunter2"));
             }
         }
+    }
+
+    #[test]
+    fn the_secret_store_has_a_host_in_every_region() {
+        use Network::{Public, Vpc};
+        for (network, chosen, expected) in [
+            (Public, None, "https://kms.cn-hangzhou.aliyuncs.com/"),
+            (Vpc, None, "https://kms-vpc.cn-hangzhou.aliyuncs.com/"),
+            (Vpc, Some("http://127.0.0.1:9/"), "http://127.0.0.1:9/"),
+        ] {
+            let chosen = chosen.map(|text| Url::parse(text).unwrap());
+            assert_eq!(of_store("cn-hangzhou", network, chosen.as_ref()).unwrap().as_str(), expected);
+        }
+        assert!(of_store("cn-x/evil.example", Public, None).is_err());
     }
 }

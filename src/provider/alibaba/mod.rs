@@ -21,10 +21,13 @@ mod codes;
 pub mod credentials;
 mod endpoint;
 mod find;
+mod store;
 mod wire;
 
 pub use endpoint::Network;
+pub use store::store;
 
+use self::call::Caller;
 use self::wire::Request;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, permitted};
@@ -105,17 +108,8 @@ pub type Nonces = Arc<dyn Fn() -> u128 + Send + Sync>;
 
 /// One account and region of Alibaba Cloud.
 pub struct Alibaba {
-    client: Client,
+    caller: Caller,
     region: String,
-    pacers: Pacers,
-    parameters_in: ParametersIn,
-    credentials: Arc<dyn CredentialSource>,
-    now: Now,
-    nonces: Nonces,
-    /// The last call that succeeded had its parameters in the query.
-    query_works: AtomicBool,
-    /// The cloud's clock less ours, in milliseconds, as the last answer showed it.
-    clock_gap: Mutex<Option<i64>>,
 }
 
 /// Whether this is one of the default accounts, whose password alone is a login.
@@ -142,9 +136,8 @@ impl Alibaba {
         }
         let endpoint = endpoint::endpoint(&settings.region, settings.network, settings.endpoint.as_ref())?;
         let reach = crate::http::Settings { timeout: settings.timeout, ca_file: settings.ca_file };
-        Ok(Self {
+        let caller = Caller {
             client: Client::new(endpoint, &reach)?,
-            region: settings.region,
             pacers: Pacers::new(settings.quota),
             parameters_in: settings.parameters_in,
             credentials,
@@ -152,7 +145,8 @@ impl Alibaba {
             nonces,
             query_works: AtomicBool::new(false),
             clock_gap: Mutex::new(None),
-        })
+        };
+        Ok(Self { caller, region: settings.region })
     }
 
     /// Which evidence Alibaba Cloud offers, for every address: none of its own, and a reset.

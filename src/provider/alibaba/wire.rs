@@ -1,5 +1,5 @@
 //! Requests and answers of Tair and ApsaraDB for Redis (r-kvstore), API version 2015-01-01. A password is a parameter of a named call and never
-//! part of a free-form value.
+//! part of a free-form value. The secret store's calls pass through with the sink's own parameters.
 
 use crate::provider::Condition;
 use crate::provider::outcome::Spoken;
@@ -7,8 +7,12 @@ use crate::rotation::answer::Call;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// The API version of every action here.
-pub(super) const VERSION: &str = "2015-01-01";
+/// The API version of r-kvstore.
+const VERSION: &str = "2015-01-01";
+/// The API version of the vendor's secret store, KMS.
+const STORE_VERSION: &str = "2016-01-20";
+/// The parameter with a secret's value.
+const SECRET_DATA: &str = "SecretData";
 /// The content type of a body, as signed.
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 /// The engine before which there are no accounts to change (vendor document "ResetAccountPassword").
@@ -30,6 +34,8 @@ pub(super) enum Request<'a> {
     DescribeInstanceAttribute { instance: &'a str },
     /// One page of the instances that carry these tags, by key and value. The vendor asks for the region where tags are given.
     DescribeInstances { region: &'a str, tags: &'a [(String, String)], page: &'a str, size: &'a str },
+    /// A call of the secret store, in the sink's words.
+    OfStore { action: &'static str, parameters: &'a [(&'static str, &'a str)], writes: bool },
 }
 
 /// The names of the tags' parameters; the vendor takes no more tags at once (vendor document "DescribeInstances", Tag.N).
@@ -51,17 +57,59 @@ impl<'a> Request<'a> {
             Self::DescribeAccounts { .. } => "DescribeAccounts",
             Self::DescribeInstanceAttribute { .. } => "DescribeInstanceAttribute",
             Self::DescribeInstances { .. } => "DescribeInstances",
+            Self::OfStore { action, .. } => action,
         }
     }
 
-    /// Which change of a password it asks for; none where it only looks.
+    /// The version of the API that knows the action.
+    pub(super) const fn version(&self) -> &'static str {
+        match self {
+            Self::OfStore { .. } => STORE_VERSION,
+            Self::ModifyAccountPassword { .. }
+            | Self::ResetAccountPassword { .. }
+            | Self::ModifyInstanceAttribute { .. }
+            | Self::DescribeAccounts { .. }
+            | Self::DescribeInstanceAttribute { .. }
+            | Self::DescribeInstances { .. } => VERSION,
+        }
+    }
+
+    /// Whether it changes anything.
+    pub(super) const fn changes(&self) -> bool {
+        match self {
+            Self::OfStore { writes, .. } => *writes,
+            Self::ModifyAccountPassword { .. }
+            | Self::ResetAccountPassword { .. }
+            | Self::ModifyInstanceAttribute { .. }
+            | Self::DescribeAccounts { .. }
+            | Self::DescribeInstanceAttribute { .. }
+            | Self::DescribeInstances { .. } => self.call().is_some(),
+        }
+    }
+
+    /// Whether a parameter stands in the body where the others of r-kvstore's calls stand in the query, or not. The vendor's SDK for KMS puts the
+    /// value of a secret there and everything else into the query.
+    pub(super) fn stands_in_body(&self, name: &str, in_query: bool) -> bool {
+        match self {
+            Self::OfStore { .. } => name == SECRET_DATA,
+            Self::ModifyAccountPassword { .. }
+            | Self::ResetAccountPassword { .. }
+            | Self::ModifyInstanceAttribute { .. }
+            | Self::DescribeAccounts { .. }
+            | Self::DescribeInstanceAttribute { .. }
+            | Self::DescribeInstances { .. } => !in_query,
+        }
+    }
+
+    /// Which change of a password it asks for; none where it only looks, or speaks to the secret store.
     pub(super) const fn call(&self) -> Option<Call> {
         match self {
             Self::ModifyAccountPassword { .. } => Some(Call::Modify),
             Self::ResetAccountPassword { .. } | Self::ModifyInstanceAttribute { .. } => Some(Call::Reset),
-            Self::DescribeAccounts { .. } | Self::DescribeInstanceAttribute { .. } | Self::DescribeInstances { .. } => {
-                None
-            }
+            Self::DescribeAccounts { .. }
+            | Self::DescribeInstanceAttribute { .. }
+            | Self::DescribeInstances { .. }
+            | Self::OfStore { .. } => None,
         }
     }
 
@@ -88,6 +136,7 @@ impl<'a> Request<'a> {
                 }
                 all
             }
+            Self::OfStore { parameters, .. } => parameters.to_vec(),
         }
     }
 }

@@ -4,37 +4,63 @@ use super::answer::fault;
 use super::codes::verdict;
 use super::{Tencent, wire};
 use crate::fault::{Fault, Kind};
-use crate::http::{Effect, Reply, SendError};
+use crate::http::{Client, Effect, Reply, SendError};
 use crate::name::RotationId;
-use crate::provider::credential::Credential;
+use crate::pacer::Pacers;
+use crate::provider::Now;
+use crate::provider::credential::{Credential, CredentialSource};
 use crate::provider::finding::gap_sentence;
-use crate::provider::outcome::{Failed, Spoken, Verdict};
+use crate::provider::outcome::{Coded, Failed, Spoken, Verdict};
 use crate::rotation::answer::Refusal;
 use crate::secret::Secret;
 use crate::sign::Signer;
 use crate::sign::tc3::{Head, sign};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// What we call ourselves in `X-TC-RequestClient`.
 const CLIENT: &str = concat!("keywheel-", env!("CARGO_PKG_VERSION"));
 
-/// One request before it is signed.
-struct Outgoing<'a, B> {
-    action: &'static str,
-    request: &'a B,
-    effect: Effect,
-    rotation: Option<RotationId>,
-    /// What the vendor's words must not repeat.
-    secrets: &'a [&'a Secret],
+/// A product of the vendor's: what its signatures and versions are called by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Product {
+    /// The first label of its domain, and what its signatures are for.
+    pub(super) service: &'static str,
+    /// `X-TC-Version`.
+    pub(super) version: &'static str,
 }
 
-impl Tencent {
+/// Whoever calls one product in one region with one identity.
+pub(super) struct Caller {
+    pub(super) product: Product,
+    pub(super) client: Client,
+    pub(super) region: String,
+    pub(super) pacers: Pacers,
+    pub(super) credentials: Arc<dyn CredentialSource>,
+    pub(super) now: Now,
+    /// The cloud's clock less ours, in milliseconds, as the last answer showed it.
+    pub(super) clock_gap: Mutex<Option<i64>>,
+}
+
+/// One request before it is signed.
+pub(super) struct Outgoing<'a, B> {
+    pub(super) action: &'static str,
+    pub(super) request: &'a B,
+    pub(super) effect: Effect,
+    pub(super) rotation: Option<RotationId>,
+    /// What the vendor's words must not repeat.
+    pub(super) secrets: &'a [&'a Secret],
+}
+
+impl Caller {
     /// Sends a request and reads its answer. It is sent again only where the cloud certainly did not act: once after a stale signature, once
     /// with a renewed credential.
-    async fn ask<B: Serialize + Sync, T: DeserializeOwned>(&self, call: &Outgoing<'_, B>) -> Result<T, Failed> {
+    pub(super) async fn ask<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        call: &Outgoing<'_, B>,
+    ) -> Result<T, Coded> {
         let pacer = self.pacers.of(call.action);
         let mut credential = self.credentials.credential().await.map_err(Failed::without_credential)?;
         let (mut signed_again, mut renewed) = (false, false);
@@ -52,7 +78,7 @@ impl Tencent {
                 }
                 Spoken::Nonsense(what) => {
                     let fault = Fault::new(Kind::Unanswered, format!("Tencent {} gave {what}", call.action));
-                    return Err(Failed::Unanswered(fault));
+                    return Err(Failed::Unanswered(fault).into());
                 }
                 Spoken::Error { code, message, request_id } => (code, message, request_id),
             };
@@ -90,7 +116,7 @@ impl Tencent {
             if let (Kind::ClockSkew, Some(gap)) = (fault.kind, self.clock_gap()) {
                 fault.what = format!("{}; {}", fault.what, gap_sentence(gap));
             }
-            return Err(Failed::Spoken(verdict, fault));
+            return Err(Coded { failed: Failed::Spoken(verdict, fault), code: Some(code) });
         }
     }
 
@@ -102,7 +128,7 @@ impl Tencent {
     ) -> Result<Reply, Failed> {
         let host = self.client.authority();
         let head = Head {
-            service: wire::SERVICE,
+            service: self.product.service,
             host: &host,
             content_type: wire::CONTENT_TYPE,
             also_signed: &[("x-tc-action", call.action)],
@@ -112,7 +138,7 @@ impl Tencent {
         let signer = Signer { id: &credential.id, key: &credential.key };
         let mut headers = sign(&head, signer);
         let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
-        add("x-tc-version", wire::VERSION);
+        add("x-tc-version", self.product.version);
         add("x-tc-region", &self.region);
         add("x-tc-language", "en-US");
         add("x-tc-requestclient", CLIENT);
@@ -136,13 +162,16 @@ impl Tencent {
     pub(super) fn clock_gap(&self) -> Option<i64> {
         *self.clock_gap.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl Tencent {
     pub(super) async fn read<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         action: &'static str,
         request: &B,
     ) -> Result<T, Failed> {
-        self.ask(&Outgoing { action, request, effect: Effect::Read, rotation: None, secrets: &[] }).await
+        let call = Outgoing { action, request, effect: Effect::Read, rotation: None, secrets: &[] };
+        self.caller.ask(&call).await.map_err(|coded| coded.failed)
     }
 
     /// Sends a change under one name.
@@ -153,6 +182,7 @@ impl Tencent {
         rotation: RotationId,
         secrets: &[&Secret],
     ) -> Result<wire::Started, Failed> {
-        self.ask(&Outgoing { action, request, effect: Effect::Write, rotation: Some(rotation), secrets }).await
+        let call = Outgoing { action, request, effect: Effect::Write, rotation: Some(rotation), secrets };
+        self.caller.ask(&call).await.map_err(|coded| coded.failed)
     }
 }

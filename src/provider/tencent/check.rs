@@ -25,14 +25,14 @@ impl Tencent {
     /// What will fail some day.
     pub(super) async fn cautions(&self) -> Vec<Fault> {
         // Why there is none is a finding already.
-        let credential = self.credentials.credential().await.ok();
+        let credential = self.caller.credentials.credential().await.ok();
         credential.and_then(|credential| worry(&TERMS, &credential)).into_iter().collect()
     }
 
     /// Every finding at once; empty when all is well.
     pub(super) async fn findings(&self, address: &Address) -> Vec<Fault> {
         let mut findings = Vec::new();
-        if let Err(fault) = self.credentials.credential().await {
+        if let Err(fault) = self.caller.credentials.credential().await {
             return vec![fault];
         }
         let first = match self.instance_row(&address.instance).await {
@@ -45,7 +45,7 @@ impl Tencent {
             }
             Err(failed) => judged(failed),
         };
-        let clock = of_clock("Tencent Cloud", self.clock_gap(), CLOCK_TOLERANCE);
+        let clock = of_clock("Tencent Cloud", self.caller.clock_gap(), CLOCK_TOLERANCE);
         match first {
             Found::Dead(fault) => {
                 // A skewed clock shows as a refused signature too; it is one finding.
@@ -57,7 +57,7 @@ impl Tencent {
             Found::Fine => {}
         }
         findings.extend(clock);
-        let now = (self.now)();
+        let now = (self.caller.now)();
         let others = [
             self.account_finding(address).await,
             tried(self.task_list(address, now - LOOK_BACK, now).await.map(drop)),

@@ -23,7 +23,13 @@ const FINANCIAL: &str = "-fsi";
 ///
 /// # Errors
 /// `ConfigInvalid` for a text that is no region id, an override with more than a host in it, or a regional host on the international site.
-pub(super) fn endpoint(region: &str, site: Site, regional: bool, chosen: Option<&Url>) -> Result<Url, Fault> {
+pub(super) fn endpoint(
+    service: &str,
+    region: &str,
+    site: Site,
+    regional: bool,
+    chosen: Option<&Url>,
+) -> Result<Url, Fault> {
     refuse_odd_region(region, "ap-guangzhou")?;
     if let Some(chosen) = chosen {
         return bare(chosen);
@@ -31,16 +37,16 @@ pub(super) fn endpoint(region: &str, site: Site, regional: bool, chosen: Option<
     let host = match site {
         // Financial zones belong to the China site whatever the account says.
         Site::China | Site::International if region.ends_with(FINANCIAL) => {
-            format!("redis.{region}.tencentcloudapi.com")
+            format!("{service}.{region}.tencentcloudapi.com")
         }
-        Site::China if regional => format!("redis.{region}.tencentcloudapi.com"),
-        Site::China => "redis.tencentcloudapi.com".to_owned(),
+        Site::China if regional => format!("{service}.{region}.tencentcloudapi.com"),
+        Site::China => format!("{service}.tencentcloudapi.com"),
         Site::International if regional => {
             let what = "The international site publishes no regional hosts";
             return Err(Fault::new(Kind::ConfigInvalid, what)
                 .advise("remove the setting, or name the host with the endpoint setting"));
         }
-        Site::International => "redis.intl.tencentcloudapi.com".to_owned(),
+        Site::International => format!("{service}.intl.tencentcloudapi.com"),
     };
     of_host(&host)
 }
@@ -69,7 +75,7 @@ mod tests {
         ];
         for (region, site, regional, chosen, expected) in rows {
             let chosen = chosen.map(|text| Url::parse(text).unwrap());
-            let got = endpoint(region, site, regional, chosen.as_ref());
+            let got = endpoint("redis", region, site, regional, chosen.as_ref());
             assert_eq!(got.as_ref().ok().map(Url::as_str), expected, "{region} {site:?} {regional}");
             if let Err(fault) = got {
                 assert!(!fault.to_string().contains("hunter2"));

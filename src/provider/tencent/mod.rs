@@ -20,11 +20,14 @@ mod codes;
 pub mod credentials;
 mod endpoint;
 mod find;
+mod store;
 mod tasks;
 mod wire;
 
 pub use endpoint::Site;
+pub use store::store;
 
+use self::call::Caller;
 use self::change::refuse_account;
 pub use self::wire::DEFAULT_ACCOUNT;
 use super::credential::CredentialSource;
@@ -108,19 +111,13 @@ impl TencentSettings {
 
 /// One account and region of Tencent Cloud.
 pub struct Tencent {
-    client: Client,
-    region: String,
-    pacers: Pacers,
+    caller: Caller,
     spelling: ActionSpelling,
     zone: Tz,
-    credentials: Arc<dyn CredentialSource>,
-    now: Now,
     /// The corrected name was unknown and the misspelt one was not.
     misspelt_works: AtomicBool,
     /// This endpoint is older than password policies.
     policy_absent: AtomicBool,
-    /// The cloud's clock less ours, in milliseconds, as the last answer showed it.
-    clock_gap: Mutex<Option<i64>>,
 }
 
 impl Tencent {
@@ -135,20 +132,28 @@ impl Tencent {
                 format!("The quota {} is not above 0 and at most {QUOTA_LIMIT}", settings.quota),
             ));
         }
-        let endpoint =
-            endpoint::endpoint(&settings.region, settings.site, settings.regional, settings.endpoint.as_ref())?;
+        let endpoint = endpoint::endpoint(
+            wire::PRODUCT.service,
+            &settings.region,
+            settings.site,
+            settings.regional,
+            settings.endpoint.as_ref(),
+        )?;
         let reach = crate::http::Settings { timeout: settings.timeout, ca_file: settings.ca_file };
         Ok(Self {
-            client: Client::new(endpoint, &reach)?,
-            region: settings.region,
-            pacers: Pacers::new(settings.quota),
+            caller: Caller {
+                product: wire::PRODUCT,
+                client: Client::new(endpoint, &reach)?,
+                region: settings.region,
+                pacers: Pacers::new(settings.quota),
+                credentials,
+                now,
+                clock_gap: Mutex::new(None),
+            },
             spelling: settings.action_spelling,
             zone: settings.time_zone,
-            credentials,
-            now,
             misspelt_works: AtomicBool::new(false),
             policy_absent: AtomicBool::new(false),
-            clock_gap: Mutex::new(None),
         })
     }
 
@@ -182,7 +187,7 @@ impl Tencent {
         let found: wire::Instances =
             self.read("DescribeInstances", &wire::OfInstance { instance_id: instance }).await?;
         found.instance_set.into_iter().find(|row| row.instance_id == instance).ok_or_else(|| {
-            not_found(format!("Tencent DescribeInstances knows no instance {instance} in {}", self.region))
+            not_found(format!("Tencent DescribeInstances knows no instance {instance} in {}", self.caller.region))
         })
     }
 
@@ -276,7 +281,7 @@ impl Provider for Tencent {
 
     async fn task(&self, address: &Address, task: TaskId) -> Result<TaskStatus, Fault> {
         let info = self.task_info(task).await.map_err(Failed::fault)?;
-        let credential = self.credentials.credential().await.map_err(without_credential)?;
+        let credential = self.caller.credentials.credential().await.map_err(without_credential)?;
         let status = info.status(|words| {
             let mut secrets = vec![&credential.key];
             secrets.extend(&credential.token);

@@ -1,5 +1,6 @@
 //! Requests and answers of TencentDB for Redis, API version 2018-04-12, as typed structs. A body with a password is never a free-form value.
 
+use super::call::Product;
 use crate::fault::{Fault, Kind};
 use crate::name::{RotationId, TaskId};
 use crate::provider::outcome::Spoken;
@@ -8,10 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// The product's name in hosts and signatures.
-pub(super) const SERVICE: &str = "redis";
-/// The API version of every action here.
-pub(super) const VERSION: &str = "2018-04-12";
+/// The product whose every action here is.
+pub(super) const PRODUCT: Product = Product { service: "redis", version: "2018-04-12" };
 /// The content type, as signed.
 pub(super) const CONTENT_TYPE: &str = "application/json";
 /// The default account, the one that ModifyInstancePassword and ResetPassword serve.

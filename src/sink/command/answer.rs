@@ -11,21 +11,18 @@ use crate::fault::{Fault, Kind};
 use crate::name::TargetName;
 use crate::secret::Secret;
 use crate::sink::Document;
-use serde::{Deserialize, Deserializer};
+use crate::sink::fields::{Found, Names, picked};
 
 /// The longest answer, in bytes.
 pub const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// What is stored.
-#[derive(Deserialize)]
 pub struct Answer {
-    #[serde(deserialize_with = "secret")]
     password: Secret,
     target: Option<String>,
     generation: Option<u64>,
-    #[serde(default, deserialize_with = "given")]
+    /// A null that is there differs from one that is not.
     user: Option<Option<String>>,
-    #[serde(default, deserialize_with = "given_secret")]
     login_password: Option<Secret>,
 }
 
@@ -34,7 +31,7 @@ impl Answer {
     ///
     /// # Errors
     /// Why it is none, as the end of a sentence about the program.
-    pub fn parse(form: Input, text: &[u8]) -> Result<Option<Self>, String> {
+    pub fn parse(form: Input, names: &Names, text: &[u8]) -> Result<Option<Self>, String> {
         let text = std::str::from_utf8(text).map_err(|_| "printed something that is not UTF-8".to_owned())?;
         let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\r').unwrap_or(text);
@@ -53,19 +50,49 @@ impl Answer {
                 login_password: None,
             },
             // The parser's message may quote what it found; its place is enough.
-            Input::Json => serde_json::from_str::<Self>(text).map_err(|error| {
-                if error.is_data() {
-                    "printed JSON that is no object with a text under \"password\" and, if at all, a number under \"generation\""
-                        .to_owned()
-                } else {
-                    format!("printed no JSON (line {} column {})", error.line(), error.column())
-                }
-            })?,
+            Input::Json => Self::of_json(names, text)?,
         };
         if answer.password.expose().is_empty() {
             return Err("printed an empty password".to_owned());
         }
         Ok(Some(answer))
+    }
+
+    fn of_json(names: &Names, text: &str) -> Result<Self, String> {
+        let [password, user, login_password] = ["password", "user", "login_password"].map(|part| names.of(part));
+        let known_as = password.unwrap_or("password");
+        let misshapen = || {
+            format!(
+                "printed JSON that is no object with a text under \"{known_as}\" and, if at all, a number under \"generation\""
+            )
+        };
+        let wanted: Vec<&str> =
+            [Some("target"), Some("generation"), password, user, login_password].into_iter().flatten().collect();
+        // The parser's message may quote what it found; its place is enough.
+        let mut found = picked(text, &wanted).map_err(|error| match error.is_data() {
+            true => misshapen(),
+            false => format!("printed no JSON (line {} column {})", error.line(), error.column()),
+        })?;
+        let mut take = |name: Option<&str>| match name.and_then(|name| found.remove(name)) {
+            Some(Found::Text(text)) => Ok(Some(Some(text))),
+            Some(Found::Nothing) => Ok(Some(None)),
+            Some(Found::Number(_) | Found::Other) => Err(misshapen()),
+            None => Ok(None),
+        };
+        let plain = |text: Secret| text.expose().to_owned();
+        let password = take(password)?.flatten().ok_or_else(misshapen)?;
+        let user = take(user)?.map(|user| user.map(plain));
+        let login_password = match take(login_password)? {
+            Some(text) => Some(text.ok_or_else(misshapen)?),
+            None => None,
+        };
+        let target = take(Some("target"))?.flatten().map(plain);
+        let generation = match found.remove("generation") {
+            Some(Found::Number(number)) => Some(number),
+            Some(Found::Nothing) | None => None,
+            Some(Found::Text(_) | Found::Other) => return Err(misshapen()),
+        };
+        Ok(Self { password, target, generation, user, login_password })
     }
 
     /// The password, if it is this target's.
@@ -91,17 +118,4 @@ impl Answer {
             && self.user.as_ref().is_none_or(|user| *user == document.login_user)
             && self.login_password.as_ref().is_none_or(|text| text.expose() == document.login_password.expose())
     }
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
-    String::deserialize(deserializer).map(Secret::new)
-}
-
-fn given_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
-    secret(deserializer).map(Some)
-}
-
-/// A null that is there differs from one that is not.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }

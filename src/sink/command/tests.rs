@@ -179,3 +179,52 @@ fn settings_that_cannot_work_are_refused_with_every_finding() {
     let findings = CommandSink::new(serde_json::from_value(settings).unwrap()).unwrap_err();
     assert_eq!(findings.len(), 1, "{findings:?}");
 }
+
+/// A sink whose programs keep what they are given, under names of the owner's choice.
+#[tokio::test]
+async fn fields_choose_what_the_program_is_given_and_what_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy").display().to_string();
+    let fields = serde_json::json!({ "password": "secret", "user": "login", "url": "uri" });
+    let read = format!("cat {copy}");
+    let more = serde_json::json!({ "fields": fields, "read": ["/bin/sh", "-c", read] });
+    let sink = sink(&format!("cat > {copy}"), more);
+    let mut document = document(7, SPECIAL);
+    document.login_user = Some("app".to_owned());
+    sink.deliver(&document).await.unwrap();
+    let heard: serde_json::Value = serde_json::from_slice(&std::fs::read(&copy).unwrap()).unwrap();
+    let url = connection_url(&document).unwrap();
+    assert_eq!(
+        heard,
+        serde_json::json!({
+            "version": 1, "action": "deliver", "target": "orders-cache", "generation": 7, "rotation": null,
+            "secret": SPECIAL, "login": "app", "uri": url.as_str(),
+        })
+    );
+    assert_eq!(bare(sink.read_back(&document.target).await.unwrap()).as_deref(), Some(SPECIAL));
+    assert_eq!(sink.holds(&document).await.unwrap(), Holds::Same);
+    document.login_user = None;
+    assert_eq!(sink.holds(&document).await.unwrap(), Holds::Other);
+    // What stands under the usual name is not the password here.
+    for other in [r#"{"password": "x"}"#, r#"{"secret": 7}"#, r#"{"secret": "a", "secret": "b"}"#, "[]"] {
+        std::fs::write(&copy, other).unwrap();
+        let fault = sink.read_back(&document.target).await.unwrap_err();
+        assert_eq!(fault.kind, Kind::SecretUnreadable, "{other}");
+        assert!(fault.what.contains("\"secret\""), "{fault}");
+    }
+}
+
+#[test]
+fn fields_that_make_no_sense_are_refused() {
+    for (more, said) in [
+        (serde_json::json!({ "fields": { "password": "p" }, "stdin": "password" }), "bare password"),
+        (serde_json::json!({ "fields": { "password": "target" } }), "something else"),
+        (serde_json::json!({ "fields": { "bare_password": "p" } }), "no document has"),
+        (serde_json::json!({ "fields": { "url": "u" }, "read": ["/bin/true"] }), "read needs"),
+    ] {
+        let mut settings = serde_json::json!({ "argv": ["/bin/true"] });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let wrong = CommandSink::new(serde_json::from_value(settings).unwrap()).unwrap_err();
+        assert!(wrong.iter().any(|fault| fault.what.contains(said)), "{wrong:?}");
+    }
+}

@@ -4,13 +4,13 @@
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::{self, Client, Effect, Reply, SendError};
 use crate::secret::Secret;
+use crate::sink::web::Credential;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tokio::sync::Mutex;
 use url::Url;
 use zeroize::Zeroizing;
@@ -20,9 +20,6 @@ const SHOWN_LIMIT: usize = 200;
 
 /// The largest file of a client certificate or its key, in bytes.
 const CERTIFICATE_LIMIT: usize = 64 * 1024;
-
-/// Reads the user's password anew.
-pub type Password = Arc<dyn Fn() -> Result<Secret, Fault> + Send + Sync>;
 
 /// A client certificate, as files.
 #[derive(Debug, Clone)]
@@ -77,7 +74,7 @@ pub struct Write<'a> {
 /// The members of a store, and who asks them.
 pub struct Gateway {
     members: Vec<Member>,
-    user: Option<(String, Password)>,
+    user: Option<(String, Credential)>,
     /// Kept until it is refused.
     token: Mutex<Option<Secret>>,
 }
@@ -114,7 +111,7 @@ impl Gateway {
         endpoints: Vec<Url>,
         reach: &http::Settings,
         certificate: Option<&Certificate>,
-        user: Option<(String, Password)>,
+        user: Option<(String, Credential)>,
     ) -> Result<Self, Fault> {
         let pem = certificate.map(Certificate::read).transpose()?;
         let client = |endpoint: &Url, path: &str| {
@@ -214,7 +211,7 @@ impl Gateway {
             return Ok(Some(token.clone()));
         }
         *kept = None;
-        let password = password().map_err(Failed::Spoken)?;
+        let password = password.read("password").map_err(Failed::Spoken)?;
         let question = Authenticate { name, password: password.expose() };
         let body = Zeroizing::new(serde_json::to_vec(&question).expect("texts always have a JSON form"));
         let reply = member.authentication.post(&headers(None), body, Effect::Write).await;

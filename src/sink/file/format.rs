@@ -2,11 +2,12 @@
 
 use crate::fault::{Fault, Kind, scrub};
 use crate::secret::Secret;
+use crate::sink::Document;
 use crate::sink::address::{connection_url, encoded};
-use crate::sink::{Document, Endpoint};
+use crate::sink::fields::{Names, Object, Part, as_key, as_variable};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
@@ -19,7 +20,7 @@ const TEMPLATE_LIMIT: usize = 64 * 1024;
 /// Room for a rendered document, in bytes: the buffer that holds a password should not grow and leave copies behind.
 const RENDERED_CAPACITY: usize = 4096;
 
-/// The names a template may use.
+/// The parts of a document, by the names that templates and the setting `fields` use.
 const NAMES: [&str; 10] =
     ["target", "generation", "account", "user", "password", "bare_password", "host", "port", "tls", "url"];
 
@@ -42,6 +43,23 @@ pub enum Format {
     Template,
 }
 
+impl Format {
+    /// The setting `fields`, checked.
+    ///
+    /// # Errors
+    /// Every finding, as a sentence.
+    pub fn names(self, fields: Option<&BTreeMap<String, String>>) -> Result<Names, Vec<String>> {
+        match self {
+            Self::Env => Names::chosen(fields, &NAMES, &[], as_variable),
+            Self::Json | Self::Yaml => Names::chosen(fields, &NAMES, &[], as_key),
+            Self::Raw | Self::Url | Self::Template if fields.is_some() => {
+                Err(vec!["fields has a meaning only with format = \"env\", \"json\" or \"yaml\"".to_owned()])
+            }
+            Self::Raw | Self::Url | Self::Template => Ok(Names::default()),
+        }
+    }
+}
+
 /// A format with everything it needs, checked.
 #[derive(Debug)]
 pub enum Layout {
@@ -49,31 +67,58 @@ pub enum Layout {
     Raw,
     /// See [`Format::Env`].
     Env {
-        /// What each key begins with.
+        /// What each key begins with where no other names were chosen.
         prefix: String,
+        /// The variables.
+        names: Names,
     },
     /// See [`Format::Json`].
-    Json,
+    Json(Names),
     /// See [`Format::Yaml`].
-    Yaml,
+    Yaml(Names),
     /// See [`Format::Url`].
     Url,
     /// See [`Format::Template`].
     Template(Box<Environment<'static>>),
 }
 
-/// The document as JSON and YAML readers see it.
-#[derive(Serialize)]
+/// The document as the readers of every format see it.
 struct Fields<'a> {
     target: &'a str,
     generation: u64,
     account: &'a str,
     user: Option<&'a str>,
     password: &'a str,
+    bare_password: &'a str,
     host: Option<&'a str>,
     port: Option<u16>,
     tls: Option<bool>,
     url: Option<&'a str>,
+}
+
+impl<'a> Fields<'a> {
+    /// A part by its name in [`NAMES`].
+    fn part(&self, name: &str) -> Part<'a> {
+        match name {
+            "target" => Part::Text(Some(self.target)),
+            "generation" => Part::Number(Some(self.generation)),
+            "account" => Part::Text(Some(self.account)),
+            "user" => Part::Text(self.user),
+            "password" => Part::Text(Some(self.password)),
+            "bare_password" => Part::Text(Some(self.bare_password)),
+            "host" => Part::Text(self.host),
+            "port" => Part::Number(self.port.map(u64::from)),
+            "tls" => Part::Flag(self.tls),
+            "url" => Part::Text(self.url),
+            _ => Part::Text(None),
+        }
+    }
+
+    /// What JSON and YAML hold. The bare password is there only for who chose it.
+    fn named<'n>(&self, names: &'n Names) -> Vec<(&'n str, Part<'a>)> {
+        let usual = NAMES.into_iter().filter(|part| names.are_chosen() || *part != "bare_password");
+        usual.filter_map(|part| Some((names.of(part)?, self.part(part)))).collect()
+    }
 }
 
 impl Layout {
@@ -81,8 +126,20 @@ impl Layout {
     ///
     /// # Errors
     /// Every finding, as a sentence.
-    pub fn new(format: Format, prefix: Option<String>, template: Option<String>) -> Result<Self, Vec<String>> {
+    pub fn new(
+        format: Format,
+        prefix: Option<String>,
+        template: Option<String>,
+        fields: Option<&BTreeMap<String, String>>,
+    ) -> Result<Self, Vec<String>> {
         let mut wrong = Vec::new();
+        let names = format.names(fields).unwrap_or_else(|findings| {
+            wrong.extend(findings);
+            Names::default()
+        });
+        if prefix.is_some() && names.are_chosen() {
+            wrong.push("prefix means nothing beside fields, which names whole variables".to_owned());
+        }
         if prefix.is_some() && format != Format::Env {
             wrong.push("prefix has a meaning only with format = \"env\"".to_owned());
         }
@@ -97,9 +154,9 @@ impl Layout {
         }
         let layout = match (format, template) {
             (Format::Raw, _) => Some(Self::Raw),
-            (Format::Env, _) => Some(Self::Env { prefix }),
-            (Format::Json, _) => Some(Self::Json),
-            (Format::Yaml, _) => Some(Self::Yaml),
+            (Format::Env, _) => Some(Self::Env { prefix, names }),
+            (Format::Json, _) => Some(Self::Json(names)),
+            (Format::Yaml, _) => Some(Self::Yaml(names)),
             (Format::Url, _) => Some(Self::Url),
             (Format::Template, Some(text)) => compiled(text)
                 .map(|engine| Self::Template(Box::new(engine)))
@@ -119,7 +176,9 @@ impl Layout {
     /// Whether a document without a login address cannot be written this way.
     pub fn needs_endpoint(&self) -> bool {
         match self {
-            Self::Raw | Self::Env { .. } | Self::Json | Self::Yaml => false,
+            Self::Raw => false,
+            // Who chose the address alone has nothing else to write.
+            Self::Env { names, .. } | Self::Json(names) | Self::Yaml(names) => !holds_password(names),
             Self::Url => true,
             Self::Template(engine) => engine.get_template("").is_ok_and(|template| {
                 let used = template.undeclared_variables(false);
@@ -131,7 +190,8 @@ impl Layout {
     /// Whether the password can be found again in what was written this way.
     pub fn can_be_read_back(&self) -> bool {
         match self {
-            Self::Raw | Self::Env { .. } | Self::Json | Self::Yaml | Self::Url => true,
+            Self::Raw | Self::Url => true,
+            Self::Env { names, .. } | Self::Json(names) | Self::Yaml(names) => names.of("password").is_some(),
             Self::Template(_) => false,
         }
     }
@@ -150,6 +210,7 @@ impl Layout {
             account: &document.account,
             user: document.login_user.as_deref(),
             password: document.login_password.expose(),
+            bare_password: document.password.expose(),
             host: endpoint.map(|endpoint| endpoint.host.as_str()),
             port: endpoint.map(|endpoint| endpoint.port),
             tls: endpoint.map(|endpoint| endpoint.tls),
@@ -158,18 +219,23 @@ impl Layout {
         let mut text = Zeroizing::new(String::with_capacity(RENDERED_CAPACITY));
         match self {
             Self::Raw => text.push_str(fields.password),
-            Self::Env { prefix } => env(&mut text, prefix, &fields, endpoint)?,
-            Self::Json => {
-                let object = serde_json::to_string_pretty(&fields).expect("texts and numbers always have a JSON form");
+            Self::Env { names, .. } if !holds_password(names) && url.is_none() => return Err(no_address("its fields")),
+            Self::Json(names) | Self::Yaml(names) if !holds_password(names) && url.is_none() => {
+                return Err(no_address("its fields"));
+            }
+            Self::Env { prefix, names } => env(&mut text, prefix, names, &fields)?,
+            Self::Json(names) => {
+                let object = serde_json::to_string_pretty(&Object(fields.named(names)))
+                    .expect("texts and numbers always have a JSON form");
                 text.push_str(Zeroizing::new(object).as_str());
                 text.push('\n');
             }
-            Self::Yaml => yaml(&mut text, &fields),
+            Self::Yaml(names) => yaml(&mut text, &fields.named(names)),
             Self::Url => text.push_str(url.ok_or_else(|| no_address("format = \"url\""))?),
             Self::Template(engine) => {
                 let rendered = engine
                     .get_template("")
-                    .and_then(|template| template.render(values(document, &fields)))
+                    .and_then(|template| template.render(values(&fields)))
                     .map_err(|error| refused_template(&error, document))?;
                 text.push_str(Zeroizing::new(rendered).as_str());
             }
@@ -178,28 +244,44 @@ impl Layout {
     }
 }
 
+/// Whether the password stands in there by itself, and not only in the address.
+fn holds_password(names: &Names) -> bool {
+    ["password", "bare_password"].iter().any(|part| names.of(part).is_some())
+}
+
+/// The variables of [`Format::Env`] where no others were chosen, behind the prefix.
+const VARIABLES: [(&str, &str); 5] =
+    [("user", "USER"), ("password", "PASSWORD"), ("host", "HOST"), ("port", "PORT"), ("url", "URL")];
+
 /// The keys that have a value. An empty user means: the password logs in alone.
-fn env(text: &mut String, prefix: &str, fields: &Fields<'_>, endpoint: Option<&Endpoint>) -> Result<(), Fault> {
-    let port = endpoint.map(|endpoint| endpoint.port.to_string());
-    for (key, value) in [
-        ("USER", Some(fields.user.unwrap_or_default())),
-        ("PASSWORD", Some(fields.password)),
-        ("HOST", fields.host),
-        ("PORT", port.as_deref()),
-        ("URL", fields.url),
-    ] {
-        let Some(value) = value else { continue };
+fn env(text: &mut String, prefix: &str, names: &Names, fields: &Fields<'_>) -> Result<(), Fault> {
+    let variables: Vec<(&str, String)> = match names.are_chosen() {
+        true => NAMES.into_iter().filter_map(|part| Some((part, names.of(part)?.to_owned()))).collect(),
+        false => VARIABLES.map(|(part, name)| (part, format!("{prefix}{name}"))).to_vec(),
+    };
+    for (part, name) in variables {
+        let (number, flag);
+        let value = match fields.part(part) {
+            Part::Text(Some(value)) => value,
+            Part::Text(None) if part == "user" => "",
+            Part::Number(Some(value)) => {
+                number = value.to_string();
+                number.as_str()
+            }
+            Part::Flag(Some(value)) => {
+                flag = value.to_string();
+                flag.as_str()
+            }
+            Part::Text(None) | Part::Number(None) | Part::Flag(None) => continue,
+        };
         if value.chars().any(char::is_control) {
             return Err(Fault::new(
                 Kind::SinkDenied,
-                format!(
-                    "{prefix}{key} would hold a control character, which not every reader of format = \"env\" takes"
-                ),
+                format!("{name} would hold a control character, which not every reader of format = \"env\" takes"),
             )
             .advise("use format = \"json\" for this target, or rotate to a password without control characters"));
         }
-        text.push_str(prefix);
-        text.push_str(key);
+        text.push_str(&name);
         text.push('=');
         quote_for_env(text, value);
         text.push('\n');
@@ -228,26 +310,18 @@ fn shell(value: &str) -> String {
 }
 
 /// One double-quoted scalar per line; YAML 1.2 chapter 5.7 lists the escapes.
-fn yaml(text: &mut String, fields: &Fields<'_>) {
-    let mut line = |key: &str, value: Option<&str>, quoted: bool| {
+fn yaml(text: &mut String, parts: &[(&str, Part<'_>)]) {
+    for (key, part) in parts {
         text.push_str(key);
         text.push_str(": ");
-        match value {
-            None => text.push_str("null"),
-            Some(value) if quoted => quote_for_yaml(text, value),
-            Some(value) => text.push_str(value),
+        match part {
+            Part::Text(Some(value)) => quote_for_yaml(text, value),
+            Part::Number(Some(value)) => text.push_str(&value.to_string()),
+            Part::Flag(Some(value)) => text.push_str(&value.to_string()),
+            Part::Text(None) | Part::Number(None) | Part::Flag(None) => text.push_str("null"),
         }
         text.push('\n');
-    };
-    line("target", Some(fields.target), true);
-    line("generation", Some(&fields.generation.to_string()), false);
-    line("account", Some(fields.account), true);
-    line("user", fields.user, true);
-    line("password", Some(fields.password), true);
-    line("host", fields.host, true);
-    line("port", fields.port.map(|port| port.to_string()).as_deref(), false);
-    line("tls", fields.tls.map(|tls| tls.to_string()).as_deref(), false);
-    line("url", fields.url, true);
+    }
 }
 
 fn quote_for_yaml(text: &mut String, value: &str) {
@@ -303,14 +377,14 @@ fn compiled(text: String) -> Result<Environment<'static>, String> {
 
 /// What a template sees. What the target does not have is undefined, so that using it is an error. The engine keeps its own copies
 /// of these texts for a moment and does not wipe them.
-fn values(document: &Document, fields: &Fields<'_>) -> Value {
+fn values(fields: &Fields<'_>) -> Value {
     let mut values: BTreeMap<&str, Value> = BTreeMap::from([
         ("target", Value::from(fields.target)),
         ("generation", Value::from(fields.generation)),
         ("account", Value::from(fields.account)),
         ("user", Value::from(fields.user.unwrap_or_default())),
         ("password", Value::from(fields.password)),
-        ("bare_password", Value::from(document.password.expose())),
+        ("bare_password", Value::from(fields.bare_password)),
     ]);
     if let (Some(host), Some(port), Some(tls), Some(url)) = (fields.host, fields.port, fields.tls, fields.url) {
         values.insert("host", Value::from(host));

@@ -30,6 +30,7 @@ use format::Layout;
 use marker::Marker;
 use serde::Deserialize;
 use slot::Slot;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The settings of a sink with `kind = "file"`.
@@ -52,6 +53,8 @@ pub struct FileSettings {
     pub prefix: Option<String>,
     /// The text of `format = "template"`.
     pub template: Option<String>,
+    /// With `format = "env"`, `"json"` or `"yaml"`: which parts of the document are written, and what each is called.
+    pub fields: Option<BTreeMap<String, String>>,
 }
 
 /// A file that always holds one target's current password.
@@ -68,7 +71,7 @@ impl FileSettings {
     /// Every finding, as a sentence.
     pub(super) fn checked(self) -> Result<(Slot, Layout), Vec<String>> {
         let slot = Slot::new(&self);
-        match (slot, Layout::new(self.format, self.prefix, self.template)) {
+        match (slot, Layout::new(self.format, self.prefix, self.template, self.fields.as_ref())) {
             (Ok(slot), Ok(layout)) => Ok((slot, layout)),
             (slot, layout) => Err(slot.err().into_iter().chain(layout.err()).flatten().collect()),
         }
@@ -117,7 +120,7 @@ impl Sink for FileSink {
 
     async fn read_back(&self, target: &TargetName) -> Result<Option<Held>, Fault> {
         if !self.layout.can_be_read_back() {
-            return Err(super::cannot_be_read(&format!("the template of {}", self.place())));
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
         }
         let asked = target.clone();
         let (found, path) = self.slot.on_disk(move |place| Ok((place.held(&asked)?, place.path.clone()))).await?;

@@ -7,8 +7,9 @@ use super::format::Layout;
 use crate::fault::{Fault, Kind};
 use crate::secret::Secret;
 use crate::sink::Held;
+use crate::sink::fields::{Found, Names, as_key, picked};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use std::collections::BTreeMap;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Why no password can be made out, as the end of a sentence about the file. Never holds a part of it.
@@ -24,9 +25,10 @@ type Legible<T> = Result<T, Illegible>;
 pub fn password(layout: &Layout, text: &str) -> Legible<Secret> {
     let mut found = match layout {
         Layout::Raw => Zeroizing::new(without_line_end(text).to_owned()),
-        Layout::Env { prefix } => from_env(text, &format!("{prefix}PASSWORD"))?,
-        Layout::Json => from_json(text)?,
-        Layout::Yaml => from_yaml(text)?,
+        Layout::Env { prefix, names } if !names.are_chosen() => from_env(text, &format!("{prefix}PASSWORD"))?,
+        Layout::Env { names, .. } => from_env(text, known_as(names)?)?,
+        Layout::Json(names) => from_json(text, known_as(names)?)?,
+        Layout::Yaml(names) => from_yaml(text, known_as(names)?)?,
         Layout::Url => from_url(without_line_end(text))?,
         Layout::Template(_) => return illegible("is made by a template, which cannot be read backwards"),
     };
@@ -34,6 +36,11 @@ pub fn password(layout: &Layout, text: &str) -> Legible<Secret> {
         return illegible("holds an empty password");
     }
     Ok(Secret::new(std::mem::take(&mut *found)))
+}
+
+/// What the password is called there.
+fn known_as(names: &Names) -> Legible<&str> {
+    names.of("password").map_or_else(|| illegible("does not hold what clients send by itself"), Ok)
 }
 
 /// The same for what stands at a place, which is named.
@@ -107,33 +114,33 @@ fn unquoted_for_env(value: &str) -> Option<Zeroizing<String>> {
     quote.is_none().then_some(text)
 }
 
-fn from_json(text: &str) -> Legible<Zeroizing<String>> {
-    #[derive(Deserialize)]
-    struct Object {
-        password: String,
-    }
+fn from_json(text: &str, name: &str) -> Legible<Zeroizing<String>> {
     // The parser's message may quote what it found; its place is enough.
-    serde_json::from_str(text).map(|Object { password }| Zeroizing::new(password)).or_else(|error| {
-        illegible(if error.is_data() {
-            "has no text under \"password\" in a JSON object".to_owned()
-        } else {
-            format!("is no JSON at line {} column {}", error.line(), error.column())
-        })
-    })
+    let found = match picked(text, &[name]) {
+        Ok(found) => found,
+        Err(error) if error.is_data() => BTreeMap::new(),
+        Err(error) => return illegible(format!("is no JSON at line {} column {}", error.line(), error.column())),
+    };
+    match found.get(name) {
+        Some(Found::Text(password)) => Ok(Zeroizing::new(password.expose().to_owned())),
+        Some(Found::Number(_) | Found::Nothing | Found::Other) | None => {
+            illegible(format!("has no text under \"{name}\" in a JSON object"))
+        }
+    }
 }
 
-fn from_yaml(text: &str) -> Legible<Zeroizing<String>> {
+fn from_yaml(text: &str, name: &str) -> Legible<Zeroizing<String>> {
     let mut found = None;
     for (number, line) in (1..).zip(text.lines()) {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let Some((key, value)) = line.split_once(": ").filter(|(key, _)| is_word(key)) else {
+        let Some((key, value)) = line.split_once(": ").filter(|(key, _)| as_key(key).is_ok()) else {
             return illegible(format!("has a line {number} that is not one KEY: \"VALUE\""));
         };
         let value = match value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) {
             Some(quoted) => unescaped_for_yaml(quoted),
-            None if is_word(value) && key != "password" => continue,
+            None if is_word(value) && key != name => continue,
             None => None,
         };
         let Some(value) = value else {
@@ -141,11 +148,11 @@ fn from_yaml(text: &str) -> Legible<Zeroizing<String>> {
                 "has a value on line {number} that is not in double quotes, as keywheel writes it"
             ));
         };
-        if key == "password" && found.replace(value).is_some() {
-            return illegible("has password: twice");
+        if key == name && found.replace(value).is_some() {
+            return illegible(format!("has {name}: twice"));
         }
     }
-    found.map_or_else(|| illegible("has no password: in it"), Ok)
+    found.map_or_else(|| illegible(format!("has no {name}: in it")), Ok)
 }
 
 fn is_word(text: &str) -> bool {

@@ -42,7 +42,16 @@ pub fn run(input: &[u8]) {
     let target: TargetName = "orders-cache".parse().unwrap();
     let sink = |stdin, argv: Vec<String>, read| {
         let timeout = Duration::from_secs(30);
-        CommandSink::new(CommandSettings { argv, stdin, check: false, read, environment: Vec::new(), timeout }).unwrap()
+        CommandSink::new(CommandSettings {
+            argv,
+            stdin,
+            check: false,
+            fields: None,
+            read,
+            environment: Vec::new(),
+            timeout,
+        })
+        .unwrap()
     };
     let reader = |stdin| sink(stdin, vec!["/bin/true".to_owned()], Some(vec!["/bin/cat".to_owned(), path.clone()]));
     match chosen(word, &WORDS) {

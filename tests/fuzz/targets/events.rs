@@ -3,7 +3,7 @@
 use keywheel::moment::{Moment, Slot};
 use keywheel::name::Generation;
 use keywheel::rotation::event::{Event, What};
-use keywheel::rotation::plan::{Abilities, Limits, Plan, Recovery, Strategy};
+use keywheel::rotation::plan::{Abilities, Limits, OnSinkDown, Plan, Recovery, Strategy};
 use keywheel::rotation::state::State;
 use keywheel::rotation::{apply, next};
 use std::time::Duration;
@@ -99,6 +99,7 @@ fn plans() -> [Plan; 3] {
         login: true,
         abilities: all,
         recovery: Recovery::Reset,
+        on_sink_down: OnSinkDown::Hold,
         take_over: false,
         adopts: true,
         adopts_resting: false,
@@ -118,5 +119,6 @@ fn plans() -> [Plan; 3] {
     };
     let abilities = Abilities { each_node: true, asks_old: false, ..Abilities::default() };
     let overlap = Plan { strategy: Strategy::Overlap { grace }, abilities, slot: None, ..one.clone() };
-    [one, blind, overlap]
+    let hasty = |plan: Plan| Plan { on_sink_down: OnSinkDown::Proceed, ..plan };
+    [one, hasty(blind), hasty(overlap)]
 }

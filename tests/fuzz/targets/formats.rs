@@ -69,8 +69,17 @@ pub fn path() -> PathBuf {
 fn sink(format: Format, template: Option<&str>) -> FileSink {
     let (owner, group, prefix) = (None, None, None);
     let template = template.map(str::to_owned);
-    FileSink::new(FileSettings { path: path(), format, mode: "0600".to_owned(), owner, group, prefix, template })
-        .unwrap()
+    FileSink::new(FileSettings {
+        path: path(),
+        format,
+        mode: "0600".to_owned(),
+        owner,
+        group,
+        prefix,
+        template,
+        fields: None,
+    })
+    .unwrap()
 }
 
 /// The file's content; what stands before its first line end are the sink's settings.

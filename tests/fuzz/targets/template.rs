@@ -14,7 +14,7 @@ pub fn run(input: &[u8]) {
     let (owner, group, prefix) = (None, None, None);
     let (format, mode) = (Format::Template, "0600".to_owned());
     let template = Some(template.to_owned());
-    match FileSink::new(FileSettings { path: path(), format, mode, owner, group, prefix, template }) {
+    match FileSink::new(FileSettings { path: path(), format, mode, owner, group, prefix, template, fields: None }) {
         Err(findings) => assert!(!findings.is_empty() && findings.iter().all(|finding| !finding.what.is_empty())),
         Ok(sink) => {
             let place = Place::parse("redis://10.0.0.1:6379").ok().filter(|_| sink.needs_endpoint());

@@ -84,7 +84,7 @@ async fn the_vendors_own_requests_are_accepted_and_used_up() {
             "SecretData=%7B%22password%22%3A%22aB3%21x%22%7D&SecretName=redis%2Fprod%2Fapp&VersionId=rot-20250101T000000Z",
             WITH_TYPE,
             "4b8e0b6e943ac4e833d439122878ad59b5ce6e2ba0a9e74a4da29ddca6ac65d1",
-            "InvalidVersion",
+            "Forbidden.ResourceNotFound",
         ),
     ];
     for ((id, key), [host, action, version, date, nonce], query, body, names, signature, met) in rows {

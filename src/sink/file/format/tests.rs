@@ -23,12 +23,12 @@ pub const NASTY: [&str; 14] = [
 ];
 
 pub fn rendered(format: Format, document: &Document) -> String {
-    let layout = Layout::new(format, None, None).unwrap();
+    let layout = Layout::new(format, None, None, None).unwrap();
     String::from_utf8(layout.render(document).unwrap().to_vec()).unwrap()
 }
 
 fn template(text: &str) -> Result<Layout, Vec<String>> {
-    Layout::new(Format::Template, None, Some(text.to_owned()))
+    Layout::new(Format::Template, None, Some(text.to_owned()), None)
 }
 
 /// What a POSIX shell has in its variables after reading the file with `.`.
@@ -170,7 +170,7 @@ fn what_the_target_does_not_have_is_left_out_or_refused() {
     assert_eq!(rendered(Format::Env, &document), "REDIS_USER=\"\"\nREDIS_PASSWORD=\"p\"\n");
     let json: serde_json::Value = serde_json::from_str(&rendered(Format::Json, &document)).unwrap();
     assert!(json["url"].is_null() && json["host"].is_null());
-    for layout in [Layout::new(Format::Url, None, None).unwrap(), template("{{ host }}").unwrap()] {
+    for layout in [Layout::new(Format::Url, None, None, None).unwrap(), template("{{ host }}").unwrap()] {
         assert!(layout.needs_endpoint());
         let fault = layout.render(&document).unwrap_err();
         assert_eq!(fault.kind, Kind::SinkDenied);
@@ -181,7 +181,7 @@ fn what_the_target_does_not_have_is_left_out_or_refused() {
 
 #[test]
 fn control_characters_do_not_get_into_an_env_file() {
-    let layout = Layout::new(Format::Env, None, None).unwrap();
+    let layout = Layout::new(Format::Env, None, None, None).unwrap();
     let fault = layout.render(&document(1, "hunter2\nREDIS_HOST=evil")).unwrap_err();
     assert_eq!(fault.kind, Kind::SinkDenied);
     assert!(!fault.to_string().contains("hunter2"));
@@ -189,7 +189,7 @@ fn control_characters_do_not_get_into_an_env_file() {
 
 #[test]
 fn the_prefix_is_the_owners_choice() {
-    let layout = Layout::new(Format::Env, Some("ORDERS_".to_owned()), None).unwrap();
+    let layout = Layout::new(Format::Env, Some("ORDERS_".to_owned()), None, None).unwrap();
     let text = String::from_utf8(layout.render(&document(1, "p")).unwrap().to_vec()).unwrap();
     assert!(text.lines().all(|line| line.starts_with("ORDERS_")), "{text}");
 }
@@ -207,7 +207,131 @@ fn bad_settings_and_templates_are_refused_when_the_configuration_loads() {
         (Format::Template, None, Some("{{ password | base46 }}"), "base46"),
         (Format::Template, None, Some("{% include 'x' %}"), "cannot be used"),
     ] {
-        let wrong = Layout::new(format, prefix.map(str::to_owned), text.map(str::to_owned)).unwrap_err();
+        let wrong = Layout::new(format, prefix.map(str::to_owned), text.map(str::to_owned), None).unwrap_err();
+        assert!(wrong.iter().any(|finding| finding.contains(said)), "{wrong:?}");
+    }
+}
+
+/// Parts of a document under names of the owner's choice.
+fn chosen<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(part, name)| (part.to_owned(), name)).collect()
+}
+
+fn named(pairs: &[(&'static str, &str)]) -> BTreeMap<String, String> {
+    chosen(pairs.iter().map(|(part, name)| (*part, (*name).to_owned())))
+}
+
+/// What each part of the document is, as JSON has it.
+fn part(document: &Document, name: &str) -> serde_json::Value {
+    match name {
+        "target" => "orders-cache".into(),
+        "generation" => 3.into(),
+        "account" => "root".into(),
+        "user" => document.login_user.clone().into(),
+        "password" => document.login_password.expose().into(),
+        "bare_password" => document.password.expose().into(),
+        "host" => "10.0.0.12".into(),
+        "port" => 6379.into(),
+        "tls" => false.into(),
+        "url" => connection_url(document).unwrap().to_string().into(),
+        other => panic!("{other}"),
+    }
+}
+
+/// Exactly the parts that were chosen, under their names, by the real parser of each format; and the password by our own.
+fn check_fields(parts: &[&'static str], password: &str, user: Option<&str>) {
+    let mut document = document(3, password);
+    document.login_user = user.map(str::to_owned);
+    document.login_password = Secret::new(format!("root@{password}"));
+    let written = |format, fields: &BTreeMap<String, String>| {
+        let layout = Layout::new(format, None, None, Some(fields)).unwrap();
+        let text = String::from_utf8(layout.render(&document).unwrap().to_vec()).unwrap();
+        let read = crate::sink::file::reading::password(&layout, &text);
+        assert_eq!(layout.can_be_read_back(), parts.contains(&"password"));
+        let read = read.ok().map(|password| password.expose().to_owned());
+        let sent = parts.contains(&"password").then(|| document.login_password.expose().to_owned());
+        assert_eq!(read, sent, "{text}");
+        text
+    };
+    let keys = chosen(parts.iter().map(|name| (*name, format!("my-{name}.9"))));
+    let object: serde_json::Map<String, serde_json::Value> =
+        parts.iter().map(|name| (keys[*name].clone(), part(&document, name))).collect();
+    let json: serde_json::Value = serde_json::from_str(&written(Format::Json, &keys)).unwrap();
+    assert_eq!(json, serde_json::Value::from(object.clone()));
+    let yaml: serde_json::Value = serde_yaml_ng::from_str(&written(Format::Yaml, &keys)).unwrap();
+    assert_eq!(yaml, serde_json::Value::from(object));
+
+    let variables = chosen(parts.iter().map(|name| (*name, format!("MY_{name}_9"))));
+    let plain = |value: serde_json::Value| match (value.as_str(), value.is_null()) {
+        (Some(text), _) => text.to_owned(),
+        (None, true) => String::new(),
+        (None, false) => value.to_string(),
+    };
+    let expected: BTreeMap<String, String> =
+        parts.iter().map(|name| (variables[*name].clone(), plain(part(&document, name)))).collect();
+    let text = written(Format::Env, &variables);
+    let dotenv: BTreeMap<String, String> = dotenvy::Iter::new(text.as_bytes()).collect::<Result<_, _>>().unwrap();
+    assert_eq!(dotenv, expected, "{text}");
+    assert_eq!(read_like_systemd(&text).into_iter().collect::<BTreeMap<_, _>>(), expected, "{text}");
+}
+
+#[test]
+fn fields_choose_the_parts_and_name_them() {
+    for password in NASTY {
+        check_fields(&NAMES, password, Some("app \"é"));
+        check_fields(&["password"], password, None);
+        check_fields(&["url"], password, None);
+        check_fields(&["user", "password", "port", "tls"], password, None);
+        check_fields(&["bare_password", "generation"], password, None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn any_password_comes_back_under_any_choice_of_fields(
+        password in "[ -~]{1,40}|\\PC{1,20}",
+        parts in proptest::sample::subsequence(NAMES.to_vec(), 0..NAMES.len()),
+    ) {
+        let parts: Vec<&str> = parts.into_iter().filter(|part| *part != "password").chain(["password"]).collect();
+        check_fields(&parts, &password, None);
+    }
+}
+
+/// An address that is all there is to write needs one.
+#[test]
+fn an_address_alone_needs_a_login_address() {
+    let layout = Layout::new(Format::Json, None, None, Some(&named(&[("url", "uri")]))).unwrap();
+    assert!(layout.needs_endpoint());
+    let mut document = document(1, "p");
+    document.endpoint = None;
+    assert_eq!(layout.render(&document).unwrap_err().kind, Kind::SinkDenied);
+    let both = named(&[("url", "uri"), ("password", "secret")]);
+    let both = Layout::new(Format::Json, None, None, Some(&both)).unwrap();
+    assert!(!both.needs_endpoint());
+    let text = both.render(&document).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(json, serde_json::json!({ "secret": "p", "uri": null }));
+}
+
+#[test]
+fn fields_that_make_no_sense_are_refused_when_the_configuration_loads() {
+    for (format, prefix, pairs, said) in [
+        (Format::Raw, None, &[("password", "P")][..], "only with format"),
+        (Format::Url, None, &[("password", "P")][..], "only with format"),
+        (Format::Env, Some("X_"), &[("password", "P")][..], "prefix means nothing"),
+        (Format::Env, None, &[("pasword", "P"), ("password", "Q")][..], "no document has"),
+        (Format::Env, None, &[("password", "9P")][..], "no variable"),
+        (Format::Env, None, &[("password", "my-password")][..], "no variable"),
+        (Format::Env, None, &[("password", "")][..], "no variable"),
+        (Format::Yaml, None, &[("password", "null")][..], "not every reader"),
+        (Format::Json, None, &[("password", "a\nb")][..], "not every reader"),
+        (Format::Yaml, None, &[("password", "a: b")][..], "not every reader"),
+        (Format::Json, None, &[("password", "p"), ("url", "p")][..], "by the same name"),
+        (Format::Json, None, &[("host", "h")][..], "leaves the password out"),
+    ] {
+        let fields = named(pairs);
+        let wrong = Layout::new(format, prefix.map(str::to_owned), None, Some(&fields)).unwrap_err();
         assert!(wrong.iter().any(|finding| finding.contains(said)), "{wrong:?}");
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 const READABLE: [Format; 5] = [Format::Raw, Format::Env, Format::Json, Format::Yaml, Format::Url];
 
 fn layout(format: Format) -> Layout {
-    Layout::new(format, None, None).unwrap()
+    Layout::new(format, None, None, None).unwrap()
 }
 
 fn read(format: Format, text: &str) -> Result<String, String> {
@@ -147,6 +147,6 @@ fn foreign_files_are_read_or_refused_without_a_word_of_them() {
             (found, _) => panic!("{text}: {found:?}, not {expected:?}"),
         }
     }
-    let template = Layout::new(Format::Template, None, Some("{{ password }}".to_owned())).unwrap();
+    let template = Layout::new(Format::Template, None, Some("{{ password }}".to_owned()), None).unwrap();
     assert!(password(&template, "hunter2").unwrap_err().0.contains("template"));
 }
