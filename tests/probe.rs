@@ -8,8 +8,9 @@ use keywheel::probe::redis::{
 };
 use keywheel::rotation::answer::Login;
 use keywheel::secret::Secret;
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -327,7 +328,11 @@ async fn a_silent_server_costs_the_time_limit_and_no_more() {
     let probe = probe(&address, vec![LoginForm::Password], settings);
     let fault = why(probe.login(&secret("pw")).await);
     assert!(fault.contains("no end within 100ms"), "{fault}");
-    drop(listener);
+    // A port that is taken and where nobody listens: one that is given back may be another test's at once.
+    let taken = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&taken, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let silent = SocketAddr::try_from(getsockname(&taken).unwrap()).unwrap();
+    let probe = self::probe(&format!("redis://{silent}"), vec![LoginForm::Password], serde_json::json!({}));
     let fault = why(probe.login(&secret("pw")).await);
     assert!(fault.contains("Connecting"), "{fault}");
 }

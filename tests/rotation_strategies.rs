@@ -12,6 +12,7 @@ use keywheel::rotation::state::{Label, Standing};
 use keywheel::rotation::why::Why;
 use keywheel::rotation::{Action, apply, fold, next};
 use std::time::Duration;
+use story::table::{Row, check};
 use story::*;
 
 const GRACE: Duration = Duration::from_secs(600);

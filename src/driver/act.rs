@@ -1,7 +1,6 @@
 //! Performs one action and notes what came of it. The journal was written before; a call's intent is written here, before the call.
 
 use super::Tools;
-use super::fresh::late;
 use super::journal::Journal;
 use super::target::{Account, Target};
 use super::{adopt, hand_over, upkeep};
@@ -9,7 +8,7 @@ use crate::fault::{Fault, Kind, Retry, scrub};
 use crate::name::Generation;
 use crate::provider::{Condition, Instance};
 use crate::rotation::Action;
-use crate::rotation::answer::{Answer, Call, Login, TaskStatus};
+use crate::rotation::answer::{Call, Login, TaskStatus};
 use crate::rotation::event::What;
 use crate::rotation::plan::OnSinkDown;
 use crate::secret::Secret;
@@ -259,13 +258,13 @@ async fn place_call(
     journal.note(at, What::Intended { call })?;
     journal.write(at, "a call is on its way").await?;
     let provider = &target.hands.provider;
-    let answer = journal.fresh().within(async {
+    let call = async {
         match call {
             Call::Modify => provider.change(&account.address, rotation, old.as_ref(), &new).await,
             Call::Reset => provider.reset(&account.address, rotation, &new).await,
         }
-    });
-    let answer = answer.await.unwrap_or_else(|| Answer::Unanswered { fault: late(Kind::Unanswered) });
+    };
+    let answer = journal.while_ours(call).await?;
     journal.note(tools.clock.now(), What::Answered { answer })
 }
 

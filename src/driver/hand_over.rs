@@ -2,7 +2,6 @@
 
 use super::Tools;
 use super::act::in_time;
-use super::fresh::late;
 use super::journal::Journal;
 use super::target::{Account, Target};
 use crate::fault::{Fault, Kind};
@@ -143,21 +142,17 @@ pub(super) async fn deliver(
         shapes.get(sink).map(|shape| if is_known { shape.clone() } else { format!("{shape}{GUESSED}") })
     };
     let document = document(tools, target, journal, generation).await?;
-    let fresh = journal.fresh();
     let deliveries = sinks.iter().map(|name| {
         let document = &document;
         async move {
             let outcome = match target.hands.sinks.get(name) {
-                Some(sink) => {
-                    let delivered = fresh.within(sink.deliver(document)).await;
-                    delivered.unwrap_or_else(|| Err(late(Kind::SinkUnavailable)))
-                }
+                Some(sink) => in_time(sink.deliver(document), Kind::SinkUnavailable).await,
                 None => Err(Fault::new(Kind::Bug, format!("sink {name} has no hand"))),
             };
             (name.clone(), outcome)
         }
     });
-    for (sink, outcome) in join_all(deliveries).await {
+    for (sink, outcome) in journal.while_ours(join_all(deliveries)).await? {
         journal.note(
             tools.clock.now(),
             match outcome {

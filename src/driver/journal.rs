@@ -1,11 +1,10 @@
 //! One target's record in the hands of its turn: events are applied as they happen and written before anything outside happens.
 
 use super::Tools;
-use super::fresh::Fresh;
 use super::target::Target;
 use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
-use crate::ledger::{Claim, Entry, Projection};
+use crate::ledger::{CLAIM_LASTS, Claim, Entry, Projection};
 use crate::moment::Moment;
 use crate::name::{Generation, RotationId};
 use crate::rotation::answer::Login;
@@ -13,16 +12,28 @@ use crate::rotation::event::{Event, What};
 use crate::rotation::state::{Phase, State};
 use crate::rotation::{apply, fold};
 use crate::secret::Secret;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 
 /// Looks that may wait for the next commit. More would mean that `status` knows nothing of a long search.
 const LOOKS_UNWRITTEN: usize = 6;
+
+/// A claim that nothing was appended to for longer than this is renewed before anything more is done outside.
+const RENEWED_AFTER: Duration = Duration::from_secs(CLAIM_LASTS.as_secs() / 2);
+
+fn is_stale(clock: &dyn Clock, ours_at: Moment) -> bool {
+    clock.now().since(ours_at) > RENEWED_AFTER
+}
 
 /// A claim, the state its events make, and what is not written yet.
 pub(super) struct Journal<'a> {
     target: &'a Target,
     clock: &'a dyn Clock,
     claim: Box<dyn Claim>,
-    fresh: Fresh<'a>,
+    /// When the claim was last certainly ours: just before it was taken or appended to.
+    ours_at: Moment,
     state: State,
     pending: Vec<Entry>,
     written: Option<Projection>,
@@ -32,19 +43,48 @@ impl<'a> Journal<'a> {
     /// Claims the target and folds its events; `None` while somebody else holds it.
     pub(super) async fn open(tools: &'a Tools, target: &'a Target) -> Result<Option<Self>, Fault> {
         let clock = &*tools.clock;
-        let fresh = Fresh::now(clock);
-        let Some(claim) = tools.ledger.claim(&target.name, clock.now()).await? else {
+        let ours_at = clock.now();
+        let Some(claim) = tools.ledger.claim(&target.name, ours_at).await? else {
             return Ok(None);
         };
         let rows = tools.ledger.recent(&target.name).await?;
         let state = fold(rows.iter().map(|row| &row.event))
             .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {}: {illegal}", target.name)))?;
-        Ok(Some(Self { target, clock, claim, fresh, state, pending: Vec::new(), written: None }))
+        Ok(Some(Self { target, clock, claim, ours_at, state, pending: Vec::new(), written: None }))
     }
 
-    /// Since when the claim is certainly ours.
-    pub(super) fn fresh(&self) -> Fresh<'a> {
-        self.fresh
+    /// The outcome of work outside, which may take as long as it takes. Before each of its steps the claim is certainly ours: in good time it is renewed, and
+    /// the time is looked at before a step and not after it. So a process that stood still, and was overtaken meanwhile, does nothing any more that it had
+    /// decided on before. The fencing number alone would only keep it from writing.
+    ///
+    /// # Errors
+    /// `ClaimLost` where it was overtaken, and whatever else an append may fail with: the work is dropped where it stands.
+    pub(super) async fn while_ours<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Fault> {
+        let mut work = pin!(work);
+        loop {
+            let (clock, ours_at) = (self.clock, self.ours_at);
+            let left = RENEWED_AFTER.saturating_sub(clock.now().since(ours_at));
+            // The timer wakes work that makes no step. The clock also counts the time for which the machine slept.
+            let mut renewal = pin!(clock.sleep(left + Duration::from_millis(1)));
+            let done = poll_fn(|context| {
+                let is_time = renewal.as_mut().poll(context).is_ready();
+                if is_time || is_stale(clock, ours_at) {
+                    return Poll::Ready(None);
+                }
+                work.as_mut().poll(context).map(Some)
+            });
+            match done.await {
+                Some(done) => return Ok(done),
+                None => self.renew().await?,
+            }
+        }
+    }
+
+    /// Writes, if only that the claim is still ours.
+    async fn renew(&mut self) -> Result<(), Fault> {
+        let known = self.written.as_ref().map(|written| (written.wake_at, written.why.clone()));
+        let (wake_at, why) = known.unwrap_or_else(|| (self.clock.now(), "under way".to_owned()));
+        self.write(wake_at, &why).await
     }
 
     pub(super) fn state(&self) -> &State {
@@ -80,12 +120,13 @@ impl<'a> Journal<'a> {
     /// Writes what is pending: durable when this returns. After an error the journal must not be used again.
     pub(super) async fn write(&mut self, wake_at: Moment, why: &str) -> Result<(), Fault> {
         let projection = self.projection(wake_at, why);
-        if self.pending.is_empty() && self.written.as_ref() == Some(&projection) && !self.fresh.is_stale() {
+        if self.pending.is_empty() && self.written.as_ref() == Some(&projection) && !is_stale(self.clock, self.ours_at)
+        {
             return Ok(());
         }
-        let fresh = Fresh::now(self.clock);
+        let ours_at = self.clock.now();
         self.claim.append(&self.pending, &projection).await?;
-        self.fresh = fresh;
+        self.ours_at = ours_at;
         self.pending.clear();
         self.written = Some(projection);
         Ok(())

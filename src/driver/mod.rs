@@ -7,7 +7,6 @@
 mod act;
 mod adopt;
 mod command;
-mod fresh;
 mod hand_over;
 mod journal;
 mod obey;

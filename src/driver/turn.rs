@@ -172,11 +172,12 @@ fn must_write_first(act: &Action, journal: &Journal<'_>) -> bool {
         Action::FindTask { .. } | Action::PollTask(_) | Action::ReadMark | Action::TryLogin { .. } => {
             !journal.holds_only_looks()
         }
-        Action::Retire { .. } | Action::Deliver { .. } => !journal.is_written() || journal.fresh().is_stale(),
         Action::Adopt
         | Action::Pair { .. }
         | Action::Preflight { .. }
         | Action::Verify { .. }
+        | Action::Retire { .. }
+        | Action::Deliver { .. }
         | Action::Wait { .. }
         | Action::Record(_)
         | Action::Begin { .. } => !journal.is_written(),

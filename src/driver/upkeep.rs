@@ -2,7 +2,6 @@
 
 use super::Tools;
 use super::act::{in_time, mixed, password_free};
-use super::fresh::{Fresh, late};
 use super::hand_over;
 use super::journal::Journal;
 use super::target::{Account, Target};
@@ -90,7 +89,7 @@ pub(super) async fn retire(
         journal.note(tools.clock.now(), What::Verified { login: Login::Refused })?;
     }
     let rotation = RotationId::from_parts(tools.clock.now(), tools.chance.bits());
-    let what = match take_away(target, account, (rotation, journal.fresh()), login, (&old, &new)).await {
+    let what = match journal.while_ours(take_away(target, account, rotation, login, (&old, &new))).await? {
         Ok(()) => What::Retired { generation },
         Err(fault) => What::RetireFailed { generation, fault },
     };
@@ -100,7 +99,7 @@ pub(super) async fn retire(
 async fn take_away(
     target: &Target,
     account: &Account,
-    (rotation, fresh): (RotationId, Fresh<'_>),
+    rotation: RotationId,
     login: Option<Login>,
     (old, new): (&Secret, &Secret),
 ) -> Result<(), Fault> {
@@ -110,10 +109,9 @@ async fn take_away(
             Login::Accepted => {}
             Login::Mixed => {
                 tracing::warn!(route = probe.route(), "a node forgot the current password; it is added again");
-                match fresh.within(provider.change(&account.address, rotation, Some(old), new)).await {
-                    Some(Answer::Accepted { .. }) => {}
-                    Some(Answer::Refused { fault, .. } | Answer::Unanswered { fault }) => return Err(fault),
-                    None => return Err(late(Kind::Unanswered)),
+                match provider.change(&account.address, rotation, Some(old), new).await {
+                    Answer::Accepted { .. } => {}
+                    Answer::Refused { fault, .. } | Answer::Unanswered { fault } => return Err(fault),
                 }
             }
             Login::Refused => {
@@ -124,8 +122,7 @@ async fn take_away(
             Login::Unreachable { fault } => return Err(fault),
         }
     }
-    let retired = fresh.within(provider.retire(&account.address, old, new)).await;
-    retired.unwrap_or_else(|| Err(late(Kind::Unanswered)))?;
+    provider.retire(&account.address, old, new).await?;
     match &account.probe {
         Some(probe) => is_gone(probe.as_ref(), old, new).await,
         None => Ok(()),

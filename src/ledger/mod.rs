@@ -123,8 +123,8 @@ pub trait Ledger: Send + Sync {
     async fn lists(&self) -> Result<Lists, Fault>;
 }
 
-/// How long after its last append a claim is still its holder's, whatever the holder does or does not do. What a turn does outside, it does within this
-/// time: a process that stood still for longer does nothing that it had decided on before, for another may have gone on meanwhile.
+/// How long after its last append a claim is still its holder's, whatever the holder does or does not do. A turn appends in good time while it does
+/// something outside: one that stood still for longer does nothing that it had decided on before, for another may have gone on meanwhile.
 pub const CLAIM_LASTS: Duration = Duration::from_secs(120);
 
 /// The exclusive right to append to one target's record, for at least [`CLAIM_LASTS`] from each append on. Dropping it releases the claim.

@@ -230,6 +230,8 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 // A record of an older keywheel says nothing of lost calls.
                 let carried = Standing { lost_at: state.standing.lost_at, ..(**standing).clone() };
                 require(state.standing == carried, "the standing it carries is not the one its events make")?;
+                // A fold that begins here knows nothing of what held up the adoption of a pair's other account: it is tried again.
+                state.blocked = None;
             }
         }
         What::Proven { generation, proof } => prove(&mut state, *generation, *proof, at)?,

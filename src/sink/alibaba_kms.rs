@@ -7,14 +7,14 @@
 //! That KMS refuses to move a label away from a version that has not got it is UNCONFIRMED. Where it does not, two writers at the very same
 //! instant are kept apart by the look right before alone.
 
+use super::store::SecretCalls;
 use super::store::secret::{self, NameRules, Text, Versions};
-use super::{Document, Held, Holds, Sink, StoreApi, StoreCall, StoreFailure};
+use super::{Document, Held, Holds, Sink, StoreApi, StoreFailure};
 use crate::fault::{Fault, Kind};
 use crate::name::TargetName;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
 
@@ -130,6 +130,7 @@ impl Look {
 /// The secret as one target's.
 struct OfTarget<'a> {
     sink: &'a AlibabaKms,
+    calls: SecretCalls<'a>,
     place: String,
     versions: Versions,
 }
@@ -141,44 +142,19 @@ impl AlibabaKms {
     }
 
     fn of(&self, target: &TargetName) -> OfTarget<'_> {
-        OfTarget { sink: self, place: self.place(), versions: Versions::of(target) }
+        let calls = SecretCalls { api: &*self.api, vendor: "Alibaba", secret: &self.settings.secret };
+        OfTarget { sink: self, calls, place: self.place(), versions: Versions::of(target) }
     }
 }
 
 impl OfTarget<'_> {
-    async fn call<T: DeserializeOwned>(
-        &self,
-        action: &'static str,
-        more: &[(&'static str, &str)],
-        (writes, secrets): (bool, &[&Secret]),
-    ) -> Result<T, StoreFailure> {
-        let mut parameters = vec![("SecretName", self.sink.settings.secret.as_str())];
-        parameters.extend_from_slice(more);
-        let answer = self.sink.api.call(StoreCall { action, parameters: &parameters, secrets, writes }).await?;
-        serde_json::from_value(answer).map_err(|_| StoreFailure {
-            code: None,
-            fault: Fault::new(Kind::Unanswered, format!("Alibaba {action} gave an answer of the wrong shape")),
-        })
-    }
-
-    async fn read<T: DeserializeOwned>(
-        &self,
-        action: &'static str,
-        more: &[(&'static str, &str)],
-    ) -> Result<T, StoreFailure> {
-        self.call(action, more, (false, &[])).await
-    }
-
     async fn write(
         &self,
         action: &'static str,
         more: &[(&'static str, &str)],
         document: Option<&Document>,
     ) -> Result<(), Fault> {
-        let secrets = document.map(secret::secrets).unwrap_or_default();
-        let secrets: Vec<&Secret> = secrets.iter().collect();
-        let written = self.call(action, more, (true, &secrets)).await;
-        written.map(|_: serde_json::Value| ()).map_err(|failure| self.refused(failure))
+        self.calls.write(action, more, document).await.map_err(|failure| self.refused(failure))
     }
 
     /// What a refusal means here. The vendor prints few codes, so one that is not known is taken for a trouble that passes.
@@ -205,12 +181,12 @@ impl OfTarget<'_> {
     /// `None` where there is no such secret.
     async fn look(&self) -> Result<Option<Look>, Fault> {
         // One page, of twenty: a secret has at most ten versions, and eight labels that keep one.
-        let versions = match self.read::<Listed>("ListSecretVersionIds", &[("IncludeDeprecated", "true")]).await {
+        let versions = match self.calls.read::<Listed>("ListSecretVersionIds", &[("IncludeDeprecated", "true")]).await {
             Ok(listed) => listed.version_ids.version_id,
             Err(failure) if failure.is("Forbidden.ResourceNotFound") => return Ok(None),
             Err(failure) => return Err(self.refused(failure)),
         };
-        let current = match self.read::<Value>("GetSecretValue", &[("VersionStage", CURRENT)]).await {
+        let current = match self.calls.read::<Value>("GetSecretValue", &[("VersionStage", CURRENT)]).await {
             Ok(value) => Some((value.version_id, Secret::new(value.secret_data))),
             Err(failure) if failure.is("Forbidden.ResourceNotFound") => None,
             Err(failure) => return Err(self.refused(failure)),
@@ -220,7 +196,7 @@ impl OfTarget<'_> {
 
     /// What is in a version that is there.
     async fn holds_other(&self, id: &str, text: &str) -> Result<bool, Fault> {
-        match self.read::<Value>("GetSecretValue", &[("VersionId", id)]).await {
+        match self.calls.read::<Value>("GetSecretValue", &[("VersionId", id)]).await {
             Ok(value) => Ok(Secret::new(value.secret_data).expose() != text),
             Err(failure) if failure.is("Forbidden.ResourceNotFound") => Ok(false),
             Err(failure) => Err(self.refused(failure)),
@@ -296,7 +272,7 @@ impl OfTarget<'_> {
     }
 
     async fn ready(&self) -> Result<(), Fault> {
-        let described = match self.read::<Described>("DescribeSecret", &[]).await {
+        let described = match self.calls.read::<Described>("DescribeSecret", &[]).await {
             Ok(described) => described,
             Err(failure) if failure.is("Forbidden.ResourceNotFound") && self.sink.settings.create => {
                 // Whether one may be made shows only when it is made.

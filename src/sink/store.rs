@@ -5,7 +5,9 @@ pub mod secret;
 
 use crate::fault::{Fault, Kind, Retry};
 use crate::secret::Secret;
+use crate::sink::Document;
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// One call of a store's API.
@@ -67,6 +69,53 @@ impl StoreFailure {
             Retry::AfterMillis(millis) => fault.after(std::time::Duration::from_millis(millis)),
             Retry::Later | Retry::Never => fault,
         }
+    }
+}
+
+/// The calls about one secret of a store.
+pub(super) struct SecretCalls<'a> {
+    pub(super) api: &'a dyn StoreApi,
+    /// The vendor, for people.
+    pub(super) vendor: &'static str,
+    /// The secret's name.
+    pub(super) secret: &'a str,
+}
+
+impl SecretCalls<'_> {
+    /// An action that looks, with these parameters beside the secret's name.
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        more: &[(&'static str, &str)],
+    ) -> Result<T, StoreFailure> {
+        self.call(action, more, (false, &[])).await
+    }
+
+    /// An action that changes something; the store's words must not repeat what is secret in the document.
+    pub(super) async fn write(
+        &self,
+        action: &'static str,
+        more: &[(&'static str, &str)],
+        document: Option<&Document>,
+    ) -> Result<(), StoreFailure> {
+        let secrets = document.map(secret::secrets).unwrap_or_default();
+        let secrets: Vec<&Secret> = secrets.iter().collect();
+        self.call(action, more, (true, &secrets)).await.map(|_: Value| ())
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        more: &[(&'static str, &str)],
+        (writes, secrets): (bool, &[&Secret]),
+    ) -> Result<T, StoreFailure> {
+        let mut parameters = vec![("SecretName", self.secret)];
+        parameters.extend_from_slice(more);
+        let answer = self.api.call(StoreCall { action, parameters: &parameters, secrets, writes }).await?;
+        serde_json::from_value(answer).map_err(|_| StoreFailure {
+            code: None,
+            fault: Fault::new(Kind::Unanswered, format!("{} {action} gave an answer of the wrong shape", self.vendor)),
+        })
     }
 }
 

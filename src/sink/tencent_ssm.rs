@@ -6,14 +6,14 @@
 //! once more right before and after, and a newer generation that came in between is put back. A secret has at most ten versions; the oldest of
 //! ours are deleted before that.
 
+use super::store::SecretCalls;
 use super::store::secret::{self, NameRules, Text, Versions};
-use super::{Document, Held, Holds, Sink, StoreApi, StoreCall, StoreFailure};
+use super::{Document, Held, Holds, Sink, StoreApi, StoreFailure};
 use crate::fault::{Fault, Kind};
 use crate::name::TargetName;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
 
@@ -111,6 +111,7 @@ impl Look {
 /// The secret as one target's.
 struct OfTarget<'a> {
     sink: &'a TencentSsm,
+    calls: SecretCalls<'a>,
     place: String,
     versions: Versions,
 }
@@ -122,45 +123,12 @@ impl TencentSsm {
     }
 
     fn of(&self, target: &TargetName) -> OfTarget<'_> {
-        OfTarget { sink: self, place: self.place(), versions: Versions::of(target) }
+        let calls = SecretCalls { api: &*self.api, vendor: "Tencent", secret: &self.settings.secret };
+        OfTarget { sink: self, calls, place: self.place(), versions: Versions::of(target) }
     }
 }
 
 impl OfTarget<'_> {
-    async fn call<T: DeserializeOwned>(
-        &self,
-        action: &'static str,
-        more: &[(&'static str, &str)],
-        (writes, secrets): (bool, &[&Secret]),
-    ) -> Result<T, StoreFailure> {
-        let mut parameters = vec![("SecretName", self.sink.settings.secret.as_str())];
-        parameters.extend_from_slice(more);
-        let answer = self.sink.api.call(StoreCall { action, parameters: &parameters, secrets, writes }).await?;
-        serde_json::from_value(answer).map_err(|_| StoreFailure {
-            code: None,
-            fault: Fault::new(Kind::Unanswered, format!("Tencent {action} gave an answer of the wrong shape")),
-        })
-    }
-
-    async fn read<T: DeserializeOwned>(
-        &self,
-        action: &'static str,
-        more: &[(&'static str, &str)],
-    ) -> Result<T, StoreFailure> {
-        self.call(action, more, (false, &[])).await
-    }
-
-    async fn write(
-        &self,
-        action: &'static str,
-        more: &[(&'static str, &str)],
-        document: Option<&Document>,
-    ) -> Result<(), StoreFailure> {
-        let secrets = document.map(secret::secrets).unwrap_or_default();
-        let secrets: Vec<&Secret> = secrets.iter().collect();
-        self.call(action, more, (true, &secrets)).await.map(|_: serde_json::Value| ())
-    }
-
     /// What a refusal means here.
     fn refused(&self, failure: StoreFailure) -> Fault {
         let advice = if failure.is("ResourceNotFound") {
@@ -197,7 +165,7 @@ impl OfTarget<'_> {
 
     /// The text of a version; `None` where there is no such version.
     async fn value(&self, id: &str) -> Result<Option<Secret>, Fault> {
-        match self.read::<Value>("GetSecretValue", &[("VersionId", id)]).await {
+        match self.calls.read::<Value>("GetSecretValue", &[("VersionId", id)]).await {
             Ok(value) => Ok(value.secret_string.filter(|text| !text.is_empty()).map(Secret::new)),
             Err(failure) if failure.is("ResourceNotFound") => Ok(None),
             Err(failure) => Err(self.refused(failure)),
@@ -206,7 +174,7 @@ impl OfTarget<'_> {
 
     /// `None` where there is no such secret.
     async fn look(&self) -> Result<Option<Look>, Fault> {
-        let ids = match self.read::<Listed>("ListSecretVersionIds", &[]).await {
+        let ids = match self.calls.read::<Listed>("ListSecretVersionIds", &[]).await {
             Ok(listed) => listed.versions.into_iter().map(|version| version.version_id).collect(),
             Err(failure) if failure.is("ResourceNotFound") => return Ok(None),
             Err(failure) => return Err(self.refused(failure)),
@@ -236,7 +204,7 @@ impl OfTarget<'_> {
     }
 
     async fn delete(&self, id: &str) -> Result<(), Fault> {
-        match self.write("DeleteSecretVersion", &[("VersionId", id)], None).await {
+        match self.calls.write("DeleteSecretVersion", &[("VersionId", id)], None).await {
             Ok(()) => Ok(()),
             // Somebody else did.
             Err(failure) if failure.is("ResourceNotFound") => Ok(()),
@@ -246,7 +214,7 @@ impl OfTarget<'_> {
 
     /// Adds the generation's own version. It is there already after a lost answer.
     async fn add(&self, id: &str, document: &Document, text: &str) -> Result<(), Fault> {
-        match self.write("PutSecretValue", &[("VersionId", id), ("SecretString", text)], Some(document)).await {
+        match self.calls.write("PutSecretValue", &[("VersionId", id), ("SecretString", text)], Some(document)).await {
             Ok(()) => Ok(()),
             Err(failure) if failure.is("ResourceInUse.VersionIdExists") => match self.value(id).await? {
                 Some(held) if held.expose() == text => Ok(()),
@@ -264,7 +232,7 @@ impl OfTarget<'_> {
         let description = format!("The password of the target {}, kept by keywheel", document.target);
         let mut parameters = vec![("VersionId", id), ("SecretString", text), ("Description", description.as_str())];
         parameters.extend(self.sink.settings.kms_key.as_deref().map(|key| ("KmsKeyId", key)));
-        match self.write("CreateSecret", &parameters, Some(document)).await {
+        match self.calls.write("CreateSecret", &parameters, Some(document)).await {
             Ok(()) => Ok(()),
             // The answer of an earlier try was lost, or somebody else made it.
             Err(failure) if failure.is("ResourceInUse.SecretExists") => self.add(id, document, text).await,
@@ -280,13 +248,13 @@ impl OfTarget<'_> {
     async fn show(&self, text: &str, document: &Document, is_there: bool) -> Result<(), Fault> {
         let parameters = [("VersionId", self.sink.settings.version.as_str()), ("SecretString", text)];
         if !is_there {
-            match self.write("PutSecretValue", &parameters, Some(document)).await {
+            match self.calls.write("PutSecretValue", &parameters, Some(document)).await {
                 Ok(()) => return Ok(()),
                 Err(failure) if failure.is("ResourceInUse.VersionIdExists") => {}
                 Err(failure) => return Err(self.refused(failure)),
             }
         }
-        self.write("UpdateSecret", &parameters, Some(document)).await.map_err(|failure| self.refused(failure))
+        self.calls.write("UpdateSecret", &parameters, Some(document)).await.map_err(|failure| self.refused(failure))
     }
 
     async fn deliver(&self, document: &Document) -> Result<(), Fault> {
@@ -332,13 +300,13 @@ impl OfTarget<'_> {
     /// The three writes of a delivery, on a version that no reader names.
     async fn rehearse(&self) -> Result<(), Fault> {
         let parameters = [("VersionId", REHEARSAL), ("SecretString", "{}")];
-        match self.write("PutSecretValue", &parameters, None).await {
+        match self.calls.write("PutSecretValue", &parameters, None).await {
             Ok(()) => {}
             // Left over from a rehearsal that was cut short.
             Err(failure) if failure.is("ResourceInUse.VersionIdExists") => {}
             Err(failure) => return Err(self.refused(failure)),
         }
-        match self.write("UpdateSecret", &parameters, None).await {
+        match self.calls.write("UpdateSecret", &parameters, None).await {
             Ok(()) => self.delete(REHEARSAL).await,
             // Another process rehearsed at the same time and was quicker; the store would have taken it.
             Err(failure) if failure.is("ResourceNotFound") => Ok(()),
@@ -347,7 +315,7 @@ impl OfTarget<'_> {
     }
 
     async fn ready(&self) -> Result<(), Fault> {
-        let described = match self.read::<Described>("DescribeSecret", &[]).await {
+        let described = match self.calls.read::<Described>("DescribeSecret", &[]).await {
             Ok(described) => described,
             Err(failure) if failure.is("ResourceNotFound") && self.sink.settings.create => {
                 // Whether one may be made shows only when it is made.

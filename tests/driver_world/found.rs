@@ -146,6 +146,10 @@ async fn stands_still_after(waits: i64) -> bool {
     };
     let phase = story.standing(0).0.open.map(|open| open.phase);
     let between = process.is_paused() && !is_sent(&story) && matches!(phase, Some(Phase::Sent { .. }));
+    // Another one claims the target meanwhile, and does nothing yet.
+    if let Some(record) = story.sim.lock().disk.records.values_mut().next().filter(|_| between) {
+        record.fence += 1;
+    }
     process.resume();
     if between {
         until(&story, "in doubt", |state| state.label() == Label::Doubt).await;

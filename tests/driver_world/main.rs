@@ -10,6 +10,7 @@
 // What is shared with `rotation_world` has more to offer than is used here.
 #![allow(dead_code, reason = "rooms shared with another test")]
 
+mod calm;
 #[path = "../world/cloud.rs"]
 mod cloud;
 #[path = "../world/consumers.rs"]
@@ -26,6 +27,7 @@ mod instance;
 mod life;
 #[path = "../world/nodes.rs"]
 mod nodes;
+mod others;
 #[path = "../world/plan.rs"]
 mod plan;
 mod promises;

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each table uses the words it needs")]
 
-mod table;
+pub mod table;
 
 use keywheel::fault::{Fault, Kind};
 use keywheel::moment::{Moment, Slot};
@@ -14,7 +14,6 @@ use keywheel::rotation::plan::{Abilities, Limits, OnSinkDown, Plan, Recovery, St
 use keywheel::rotation::state::{Current, Outlet, Pause, Standing, Trouble, Verified};
 use keywheel::rotation::why::Why;
 use std::time::Duration;
-pub use table::{Row, check};
 
 /// The instance and account of every story.
 pub const PLACE: &str = "crs-1/root";
