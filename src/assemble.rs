@@ -2,6 +2,7 @@
 
 mod clouds;
 mod credentials;
+mod hooks;
 mod local;
 mod redis;
 mod stores;
@@ -11,7 +12,6 @@ use crate::discovery::{Search, Sought};
 use crate::driver::{Account, Fleet, Hands, PlanSettings, Target};
 use crate::fault::{Fault, Kind};
 use crate::hook::Hook;
-use crate::hook::command::{CommandHook, CommandHookSettings};
 use crate::ledger::sqlite::{Reader, SqliteLedger};
 use crate::moment::Moment;
 use crate::name::{HookName, ProviderName, SinkName, TargetName};
@@ -159,7 +159,7 @@ impl Kit {
         let kit = Self {
             providers: made(&config.providers, "providers", |one| provider(config, one))?,
             sinks: made(&config.sinks, "sinks", |one| sink(config, one))?,
-            hooks: made(&config.hooks, "hooks", hook)?,
+            hooks: made(&config.hooks, "hooks", hooks::hook)?,
         };
         // What is wrong with one file of a selection is wrong with all: better now than when the first instance appears.
         for (name, template) in config.selections.values().flat_map(config::Selection::templates) {
@@ -432,19 +432,6 @@ fn file_settings(file: &config::FileSink) -> FileSettings {
         prefix: file.prefix.clone(),
         template: file.template.clone(),
         fields: file.fields.clone(),
-    }
-}
-
-fn hook(hook: &config::Hook) -> Result<Arc<dyn Hook>, Fault> {
-    match hook {
-        config::Hook::Command(command) => {
-            let settings = CommandHookSettings {
-                argv: command.argv.clone(),
-                environment: command.environment.clone(),
-                timeout: command.timeout,
-            };
-            CommandHook::new(settings).map(|hook| Arc::new(hook) as Arc<dyn Hook>).map_err(first)
-        }
     }
 }
 

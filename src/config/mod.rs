@@ -10,11 +10,13 @@ mod document;
 mod etcd;
 mod expand;
 mod finding;
+mod hook;
 mod layers;
 mod login;
 mod mode;
 mod outlet;
 mod policy;
+mod program;
 mod provider;
 mod reading;
 mod redis;
@@ -35,9 +37,10 @@ pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use etcd::EtcdSink;
 pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
+pub use hook::Hook;
 pub use layers::FILE_LIMIT;
 pub use login::Login;
-pub use outlet::{CommandHook, CommandSink, FileSink, Format, Hook, HttpSink, Sink, VaultAuth, VaultSink};
+pub use outlet::{CommandSink, FileSink, Format, HttpSink, Sink, VaultAuth, VaultSink};
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;
@@ -190,7 +193,7 @@ impl Sections<'_> {
             }
         });
         let templates = selection::take_templates(&mut sinks);
-        let hooks = self.named("hooks", |section, _: &HookName| outlet::hook(section));
+        let hooks = self.named("hooks", |section, _: &HookName| hook::parse(section));
         let surroundings = target::Surroundings {
             time_zone,
             late_effect: limits.late_effect,

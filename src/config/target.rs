@@ -3,9 +3,10 @@
 use super::adopt::PasswordRef;
 use super::daemon::zone;
 use super::finding::suggestion;
+use super::hook::Hook;
 use super::login::{self, Login};
 use super::mode;
-use super::outlet::{Hook, Sink};
+use super::outlet::Sink;
 use super::policy;
 use super::provider::Provider;
 use super::reading::{Refusal, Section, refusal};
