@@ -4,6 +4,7 @@
 //! [`target`] looks at what only shows between sections. [`expand`] adds what a [`selection`] found. No secret is read and no value that could be one is ever shown.
 
 mod adopt;
+mod aws;
 mod credentials;
 mod daemon;
 mod document;
@@ -32,6 +33,7 @@ mod template;
 mod variables;
 
 pub use adopt::PasswordRef;
+pub use aws::{AwsCredentials, AwsSink, AwsSource, AwsStore, AwsTier};
 pub use credentials::{Credentials, CredentialsFrom};
 pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use etcd::EtcdSink;
@@ -185,6 +187,7 @@ impl Sections<'_> {
                 Sink::Store(sink) => Some(sink.store.clone()),
                 Sink::File(_)
                 | Sink::Command(_)
+                | Sink::Aws(_)
                 | Sink::Etcd(_)
                 | Sink::Age(_)
                 | Sink::SystemdCredential(_)
