@@ -266,12 +266,16 @@ pub struct Account<S> {
 impl<S: Shelf> Account<S> {
     /// With what is lost where an answer is lost.
     fn at(server: Option<&'static Server>, lost: (&'static str, &'static str)) -> Self {
+        Self::behind(server, words::<S>(lost))
+    }
+
+    fn behind(server: Option<&'static Server>, words: Words) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let place = format!("conformance/{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         if let Some(server) = server {
             S::put(server, &place, "{}");
         }
-        let proxy = server.map(|server| Proxy::before(server.authority(), words::<S>(lost)));
+        let proxy = server.map(|server| Proxy::before(server.authority(), words));
         Self { place, server, proxy, shelf: std::marker::PhantomData }
     }
 

@@ -316,3 +316,19 @@ fn later(fault: &Fault) -> Retry {
         Retry::Later | Retry::AfterMillis(_) => fault.retry,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_regions_host_is_the_vendors() {
+        for (service, region, endpoint) in [
+            (Service::SecretsManager, "eu-central-1", "https://secretsmanager.eu-central-1.amazonaws.com/"),
+            (Service::ParameterStore, "us-gov-west-1", "https://ssm.us-gov-west-1.amazonaws.com/"),
+            (Service::ParameterStore, "cn-north-1", "https://ssm.cn-north-1.amazonaws.com.cn/"),
+        ] {
+            assert_eq!(service.endpoint(region).unwrap().as_str(), endpoint);
+        }
+    }
+}

@@ -38,6 +38,9 @@ const TARGET_TAG: &str = "keywheel:target";
 const GENERATION_TAG: &str = "keywheel:generation";
 const KEEPER_TAG: &str = "managed-by";
 
+/// What the store says where a label is not where it was.
+const MOVED: [&str; 3] = ["InvalidParameterException", "InvalidRequestException", "ResourceNotFoundException"];
+
 /// How often a lost race is run again before the next try is left to the driver.
 const RACES: usize = 4;
 
@@ -434,8 +437,8 @@ impl Sink for SecretsManager {
             let seen = look.current.as_ref().map(|current| current.id.as_str());
             match self.move_label(CURRENT, seen, Some(&id)).await {
                 Ok(()) => return self.note(&look, document).await,
-                // It has moved since. Where it has not, the words say what else is wrong.
-                Err(refusal) if refusal.is("InvalidParameterException") || refusal.is("InvalidRequestException") => {
+                // It has moved since, or our version is gone. Where neither is so, the words say what else is wrong.
+                Err(refusal) if MOVED.iter().any(|code| refusal.is(code)) => {
                     lost.what = format!("{} ({})", marks::contended(&self.place()).what, refusal.fault.what);
                 }
                 Err(refusal) => return Err(self.refused(refusal)),

@@ -335,3 +335,51 @@ async fn a_parameter_that_is_made(server: &'static Server) {
     let fault = open.ready(&target()).await.unwrap_err();
     assert!(fault.kind == Kind::SinkDenied && fault.what.contains("type String"), "{fault}");
 }
+
+/// What the vendor says, and what it means for a delivery. moto says none of it.
+#[test]
+fn what_the_vendor_says_is_understood() {
+    let Some(server) = own_server() else { return };
+    permit_all::<Secret>(server);
+    let (denied, away) = (Kind::SinkDenied, Kind::SinkUnavailable);
+    let bad = "400 Bad Request";
+    for (status, said, kind, next_step) in [
+        (
+            bad,
+            r#"{"__type":"InvalidSignatureException","message":"Signature expired: 20260101T000000Z is now earlier than 20260101T001500Z\nhunter2"}"#,
+            denied,
+            "clock",
+        ),
+        (
+            bad,
+            r#"{"__type":"com.amazonaws.secretsmanager#AccessDeniedException","Message":"Access to KMS is not allowed"}"#,
+            denied,
+            "secretsmanager:DescribeSecret",
+        ),
+        (
+            bad,
+            r#"{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}"#,
+            denied,
+            "renew the sink's credentials",
+        ),
+        (bad, r#"{"__type":"DecryptionFailure","message":"KMS key is disabled"}"#, denied, "kms:Decrypt"),
+        (bad, r#"{"__type":"LimitExceededException","message":"quota"}"#, denied, "delete secrets"),
+        (bad, r#"{"__type":"SubscriptionRequiredException","message":"not subscribed"}"#, denied, "enable the region"),
+        (bad, r#"{"__type":"ValidationException","message":"Value 'hunter2' failed to satisfy"}"#, denied, "settings"),
+        (bad, r#"{"__type":"RequestLimitExceeded","message":"slow down"}"#, away, "later each time"),
+        ("500 Internal Server Error", r#"{"__type":"InternalServiceError","message":"hunter2"}"#, away, "again"),
+        ("503 Service Unavailable", "<html>hunter2</html>", away, ""),
+        ("307 Temporary Redirect", "hunter2", denied, "address"),
+        ("200 OK", "<html>hunter2</html>", away, "endpoint"),
+        ("200 OK", "", away, "endpoint"),
+    ] {
+        let words = Words { throttled: (status, said), ..words::<Secret>(Secret::SHOWS) };
+        let account = Account::<Secret>::behind(Some(server), words);
+        let sink = account.sink(false);
+        run(account.fail(Trouble::Throttled));
+        let fault = run(sink.ready(&target())).unwrap_err();
+        assert_eq!(fault.kind, kind, "{said}: {fault}");
+        assert!(fault.next_step.contains(next_step) && !fault.to_string().contains("hunter2"), "{said}: {fault}");
+        assert_ne!(fault.retry, keywheel::fault::Retry::Never, "{said}");
+    }
+}
