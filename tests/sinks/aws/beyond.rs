@@ -383,3 +383,76 @@ fn what_the_vendor_says_is_understood() {
         assert_ne!(fault.retry, keywheel::fault::Retry::Never, "{said}");
     }
 }
+
+/// A configuration file is enough: both kinds, in two forms, for a target whose name is part of the place.
+#[test]
+fn what_the_configuration_says_is_what_is_done() {
+    let Some(server) = own_server() else { return };
+    server.permit(&["secretsmanager:*".to_owned(), "ssm:*".to_owned()]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt;
+
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let credentials = format!(
+        "{{ source = \"static\", access-key-id = {{ file = \"{}\" }}, secret-access-key = {{ file = \"{}\" }} }}",
+        file("id", &server.id),
+        file("key", &server.key)
+    );
+    let common = format!(
+        "region = \"eu-central-1\"\ncredentials = {credentials}\nendpoint = \"{}\"\ncreate = true\n",
+        server.url().trim_end_matches('/')
+    );
+    let path = file(
+        "keywheel.toml",
+        &format!(
+            r#"
+            [daemon]
+            ledger = "sqlite://{0}/ledger.db"
+            sealing-key = {{ file = "{0}/sealing-key" }}
+
+            [providers.shop]
+            kind = "tencent"
+            region = "ap-guangzhou"
+            credentials = {{ source = "environment" }}
+
+            [sinks.secret]
+            kind = "aws-secrets-manager"
+            secret = "redis/{{{{ target }}}}"
+            fields = {{ password = "password", user = "username" }}
+            {common}
+            [sinks.parameter]
+            kind = "aws-parameter-store"
+            parameter = "/redis/{{{{ target }}}}"
+            format = "raw"
+            tier = "advanced"
+            {common}
+            [targets.orders-cache]
+            provider = "shop"
+            instance = "crs-1"
+            adopt = {{ sink = "secret" }}
+            sinks = ["secret", "parameter"]
+            "#,
+            folder.path().display()
+        ),
+    );
+    let loaded = keywheel::config::load(std::path::Path::new(&path), std::iter::empty());
+    let config = loaded.unwrap_or_else(|findings| panic!("{findings}")).config;
+    let fleet = keywheel::assemble::fleet(&config, SystemClock.now()).unwrap().fleet;
+    run(async {
+        for sink in fleet[&target()].hands.sinks.values() {
+            sink.ready(&target()).await.unwrap();
+            sink.deliver(&document(1)).await.unwrap();
+            assert_eq!(sink.holds(&document(1)).await.unwrap(), Holds::Same);
+        }
+    });
+    let sent = document(1).login_password;
+    let shown: Value = serde_json::from_str(&Secret::shown(server, "redis/orders-cache").unwrap()).unwrap();
+    assert_eq!(shown, json!({ "password": sent.expose(), "username": "app" }));
+    assert_eq!(Parameter::shown(server, "redis/orders-cache").as_deref(), Some(sent.expose()));
+    assert_eq!(history(server, "redis/orders-cache")[0]["Tier"], "Advanced");
+}
