@@ -11,10 +11,13 @@ const HUGE: usize = 100 * 1024 * 1024;
 
 type Act = Box<dyn FnOnce() + Send>;
 
+/// Looks at a request's head and its body.
+type IsWrite = dyn Fn(&str, &str) -> bool + Send + Sync;
+
 /// What the proxy says in the place of a store: a status and a body each.
 pub struct Words {
-    /// Whether a request is the write that readers see, by its head and its body.
-    pub writes: Box<dyn Fn(&str, &str) -> bool + Send + Sync>,
+    /// Whether a request is the write that readers see.
+    pub writes: Box<IsWrite>,
     pub throttled: (&'static str, &'static str),
     pub not_found: (&'static str, &'static str),
     /// Where the store has no room; absent where the store itself can be made to say so.
