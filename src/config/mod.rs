@@ -4,6 +4,7 @@
 //! [`target`] looks at what only shows between sections. [`expand`] adds what a [`selection`] found. No secret is read and no value that could be one is ever shown.
 
 mod adopt;
+mod aws;
 mod consumer;
 mod credentials;
 mod daemon;
@@ -33,6 +34,7 @@ mod template;
 mod variables;
 
 pub use adopt::PasswordRef;
+pub use aws::{AwsCredentials, AwsSink, AwsSource, AwsStore, AwsTier};
 pub use consumer::Consumer;
 pub use credentials::{Credentials, CredentialsFrom};
 pub use daemon::{Daemon, LedgerUrl, LogForm};
@@ -187,6 +189,7 @@ impl Sections<'_> {
                 Sink::Store(sink) => Some(sink.store.clone()),
                 Sink::File(_)
                 | Sink::Command(_)
+                | Sink::Aws(_)
                 | Sink::Etcd(_)
                 | Sink::Age(_)
                 | Sink::SystemdCredential(_)

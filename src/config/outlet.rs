@@ -10,6 +10,7 @@ pub(super) use file::{file, format};
 pub use http::HttpSink;
 pub use vault::{VaultAuth, VaultSink};
 
+use super::aws::{self, AwsSink};
 use super::etcd::{self, EtcdSink};
 use super::program::{argv, program};
 use super::reading::{Refusal, Section, refusal};
@@ -38,6 +39,8 @@ pub enum Sink {
     Command(CommandSink),
     /// A secret in a cloud's own store.
     Store(Box<StoreSink>),
+    /// A secret or a parameter in an account of AWS.
+    Aws(Box<AwsSink>),
     /// A key of etcd.
     Etcd(EtcdSink),
     /// A file for the holders of a key.
@@ -79,7 +82,7 @@ impl Sink {
             Self::File(file) => Some(file),
             Self::Age(age) => Some(&age.file),
             Self::SystemdCredential(credential) => Some(&credential.file),
-            Self::Command(_) | Self::Store(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) => None,
+            Self::Command(_) | Self::Store(_) | Self::Aws(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
 
@@ -91,6 +94,7 @@ impl Sink {
                 Some(Spot { key: "path", text: self.file()?.path.to_str()?, within: "file".to_owned() })
             }
             Self::Store(store) => Some(Spot { key: "secret", text: &store.secret, within: store.within() }),
+            Self::Aws(aws) => Some(Spot { key: aws.key(), text: &aws.name, within: aws.within() }),
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(Spot { key: "key", text: &etcd.key, within: etcd.store() }),
             Self::Http(http) => Some(Spot { key: "url", text: &http.url, within: "http".to_owned() }),
@@ -107,6 +111,7 @@ impl Sink {
         match self {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file().map(|file| file.format),
             Self::Command(_) => None,
+            Self::Aws(aws) => Some(aws.format.form),
             Self::Etcd(etcd) => Some(etcd.format.form),
             Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
@@ -116,6 +121,7 @@ impl Sink {
     pub(super) fn fields(&self) -> Option<&BTreeMap<String, String>> {
         match self {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file()?.fields.as_ref(),
+            Self::Aws(aws) => aws.format.fields.as_ref(),
             Self::Etcd(etcd) => etcd.format.fields.as_ref(),
             Self::Command(_) | Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
@@ -126,6 +132,7 @@ impl Sink {
         match self {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => "file",
             Self::Store(_) => "secret",
+            Self::Aws(aws) => aws.key(),
             Self::Command(_) => "place",
             Self::Etcd(_) => "key",
             Self::Http(_) => "URL",
@@ -145,6 +152,7 @@ impl Sink {
                 Ok(Self::SystemdCredential(CredentialSink { file: credential.file.at(&text)?, ..credential.clone() }))
             }
             Self::Store(store) => store.at(text).map(|store| Self::Store(Box::new(store))),
+            Self::Aws(aws) => aws.at(text).map(|aws| Self::Aws(Box::new(aws))),
             Self::Command(_) => Ok(self.clone()),
             Self::Etcd(sink) => Ok(Self::Etcd(EtcdSink { key: etcd::key(text)?, ..sink.clone() })),
             Self::Http(sink) => {
@@ -175,7 +183,7 @@ impl Sink {
                     "add identity = { file = \"/path\" } to the sink, the secret key of one of its recipients",
                 )),
             },
-            Self::Store(_) => None,
+            Self::Store(_) | Self::Aws(_) => None,
             Self::Command(command) => match command.read {
                 Some(_) => None,
                 None => Some((
@@ -218,6 +226,9 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
     match section.text("kind")? {
         "file" => file(section).map(Sink::File),
         kind @ ("tencent-ssm" | "alibaba-kms") => store::parse(section, kind).map(|store| Sink::Store(Box::new(store))),
+        kind @ ("aws-secrets-manager" | "aws-parameter-store") => {
+            aws::parse(section, kind).map(|aws| Sink::Aws(Box::new(aws)))
+        }
         "http" => http::parse(section).map(Sink::Http),
         "vault" => vault::parse(section).map(Sink::Vault),
         "command" => {

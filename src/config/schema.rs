@@ -1,5 +1,6 @@
 //! Every key there is: its section, its shape, whether it must be there, and an example for whoever has to write it.
 
+mod aws;
 mod hooks;
 mod sources;
 
@@ -172,6 +173,8 @@ const SINK: Kinds = Kinds {
         ("vault", VAULT_SINK),
         ("tencent-ssm", TENCENT_SSM_SINK),
         ("alibaba-kms", ALIBABA_KMS_SINK),
+        ("aws-secrets-manager", aws::SECRETS_MANAGER_SINK),
+        ("aws-parameter-store", aws::PARAMETER_STORE_SINK),
         ("etcd", ETCD_SINK),
         ("age", AGE_SINK),
         ("systemd-credential", CREDENTIAL_SINK),

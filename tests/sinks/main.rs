@@ -6,6 +6,8 @@
 
 #[cfg(feature = "age")]
 mod age;
+#[cfg(feature = "aws")]
+mod aws;
 mod clients;
 mod clouds;
 mod command;
@@ -14,6 +16,7 @@ mod envelope;
 mod etcd;
 mod file;
 mod http;
+mod proxy;
 mod rows;
 mod stand_in;
 mod systemd_credential;
@@ -36,6 +39,10 @@ fn every_sink_does_its_duties_whatever_its_store_does() {
         column::<clouds::Cloud<clouds::Ssm>>,
         column::<clouds::Cloud<clouds::Kms>>,
         column::<etcd::Key>,
+        #[cfg(feature = "aws")]
+        column::<aws::Account<aws::Secret>>,
+        #[cfg(feature = "aws")]
+        column::<aws::Account<aws::Parameter>>,
         #[cfg(feature = "age")]
         column::<age::Recipient>,
         column::<systemd_credential::Encrypted>,
