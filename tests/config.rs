@@ -318,7 +318,8 @@ fn the_reference_shows_the_true_defaults() {
         | Sink::Age(_)
         | Sink::SystemdCredential(_)
         | Sink::Http(_)
-        | Sink::Vault(_) => panic!("a file"),
+        | Sink::Vault(_)
+        | Sink::Gcp(_) => panic!("a file"),
     };
     assert_eq!(sink(&reference), sink(&minimal));
 }

@@ -1,12 +1,14 @@
 //! `[sinks.NAME]`: who receives a password.
 
 mod file;
+mod gcp;
 mod http;
 mod vault;
 
 pub use file::{FileSink, Format};
 use file::{fields, lacks_password};
 pub(super) use file::{file, format};
+pub use gcp::{GcpIdentity, GcpSink};
 pub use http::HttpSink;
 pub use vault::{VaultAuth, VaultSink};
 
@@ -48,6 +50,8 @@ pub enum Sink {
     Http(HttpSink),
     /// A secret in Vault or OpenBao.
     Vault(VaultSink),
+    /// A secret in Google's Secret Manager.
+    Gcp(Box<GcpSink>),
 }
 
 /// Where a sink writes, as it was written.
@@ -79,7 +83,7 @@ impl Sink {
             Self::File(file) => Some(file),
             Self::Age(age) => Some(&age.file),
             Self::SystemdCredential(credential) => Some(&credential.file),
-            Self::Command(_) | Self::Store(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) => None,
+            Self::Command(_) | Self::Store(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) | Self::Gcp(_) => None,
         }
     }
 
@@ -99,6 +103,7 @@ impl Sink {
                 let within = format!("vault {address} {} {mount}", namespace.as_deref().unwrap_or_default());
                 Some(Spot { key: "path", text: path, within })
             }
+            Self::Gcp(gcp) => Some(Spot { key: "secret", text: &gcp.secret, within: gcp.within() }),
         }
     }
 
@@ -108,6 +113,7 @@ impl Sink {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file().map(|file| file.format),
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(etcd.format.form),
+            Self::Gcp(gcp) => Some(gcp.format.form),
             Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
@@ -117,6 +123,7 @@ impl Sink {
         match self {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file()?.fields.as_ref(),
             Self::Etcd(etcd) => etcd.format.fields.as_ref(),
+            Self::Gcp(gcp) => gcp.format.fields.as_ref(),
             Self::Command(_) | Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
@@ -129,7 +136,7 @@ impl Sink {
             Self::Command(_) => "place",
             Self::Etcd(_) => "key",
             Self::Http(_) => "URL",
-            Self::Vault(_) => "secret",
+            Self::Vault(_) | Self::Gcp(_) => "secret",
         }
     }
 
@@ -155,6 +162,10 @@ impl Sink {
                 let path = vault::path(&text).map_err(|refusal| refusal.0)?;
                 Ok(Self::Vault(VaultSink { path, ..sink.clone() }))
             }
+            Self::Gcp(sink) => {
+                let secret = gcp::name(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Gcp(Box::new(GcpSink { secret, ..(**sink).clone() })))
+            }
         }
     }
 
@@ -167,7 +178,7 @@ impl Sink {
             return Some(("its fields do not have the password by itself", "add password = \"NAME\" to its fields"));
         }
         match self {
-            Self::File(_) | Self::Etcd(_) | Self::SystemdCredential(_) => None,
+            Self::File(_) | Self::Etcd(_) | Self::SystemdCredential(_) | Self::Gcp(_) => None,
             Self::Age(age) => match age.identity {
                 Some(_) => None,
                 None => Some((
@@ -250,6 +261,7 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
             }))
         }
         "etcd" => etcd::parse(section).map(Sink::Etcd),
+        "gcp-secret-manager" => gcp::parse(section).map(|sink| Sink::Gcp(Box::new(sink))),
         "age" => sealed::age(section).map(Sink::Age),
         "systemd-credential" => sealed::credential(section).map(Sink::SystemdCredential),
         _ => None,

@@ -1,5 +1,6 @@
 //! Every key there is: its section, its shape, whether it must be there, and an example for whoever has to write it.
 
+mod gcp;
 mod sources;
 
 /// What a key holds.
@@ -171,6 +172,7 @@ const SINK: Kinds = Kinds {
         ("tencent-ssm", TENCENT_SSM_SINK),
         ("alibaba-kms", ALIBABA_KMS_SINK),
         ("etcd", ETCD_SINK),
+        ("gcp-secret-manager", gcp::SINK),
         ("age", AGE_SINK),
         ("systemd-credential", CREDENTIAL_SINK),
     ],
@@ -439,8 +441,11 @@ pub fn known_keys() -> Vec<(&'static str, String)> {
     for section in SECTIONS {
         let mut keys = Vec::new();
         below(&section.shape, "", &mut keys);
-        // A sink's sources of a credential have the keys of a provider's.
-        keys.retain(|key| section.name != "sinks" || !key.starts_with("credentials.") || key == "credentials.source");
+        // What a sink's sources of a credential share with a provider's stands there.
+        let is_shared = |key: &str| {
+            key.starts_with("credentials.") && all.iter().any(|held| *held == ("providers", key.to_owned()))
+        };
+        keys.retain(|key| section.name != "sinks" || key == "credentials.source" || !is_shared(key));
         all.extend(keys.into_iter().map(|key| (section.name, key)));
     }
     all.sort();

@@ -8,6 +8,8 @@ pub mod command;
 pub mod etcd;
 pub mod fields;
 pub mod file;
+#[cfg(feature = "gcp")]
+pub mod gcp_secret_manager;
 pub mod http;
 pub mod sealed;
 mod store;

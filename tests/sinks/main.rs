@@ -9,10 +9,16 @@ mod age;
 mod clients;
 mod clouds;
 mod command;
+#[cfg(feature = "gcp")]
+mod configured;
 mod conformance;
 mod envelope;
 mod etcd;
 mod file;
+#[cfg(feature = "gcp")]
+mod gcp;
+#[cfg(feature = "gcp")]
+mod gcp_stand_in;
 mod http;
 mod rows;
 mod stand_in;
@@ -38,6 +44,8 @@ fn every_sink_does_its_duties_whatever_its_store_does() {
         #[cfg(feature = "age")]
         column::<age::Recipient>,
         column::<systemd_credential::Encrypted>,
+        #[cfg(feature = "gcp")]
+        column::<gcp::Versions>,
     ];
     let columns: Vec<Column> = begun
         .iter()

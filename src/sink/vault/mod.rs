@@ -10,6 +10,7 @@ mod login;
 mod wire;
 
 pub use login::Auth;
+pub(super) use login::read as read_file;
 
 use super::http::Now;
 use super::web::{layout, no_answer, refused};
