@@ -418,6 +418,7 @@ fn sink(config: &Config, sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
         config::Sink::Http(http) => Ok(Arc::new(stores::http(http)?)),
         config::Sink::Vault(vault) => Ok(Arc::new(stores::vault(vault)?)),
         config::Sink::Gcp(gcp) => foreign::gcp(gcp),
+        config::Sink::Azure(azure) => foreign::azure(azure),
     }
 }
 

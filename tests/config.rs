@@ -319,7 +319,8 @@ fn the_reference_shows_the_true_defaults() {
         | Sink::SystemdCredential(_)
         | Sink::Http(_)
         | Sink::Vault(_)
-        | Sink::Gcp(_) => panic!("a file"),
+        | Sink::Gcp(_)
+        | Sink::Azure(_) => panic!("a file"),
     };
     assert_eq!(sink(&reference), sink(&minimal));
 }

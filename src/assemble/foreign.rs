@@ -44,8 +44,46 @@ pub(super) fn gcp(_gcp: &config::GcpSink) -> Result<Arc<dyn Sink>, Fault> {
     Err(left_out("gcp-secret-manager", "gcp"))
 }
 
+#[cfg(feature = "azure")]
+pub(super) fn azure(azure: &config::AzureSink) -> Result<Arc<dyn Sink>, Fault> {
+    use crate::sink::azure_key_vault::{AzureKeyVault, AzureSettings, Identity};
+    let mut metadata = None;
+    let identity = match &azure.identity {
+        config::AzureIdentity::ClientSecret { tenant, client, secret } => Identity::ClientSecret {
+            tenant: tenant.clone(),
+            client: client.clone(),
+            secret: super::stores::read_anew(secret),
+        },
+        config::AzureIdentity::Workload { tenant, client, token_file } => {
+            Identity::Workload { tenant: tenant.clone(), client: client.clone(), token_file: token_file.clone() }
+        }
+        config::AzureIdentity::Managed { client, endpoint } => {
+            metadata.clone_from(endpoint);
+            Identity::Managed { client: client.clone() }
+        }
+    };
+    let settings = AzureSettings {
+        vault: azure.vault.clone(),
+        secret: azure.secret.clone(),
+        identity,
+        authority: azure.authority.clone(),
+        metadata,
+        format: azure.format.form,
+        prefix: azure.format.prefix.clone(),
+        template: azure.format.template.clone(),
+        fields: azure.format.fields.clone(),
+        reach: crate::http::Settings { timeout: azure.timeout, ca_file: azure.ca_file.clone() },
+    };
+    AzureKeyVault::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(super::first)
+}
+
+#[cfg(not(feature = "azure"))]
+pub(super) fn azure(_azure: &config::AzureSink) -> Result<Arc<dyn Sink>, Fault> {
+    Err(left_out("azure-key-vault", "azure"))
+}
+
 /// What is said where the configuration names a sink that this keywheel was built without.
-#[cfg(not(feature = "gcp"))]
+#[cfg(not(all(feature = "gcp", feature = "azure")))]
 fn left_out(kind: &str, feature: &str) -> Fault {
     Fault::new(crate::fault::Kind::ConfigInvalid, format!("This keywheel was built without the sink {kind}"))
         .advise(format!("build it with `--features {feature}`"))

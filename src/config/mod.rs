@@ -40,7 +40,9 @@ pub use finding::{Finding, Findings, Origin};
 pub use hook::Hook;
 pub use layers::FILE_LIMIT;
 pub use login::Login;
-pub use outlet::{CommandSink, FileSink, Format, GcpIdentity, GcpSink, HttpSink, Sink, VaultAuth, VaultSink};
+pub use outlet::{
+    AzureIdentity, AzureSink, CommandSink, FileSink, Format, GcpIdentity, GcpSink, HttpSink, Sink, VaultAuth, VaultSink,
+};
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;
@@ -190,7 +192,8 @@ impl Sections<'_> {
                 | Sink::SystemdCredential(_)
                 | Sink::Http(_)
                 | Sink::Vault(_)
-                | Sink::Gcp(_) => None,
+                | Sink::Gcp(_)
+                | Sink::Azure(_) => None,
             }
         });
         let templates = selection::take_templates(&mut sinks);

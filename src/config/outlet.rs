@@ -1,10 +1,12 @@
 //! `[sinks.NAME]`: who receives a password.
 
+mod azure;
 mod file;
 mod gcp;
 mod http;
 mod vault;
 
+pub use azure::{AzureIdentity, AzureSink};
 pub use file::{FileSink, Format};
 use file::{fields, lacks_password};
 pub(super) use file::{file, format};
@@ -52,6 +54,8 @@ pub enum Sink {
     Vault(VaultSink),
     /// A secret in Google's Secret Manager.
     Gcp(Box<GcpSink>),
+    /// A secret in an Azure Key Vault.
+    Azure(Box<AzureSink>),
 }
 
 /// Where a sink writes, as it was written.
@@ -83,7 +87,13 @@ impl Sink {
             Self::File(file) => Some(file),
             Self::Age(age) => Some(&age.file),
             Self::SystemdCredential(credential) => Some(&credential.file),
-            Self::Command(_) | Self::Store(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) | Self::Gcp(_) => None,
+            Self::Command(_)
+            | Self::Store(_)
+            | Self::Etcd(_)
+            | Self::Http(_)
+            | Self::Vault(_)
+            | Self::Gcp(_)
+            | Self::Azure(_) => None,
         }
     }
 
@@ -104,6 +114,9 @@ impl Sink {
                 Some(Spot { key: "path", text: path, within })
             }
             Self::Gcp(gcp) => Some(Spot { key: "secret", text: &gcp.secret, within: gcp.within() }),
+            Self::Azure(azure) => {
+                Some(Spot { key: "secret", text: &azure.secret, within: format!("azure {}", azure.vault) })
+            }
         }
     }
 
@@ -114,6 +127,7 @@ impl Sink {
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(etcd.format.form),
             Self::Gcp(gcp) => Some(gcp.format.form),
+            Self::Azure(azure) => Some(azure.format.form),
             Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
@@ -124,6 +138,7 @@ impl Sink {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file()?.fields.as_ref(),
             Self::Etcd(etcd) => etcd.format.fields.as_ref(),
             Self::Gcp(gcp) => gcp.format.fields.as_ref(),
+            Self::Azure(azure) => azure.format.fields.as_ref(),
             Self::Command(_) | Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
@@ -136,7 +151,7 @@ impl Sink {
             Self::Command(_) => "place",
             Self::Etcd(_) => "key",
             Self::Http(_) => "URL",
-            Self::Vault(_) | Self::Gcp(_) => "secret",
+            Self::Vault(_) | Self::Gcp(_) | Self::Azure(_) => "secret",
         }
     }
 
@@ -166,6 +181,10 @@ impl Sink {
                 let secret = gcp::name(&text).map_err(|refusal| refusal.0)?;
                 Ok(Self::Gcp(Box::new(GcpSink { secret, ..(**sink).clone() })))
             }
+            Self::Azure(sink) => {
+                let secret = azure::name(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Azure(Box::new(AzureSink { secret, ..(**sink).clone() })))
+            }
         }
     }
 
@@ -178,7 +197,7 @@ impl Sink {
             return Some(("its fields do not have the password by itself", "add password = \"NAME\" to its fields"));
         }
         match self {
-            Self::File(_) | Self::Etcd(_) | Self::SystemdCredential(_) | Self::Gcp(_) => None,
+            Self::File(_) | Self::Etcd(_) | Self::SystemdCredential(_) | Self::Gcp(_) | Self::Azure(_) => None,
             Self::Age(age) => match age.identity {
                 Some(_) => None,
                 None => Some((
@@ -261,6 +280,7 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
             }))
         }
         "etcd" => etcd::parse(section).map(Sink::Etcd),
+        "azure-key-vault" => azure::parse(section).map(|sink| Sink::Azure(Box::new(sink))),
         "gcp-secret-manager" => gcp::parse(section).map(|sink| Sink::Gcp(Box::new(sink))),
         "age" => sealed::age(section).map(Sink::Age),
         "systemd-credential" => sealed::credential(section).map(Sink::SystemdCredential),

@@ -1,5 +1,6 @@
 //! Every key there is: its section, its shape, whether it must be there, and an example for whoever has to write it.
 
+mod azure;
 mod gcp;
 mod sources;
 
@@ -173,6 +174,7 @@ const SINK: Kinds = Kinds {
         ("alibaba-kms", ALIBABA_KMS_SINK),
         ("etcd", ETCD_SINK),
         ("gcp-secret-manager", gcp::SINK),
+        ("azure-key-vault", azure::SINK),
         ("age", AGE_SINK),
         ("systemd-credential", CREDENTIAL_SINK),
     ],

@@ -4,6 +4,8 @@ mod address;
 #[cfg(feature = "age")]
 pub mod age;
 pub mod alibaba_kms;
+#[cfg(feature = "azure")]
+pub mod azure_key_vault;
 pub mod command;
 pub mod etcd;
 pub mod fields;

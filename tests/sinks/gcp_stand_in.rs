@@ -3,11 +3,9 @@
 
 use super::conformance::Trouble;
 use super::rows::{TOKEN, document};
-use super::stand_in::{Answer, Asked, Service};
+use super::stand_in::{Answer, Asked, Service, written};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use keywheel::sink::file::{FileSettings, FileSink, Format};
-use keywheel::sink::{Document, Sink};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -94,31 +92,6 @@ fn refused(code: u16, status: &str, reason: &str, message: &str) -> Answer {
 
 fn not_found() -> Answer {
     refused(404, "NOT_FOUND", "", "Secret not found or has no versions.")
-}
-
-/// A document as another keywheel would write it, so that the same generation is the same content: as a file has it.
-pub fn written(document: &Document) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("document");
-    let (settings, document) = (
-        FileSettings {
-            path: path.clone(),
-            format: Format::Json,
-            mode: "0600".to_owned(),
-            owner: None,
-            group: None,
-            prefix: None,
-            template: None,
-            fields: None,
-        },
-        document.clone(),
-    );
-    let writer = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(FileSink::new(settings).unwrap().deliver(&document)).unwrap();
-    });
-    writer.join().unwrap();
-    std::fs::read(path).unwrap()
 }
 
 /// CRC-32C by its table.

@@ -6,10 +6,14 @@
 
 #[cfg(feature = "age")]
 mod age;
+#[cfg(feature = "azure")]
+mod azure;
+#[cfg(feature = "azure")]
+mod azure_stand_in;
 mod clients;
 mod clouds;
 mod command;
-#[cfg(feature = "gcp")]
+#[cfg(any(feature = "gcp", feature = "azure"))]
 mod configured;
 mod conformance;
 mod envelope;
@@ -46,6 +50,8 @@ fn every_sink_does_its_duties_whatever_its_store_does() {
         column::<systemd_credential::Encrypted>,
         #[cfg(feature = "gcp")]
         column::<gcp::Versions>,
+        #[cfg(feature = "azure")]
+        column::<azure::Vault>,
     ];
     let columns: Vec<Column> = begun
         .iter()
