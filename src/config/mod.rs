@@ -37,7 +37,7 @@ pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use etcd::EtcdSink;
 pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
-pub use hook::Hook;
+pub use hook::{Hook, SignalHook, SystemdHook, Told, WebhookHook};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
 pub use outlet::{
