@@ -353,6 +353,31 @@ async fn a_newer_one_that_came_in_between_is_put_back_on_top() {
     assert_eq!((generation(&google), google.service.versions(SECRET).len()), (3, 6));
 }
 
+/// `latest` may show what was added some time ago, for minutes; only a version by its number is there at once.
+#[tokio::test]
+async fn what_google_shows_late_makes_no_second_version_and_covers_no_newer_one() {
+    for format in [Format::Json, Format::Raw] {
+        let google = google().await;
+        let sink = sink(&google, GcpSettings { format, ..settings(&google.url(), key()) });
+        google.service.let_lag(2);
+        for generation in [1, 2, 4] {
+            sink.deliver(&document(generation)).await.unwrap();
+            sink.deliver(&document(generation)).await.unwrap();
+        }
+        google.fail(Trouble::LostAnswer);
+        let lost = sink.deliver(&document(5)).await.unwrap_err();
+        assert_eq!(lost.kind, Kind::SinkUnavailable, "{lost}");
+        sink.deliver(&document(5)).await.unwrap();
+        assert_eq!(google.service.versions(SECRET).len(), 4);
+        assert_eq!(sink.deliver(&document(4)).await.unwrap_err().kind, Kind::SinkNewer);
+        google.fail(Trouble::Between(9));
+        assert_eq!(sink.deliver(&document(6)).await.unwrap_err().kind, Kind::SinkNewer);
+        assert_eq!(generation(&google), 9);
+        // The others' document, which the raw one is not, is on top of ours.
+        assert_eq!(google.service.versions(SECRET).len(), 7);
+    }
+}
+
 #[tokio::test]
 async fn two_writers_end_with_the_newest_on_top() {
     for _ in 0..8 {

@@ -42,6 +42,8 @@ struct State {
     /// Permissions that nobody has.
     forbidden: Vec<&'static str>,
     answer_all_with: Option<(u16, &'static str, &'static str)>,
+    /// How many versions `latest` lags behind.
+    lag: usize,
     /// What was asked, without the bodies.
     heard: Vec<String>,
     quota_projects: Vec<String>,
@@ -215,6 +217,10 @@ impl SecretManager {
 
     pub fn answer_all_with(&self, answer: Option<(u16, &'static str, &'static str)>) {
         self.state().answer_all_with = answer;
+    }
+
+    pub fn let_lag(&self, versions: usize) {
+        self.state().lag = versions;
     }
 
     pub fn revoke_all(&self) {
@@ -411,7 +417,7 @@ impl SecretManager {
 
     fn on_version(&self, state: &mut State, asked: &Asked, place: &Place, wanted: &str) -> Answer {
         state.changes += 1;
-        let changes = state.changes;
+        let (changes, lag) = (state.changes, state.lag);
         let Some(secret) = state.secrets.get_mut(&place.secret) else { return not_found() };
         let count = secret.versions.len();
         if wanted.is_empty() {
@@ -424,7 +430,7 @@ impl SecretManager {
             return Answer::json(200, &json!({ "versions": all, "totalSize": all.len() }));
         }
         let number = match (wanted, secret.aliases.get(wanted)) {
-            ("latest", _) => count,
+            ("latest", _) => count.saturating_sub(lag),
             (_, Some(number)) => number.as_str().and_then(|text| text.parse().ok()).unwrap_or(0),
             (number, None) => number.parse().unwrap_or(0),
         };

@@ -85,13 +85,11 @@ impl Said {
             let plain = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             if plain { text.to_owned() } else { String::new() }
         };
-        let code = match &complaint.error {
-            text @ serde_json::Value::String(_) => word(text),
-            error => word(&error["code"]),
-        };
+        let error = &complaint.error;
+        let code = word(if error.is_string() { error } else { &error["code"] });
         let inner = match complaint.error_codes.first() {
             Some(number) => format!("AADSTS{number}"),
-            None => word(&complaint.error["innererror"]["code"]),
+            None => word(&error["innererror"]["code"]),
         };
         let after = retry_after.and_then(|text| text.trim().parse::<u64>().ok());
         let after = after.filter(|seconds| *seconds <= RETRY_AFTER_LIMIT).map(Duration::from_secs);
@@ -276,10 +274,8 @@ impl AzureKeyVault {
         while let Some(inner) = cause {
             if let Some(SendError::NotSent(fault) | SendError::Unanswered(fault)) = inner.downcast_ref() {
                 let fault = fault.clone();
-                return Refusal::Fault(match fault.kind {
-                    Kind::SinkDenied => fault,
-                    _ => no_answer(SendError::Unanswered(fault)),
-                });
+                let is_meant = fault.kind == Kind::SinkDenied;
+                return Refusal::Fault(if is_meant { fault } else { no_answer(SendError::Unanswered(fault)) });
             }
             if let Some(NoLogin(said)) = inner.downcast_ref() {
                 return Refusal::Fault(self.no_login(said));

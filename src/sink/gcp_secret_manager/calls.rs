@@ -9,6 +9,9 @@ use crate::sink::web::{no_answer, refused};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+/// The most versions that `latest` is believed to lag behind.
+const LAG_LIMIT: usize = 20;
+
 /// What a delivery does to a secret.
 const PERMISSIONS: [&str; 4] = [
     "secretmanager.secrets.get",
@@ -71,6 +74,22 @@ impl GcpSecretManager {
             (400, "FAILED_PRECONDITION") => Ok(Latest::Closed),
             _ => Err(self.trouble("A look", &reply)),
         }
+    }
+
+    /// What was added last, which readers of `latest` see at once or in a while: that name lags behind, a version's number does not (Google's document
+    /// "Resource consistency").
+    pub(super) async fn top(&self) -> Result<Latest, Fault> {
+        let mut top = self.version("latest").await?;
+        for _ in 0..LAG_LIMIT {
+            if matches!(top, Latest::Closed) {
+                break;
+            }
+            match self.version(&(top.version() + 1).to_string()).await? {
+                Latest::Absent => break,
+                newer @ (Latest::Closed | Latest::Content(_)) => top = newer,
+            }
+        }
+        Ok(top)
     }
 
     /// The secret itself; `None` where there is none.

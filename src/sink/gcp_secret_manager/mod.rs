@@ -3,10 +3,11 @@
 //! Readers ask for the version `latest`, which is the one that was added last, and nothing can be said about when a version may be added. What can be
 //! compared and set is the secret itself, by its etag. So a delivery first notes its generation in the secret's annotations, on condition that nobody
 //! changed them since they were read, and whoever finds a newer one there adds nothing. Then the version is added, and the secret looked at once more: a
-//! writer of a newer generation that came in between is found in the annotations, and what it added is put back on top. What is `latest` is looked at
+//! writer of a newer generation that came in between is found in the annotations, and what it added is put back on top. What is on top is looked at
 //! before the annotations are, so that one of the two looks sees such a writer.
 //!
-//! An answer that was lost is found again, because what is `latest` is then what was to be added. Versions before the current one are left alone unless
+//! An answer that was lost is found again, because what is on top is then what was to be added. `latest` may lag behind for minutes; a version by its number
+//! does not, so that the numbers after it are asked for, too. Versions before the current one are left alone unless
 //! `keep` says how many may still be read: a disabled one costs as much as one that can be read, and a destroyed one is gone for good.
 //!
 //! Spoken to through [`crate::http`] and not through Google's own crate; ARCHITECTURE.md says why.
@@ -264,7 +265,7 @@ impl GcpSecretManager {
 
     /// Puts what a newer writer added back on top of `ours`, unless that writer is still at it and will do so itself. `seen` is what was on top before.
     async fn put_back(&self, ours: u64, seen: u64) -> Result<(), Fault> {
-        if self.version("latest").await?.version() != ours || ours <= seen + 1 {
+        if self.top().await?.version() != ours || ours <= seen + 1 {
             return Ok(());
         }
         match self.version(&(ours - 1).to_string()).await? {
@@ -329,9 +330,9 @@ impl Sink for GcpSecretManager {
             return Err(Fault::new(Kind::SinkDenied, what).advise("make the sink's template shorter"));
         }
         let (target, generation) = (&document.target, document.generation.0);
-        let mut added = None;
+        let (mut added, mut noted) = (None, false);
         for _ in 0..ATTEMPTS {
-            let latest = self.version("latest").await?;
+            let latest = self.top().await?;
             let Some(about) = self.about().await? else {
                 self.create(document).await?;
                 continue;
@@ -342,18 +343,20 @@ impl Sink for GcpSecretManager {
                 }
                 return Err(fault);
             }
-            let noted = about.annotations.get(GENERATION).is_some_and(|noted| *noted == generation.to_string())
+            // What was noted a moment ago may not show yet.
+            noted |= about.annotations.get(GENERATION).is_some_and(|noted| *noted == generation.to_string())
                 && about.annotations.contains_key(TARGET);
             if !noted && !self.note(&about, target, generation).await? {
                 continue;
             }
+            noted = true;
             if latest.data() == Some(&content) {
                 self.prune(&about, latest.version()).await;
                 return Ok(());
             }
             added = Some((self.add(&content).await?, latest.version()));
         }
-        let what = format!("Others keep writing to {}", self.place());
+        let what = format!("{} keeps changing, or what Google shows of it is of some time ago", self.place());
         Err(Fault::new(Kind::SinkUnavailable, what).advise("find out who else writes to it; keywheel tries again"))
     }
 
