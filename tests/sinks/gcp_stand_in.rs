@@ -308,7 +308,7 @@ impl SecretManager {
             ("POST", "/impersonate:generateAccessToken") => {
                 let known = bearer.strip_prefix("Bearer ").is_some_and(|token| state.tokens.contains_key(token));
                 let said: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
-                if !known || !said["scope"].is_array() || !said["lifetime"].as_str().is_none_or(|text| text == "3600s")
+                if !known || !said["scope"].is_array() || said["lifetime"].as_str().is_some_and(|text| text != "3600s")
                 {
                     return Some(refused(403, "PERMISSION_DENIED", "IAM_PERMISSION_DENIED", "not permitted"));
                 }

@@ -67,7 +67,6 @@ pub(super) struct Tokens {
     kept: Mutex<Option<Kept>>,
 }
 
-#[derive(Clone)]
 struct Kept {
     token: Secret,
     end: Moment,
@@ -120,10 +119,13 @@ impl Tokens {
         if let Some(held) = kept.as_ref().filter(good) {
             return Ok(held.token.clone());
         }
-        *kept = None;
-        let issued = self.issued(now).await?;
-        *kept = Some(issued.clone());
-        Ok(issued.token)
+        // In its last moments the old one is better than none.
+        let last = kept.take().filter(|held| refused.is_none() && now < held.end);
+        match (self.issued(now).await, last) {
+            (Ok(issued), _) => Ok(kept.insert(issued).token.clone()),
+            (Err(_), Some(last)) => Ok(kept.insert(last).token.clone()),
+            (Err(fault), None) => Err(fault),
+        }
     }
 
     async fn issued(&self, now: Moment) -> Result<Kept, Fault> {
