@@ -3,6 +3,7 @@
 mod aws;
 mod clouds;
 mod credentials;
+mod foreign;
 mod hooks;
 mod local;
 mod redis;
@@ -419,6 +420,8 @@ fn sink(config: &Config, sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
         config::Sink::SystemdCredential(credential) => local::systemd_credential(credential),
         config::Sink::Http(http) => Ok(Arc::new(stores::http(http)?)),
         config::Sink::Vault(vault) => Ok(Arc::new(stores::vault(vault)?)),
+        config::Sink::Gcp(gcp) => foreign::gcp(gcp),
+        config::Sink::Azure(azure) => foreign::azure(azure),
     }
 }
 

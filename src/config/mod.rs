@@ -44,7 +44,9 @@ pub use finding::{Finding, Findings, Origin};
 pub use hook::{Hook, SignalHook, SystemdHook, Told, WebhookHook};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
-pub use outlet::{CommandSink, FileSink, Format, HttpSink, Sink, VaultAuth, VaultSink};
+pub use outlet::{
+    AzureIdentity, AzureSink, CommandSink, FileSink, Format, GcpIdentity, GcpSink, HttpSink, Sink, VaultAuth, VaultSink,
+};
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;
@@ -194,7 +196,9 @@ impl Sections<'_> {
                 | Sink::Age(_)
                 | Sink::SystemdCredential(_)
                 | Sink::Http(_)
-                | Sink::Vault(_) => None,
+                | Sink::Vault(_)
+                | Sink::Gcp(_)
+                | Sink::Azure(_) => None,
             }
         });
         let templates = selection::take_templates(&mut sinks);

@@ -1,12 +1,16 @@
 //! `[sinks.NAME]`: who receives a password.
 
+mod azure;
 mod file;
+mod gcp;
 mod http;
 mod vault;
 
+pub use azure::{AzureIdentity, AzureSink};
 pub use file::{FileSink, Format};
 use file::{fields, lacks_password};
 pub(super) use file::{file, format};
+pub use gcp::{GcpIdentity, GcpSink};
 pub use http::HttpSink;
 pub use vault::{VaultAuth, VaultSink};
 
@@ -51,6 +55,10 @@ pub enum Sink {
     Http(HttpSink),
     /// A secret in Vault or OpenBao.
     Vault(VaultSink),
+    /// A secret in Google's Secret Manager.
+    Gcp(Box<GcpSink>),
+    /// A secret in an Azure Key Vault.
+    Azure(Box<AzureSink>),
 }
 
 /// Where a sink writes, as it was written.
@@ -82,7 +90,14 @@ impl Sink {
             Self::File(file) => Some(file),
             Self::Age(age) => Some(&age.file),
             Self::SystemdCredential(credential) => Some(&credential.file),
-            Self::Command(_) | Self::Store(_) | Self::Aws(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) => None,
+            Self::Gcp(_)
+            | Self::Azure(_)
+            | Self::Command(_)
+            | Self::Store(_)
+            | Self::Aws(_)
+            | Self::Etcd(_)
+            | Self::Http(_)
+            | Self::Vault(_) => None,
         }
     }
 
@@ -103,6 +118,10 @@ impl Sink {
                 let within = format!("vault {address} {} {mount}", namespace.as_deref().unwrap_or_default());
                 Some(Spot { key: "path", text: path, within })
             }
+            Self::Gcp(gcp) => Some(Spot { key: "secret", text: &gcp.secret, within: gcp.within() }),
+            Self::Azure(azure) => {
+                Some(Spot { key: "secret", text: &azure.secret, within: format!("azure {}", azure.vault) })
+            }
         }
     }
 
@@ -113,6 +132,8 @@ impl Sink {
             Self::Command(_) => None,
             Self::Aws(aws) => Some(aws.format.form),
             Self::Etcd(etcd) => Some(etcd.format.form),
+            Self::Gcp(gcp) => Some(gcp.format.form),
+            Self::Azure(azure) => Some(azure.format.form),
             Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
@@ -123,6 +144,8 @@ impl Sink {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file()?.fields.as_ref(),
             Self::Aws(aws) => aws.format.fields.as_ref(),
             Self::Etcd(etcd) => etcd.format.fields.as_ref(),
+            Self::Gcp(gcp) => gcp.format.fields.as_ref(),
+            Self::Azure(azure) => azure.format.fields.as_ref(),
             Self::Command(_) | Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
@@ -136,7 +159,7 @@ impl Sink {
             Self::Command(_) => "place",
             Self::Etcd(_) => "key",
             Self::Http(_) => "URL",
-            Self::Vault(_) => "secret",
+            Self::Vault(_) | Self::Gcp(_) | Self::Azure(_) => "secret",
         }
     }
 
@@ -163,6 +186,14 @@ impl Sink {
                 let path = vault::path(&text).map_err(|refusal| refusal.0)?;
                 Ok(Self::Vault(VaultSink { path, ..sink.clone() }))
             }
+            Self::Gcp(sink) => {
+                let secret = gcp::name(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Gcp(Box::new(GcpSink { secret, ..(**sink).clone() })))
+            }
+            Self::Azure(sink) => {
+                let secret = azure::name(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Azure(Box::new(AzureSink { secret, ..(**sink).clone() })))
+            }
         }
     }
 
@@ -175,7 +206,7 @@ impl Sink {
             return Some(("its fields do not have the password by itself", "add password = \"NAME\" to its fields"));
         }
         match self {
-            Self::File(_) | Self::Etcd(_) | Self::SystemdCredential(_) => None,
+            Self::File(_) | Self::Etcd(_) | Self::SystemdCredential(_) | Self::Gcp(_) | Self::Azure(_) => None,
             Self::Age(age) => match age.identity {
                 Some(_) => None,
                 None => Some((
@@ -261,6 +292,8 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
             }))
         }
         "etcd" => etcd::parse(section).map(Sink::Etcd),
+        "azure-key-vault" => azure::parse(section).map(|sink| Sink::Azure(Box::new(sink))),
+        "gcp-secret-manager" => gcp::parse(section).map(|sink| Sink::Gcp(Box::new(sink))),
         "age" => sealed::age(section).map(Sink::Age),
         "systemd-credential" => sealed::credential(section).map(Sink::SystemdCredential),
         _ => None,

@@ -8,13 +8,23 @@
 mod age;
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "azure")]
+mod azure;
+#[cfg(feature = "azure")]
+mod azure_stand_in;
 mod clients;
 mod clouds;
 mod command;
+#[cfg(any(feature = "gcp", feature = "azure"))]
+mod configured;
 mod conformance;
 mod envelope;
 mod etcd;
 mod file;
+#[cfg(feature = "gcp")]
+mod gcp;
+#[cfg(feature = "gcp")]
+mod gcp_stand_in;
 mod http;
 mod proxy;
 mod rows;
@@ -46,6 +56,10 @@ fn every_sink_does_its_duties_whatever_its_store_does() {
         #[cfg(feature = "age")]
         column::<age::Recipient>,
         column::<systemd_credential::Encrypted>,
+        #[cfg(feature = "gcp")]
+        column::<gcp::Versions>,
+        #[cfg(feature = "azure")]
+        column::<azure::Vault>,
     ];
     let columns: Vec<Column> = begun
         .iter()
