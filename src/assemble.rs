@@ -3,6 +3,7 @@
 mod clouds;
 mod credentials;
 mod hooks;
+mod kubernetes;
 mod local;
 mod redis;
 mod stores;
@@ -416,6 +417,7 @@ fn sink(config: &Config, sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
         config::Sink::SystemdCredential(credential) => local::systemd_credential(credential),
         config::Sink::Http(http) => Ok(Arc::new(stores::http(http)?)),
         config::Sink::Vault(vault) => Ok(Arc::new(stores::vault(vault)?)),
+        config::Sink::Kubernetes(secret) => kubernetes::sink(secret),
     }
 }
 

@@ -11,6 +11,7 @@ mod etcd;
 mod expand;
 mod finding;
 mod hook;
+mod kubernetes;
 mod layers;
 mod login;
 mod mode;
@@ -38,9 +39,10 @@ pub use etcd::EtcdSink;
 pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
 pub use hook::Hook;
+pub use kubernetes::KubernetesAccess;
 pub use layers::FILE_LIMIT;
 pub use login::Login;
-pub use outlet::{CommandSink, FileSink, Format, HttpSink, Sink, VaultAuth, VaultSink};
+pub use outlet::{CommandSink, FileSink, Format, HttpSink, KubernetesSink, Sink, VaultAuth, VaultSink};
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;
@@ -189,7 +191,8 @@ impl Sections<'_> {
                 | Sink::Age(_)
                 | Sink::SystemdCredential(_)
                 | Sink::Http(_)
-                | Sink::Vault(_) => None,
+                | Sink::Vault(_)
+                | Sink::Kubernetes(_) => None,
             }
         });
         let templates = selection::take_templates(&mut sinks);

@@ -2,12 +2,14 @@
 
 mod file;
 mod http;
+mod kubernetes;
 mod vault;
 
 pub use file::{FileSink, Format};
 use file::{fields, lacks_password};
 pub(super) use file::{file, format};
 pub use http::HttpSink;
+pub use kubernetes::KubernetesSink;
 pub use vault::{VaultAuth, VaultSink};
 
 use super::etcd::{self, EtcdSink};
@@ -48,6 +50,8 @@ pub enum Sink {
     Http(HttpSink),
     /// A secret in Vault or OpenBao.
     Vault(VaultSink),
+    /// A Secret of Kubernetes.
+    Kubernetes(Box<KubernetesSink>),
 }
 
 /// Where a sink writes, as it was written.
@@ -79,7 +83,12 @@ impl Sink {
             Self::File(file) => Some(file),
             Self::Age(age) => Some(&age.file),
             Self::SystemdCredential(credential) => Some(&credential.file),
-            Self::Command(_) | Self::Store(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) => None,
+            Self::Command(_)
+            | Self::Store(_)
+            | Self::Etcd(_)
+            | Self::Http(_)
+            | Self::Vault(_)
+            | Self::Kubernetes(_) => None,
         }
     }
 
@@ -99,6 +108,7 @@ impl Sink {
                 let within = format!("vault {address} {} {mount}", namespace.as_deref().unwrap_or_default());
                 Some(Spot { key: "path", text: path, within })
             }
+            Self::Kubernetes(sink) => Some(Spot { key: "secret", text: &sink.secret, within: sink.access.within() }),
         }
     }
 
@@ -108,7 +118,7 @@ impl Sink {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file().map(|file| file.format),
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(etcd.format.form),
-            Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
+            Self::Store(_) | Self::Http(_) | Self::Vault(_) | Self::Kubernetes(_) => None,
         }
     }
 
@@ -117,6 +127,7 @@ impl Sink {
         match self {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file()?.fields.as_ref(),
             Self::Etcd(etcd) => etcd.format.fields.as_ref(),
+            Self::Kubernetes(sink) => sink.fields.as_ref(),
             Self::Command(_) | Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
@@ -130,6 +141,7 @@ impl Sink {
             Self::Etcd(_) => "key",
             Self::Http(_) => "URL",
             Self::Vault(_) => "secret",
+            Self::Kubernetes(_) => "Secret",
         }
     }
 
@@ -155,6 +167,7 @@ impl Sink {
                 let path = vault::path(&text).map_err(|refusal| refusal.0)?;
                 Ok(Self::Vault(VaultSink { path, ..sink.clone() }))
             }
+            Self::Kubernetes(sink) => sink.at(&text).map(|sink| Self::Kubernetes(Box::new(sink))),
         }
     }
 
@@ -183,7 +196,7 @@ impl Sink {
                     "add read = [\"/path/to/program\"] to the sink, which prints what argv was given",
                 )),
             },
-            Self::Vault(_) => None,
+            Self::Vault(_) | Self::Kubernetes(_) => None,
             Self::Http(http) => match http.read {
                 true => None,
                 false => Some((
@@ -220,6 +233,7 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
         kind @ ("tencent-ssm" | "alibaba-kms") => store::parse(section, kind).map(|store| Sink::Store(Box::new(store))),
         "http" => http::parse(section).map(Sink::Http),
         "vault" => vault::parse(section).map(Sink::Vault),
+        "kubernetes" => kubernetes::parse(section).map(|sink| Sink::Kubernetes(Box::new(sink))),
         "command" => {
             let stdins = [("json", SinkInput::Json), ("password", SinkInput::Password)];
             let stdin = section.choice("stdin", &stdins).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Every key there is: its section, its shape, whether it must be there, and an example for whoever has to write it.
 
+mod kubernetes;
 mod sources;
 
 /// What a key holds.
@@ -168,6 +169,7 @@ const SINK: Kinds = Kinds {
         ("command", COMMAND_SINK),
         ("http", HTTP_SINK),
         ("vault", VAULT_SINK),
+        ("kubernetes", kubernetes::SINK),
         ("tencent-ssm", TENCENT_SSM_SINK),
         ("alibaba-kms", ALIBABA_KMS_SINK),
         ("etcd", ETCD_SINK),

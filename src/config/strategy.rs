@@ -125,7 +125,7 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
             format!("The sink {name} is given a password alone, and must know which of the two accounts it opens"),
             "write stdin = \"json\" for it",
         )),
-        Sink::File(_) | Sink::Etcd(_) | Sink::Age(_) | Sink::SystemdCredential(_)
+        Sink::File(_) | Sink::Etcd(_) | Sink::Age(_) | Sink::SystemdCredential(_) | Sink::Kubernetes(_)
             if by_name && is_nameless(sink.fields()) =>
         {
             Some((
@@ -144,7 +144,8 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
         | Sink::Age(_)
         | Sink::SystemdCredential(_)
         | Sink::Http(_)
-        | Sink::Vault(_) => None,
+        | Sink::Vault(_)
+        | Sink::Kubernetes(_) => None,
     };
     if let Some((what, next)) = wrong {
         section.refuse("sinks", refusal(what, next));

@@ -9,6 +9,8 @@ pub mod etcd;
 pub mod fields;
 pub mod file;
 pub mod http;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod sealed;
 mod store;
 pub mod systemd_credential;

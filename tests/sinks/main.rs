@@ -14,6 +14,8 @@ mod envelope;
 mod etcd;
 mod file;
 mod http;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod rows;
 mod stand_in;
 mod systemd_credential;
@@ -38,6 +40,8 @@ fn every_sink_does_its_duties_whatever_its_store_does() {
         #[cfg(feature = "age")]
         column::<age::Recipient>,
         column::<systemd_credential::Encrypted>,
+        #[cfg(feature = "kubernetes")]
+        column::<kubernetes::InCluster>,
     ];
     let columns: Vec<Column> = begun
         .iter()
