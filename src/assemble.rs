@@ -12,7 +12,7 @@ use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::discovery::{Search, Sought};
 use crate::driver::{Account, Fleet, Hands, PlanSettings, Target};
 use crate::fault::{Fault, Kind};
-use crate::hook::Hook;
+use crate::hook::Listener;
 use crate::ledger::sqlite::{Reader, SqliteLedger};
 use crate::moment::Moment;
 use crate::name::{HookName, ProviderName, SinkName, TargetName};
@@ -148,7 +148,7 @@ pub fn fleet(config: &Config, up_since: Moment) -> Result<Made, Fault> {
 pub struct Kit {
     providers: BTreeMap<ProviderName, Arc<dyn Provider>>,
     sinks: BTreeMap<SinkName, Arc<dyn Sink>>,
-    hooks: BTreeMap<HookName, Arc<dyn Hook>>,
+    hooks: BTreeMap<HookName, Listener>,
 }
 
 impl Kit {
@@ -160,7 +160,7 @@ impl Kit {
         let kit = Self {
             providers: made(&config.providers, "providers", |one| provider(config, one))?,
             sinks: made(&config.sinks, "sinks", |one| sink(config, one))?,
-            hooks: made(&config.hooks, "hooks", hooks::hook)?,
+            hooks: made(&config.hooks, "hooks", |one| hooks::listener(config, one))?,
         };
         // What is wrong with one file of a selection is wrong with all: better now than when the first instance appears.
         for (name, template) in config.selections.values().flat_map(config::Selection::templates) {
@@ -280,7 +280,7 @@ fn hands(config: &Config, name: &TargetName, target: &config::Target, kit: &Kit)
     let sinks = kit.sinks_of(config, target)?;
     Ok(Hands {
         provider: Arc::clone(&kit.providers[&target.provider]),
-        hooks: target.hooks.iter().map(|name| (name.clone(), Arc::clone(&kit.hooks[name]))).collect(),
+        hooks: target.hooks.iter().map(|name| (name.clone(), kit.hooks[name].clone())).collect(),
         policy: target.policy.clone(),
         profile: target.profile,
         adopt: adopt::adopt_from(name, target, forms(config, target, &target.address), |name| {

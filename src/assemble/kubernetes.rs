@@ -2,6 +2,7 @@
 
 use crate::config;
 use crate::fault::Fault;
+use crate::hook::Hook;
 use crate::sink::Sink;
 use std::sync::Arc;
 
@@ -28,17 +29,39 @@ pub(super) fn sink(_sink: &config::KubernetesSink) -> Result<Arc<dyn Sink>, Faul
 }
 
 #[cfg(feature = "kubernetes")]
+pub(super) fn rollout(rollout: &config::RolloutHook) -> Result<Arc<dyn Hook>, Fault> {
+    use crate::hook::kubernetes_rollout::{RolloutHook, RolloutSettings, Workload, WorkloadKind};
+    let workload = |workload: &config::Workload| Workload {
+        kind: match workload.kind {
+            config::WorkloadKind::Deployment => WorkloadKind::Deployment,
+            config::WorkloadKind::StatefulSet => WorkloadKind::StatefulSet,
+            config::WorkloadKind::DaemonSet => WorkloadKind::DaemonSet,
+        },
+        name: workload.name.clone(),
+    };
+    let settings =
+        RolloutSettings { api: api(&rollout.access), workloads: rollout.workloads.iter().map(workload).collect() };
+    Ok(Arc::new(RolloutHook::new(settings, super::now())))
+}
+
+#[cfg(not(feature = "kubernetes"))]
+pub(super) fn rollout(_rollout: &config::RolloutHook) -> Result<Arc<dyn Hook>, Fault> {
+    Err(Fault::new(crate::fault::Kind::ConfigInvalid, "This keywheel was built without the hook kubernetes-rollout")
+        .advise("build it with `--features kubernetes`"))
+}
+
+#[cfg(feature = "kubernetes")]
 fn api(access: &config::KubernetesAccess) -> crate::kubernetes::ApiSettings {
     use crate::kubernetes::{Access, ApiSettings, Pod, SERVICE_ACCOUNT};
     let variable = super::variable;
-    let whose = match access.kubeconfig.clone() {
+    let whose = match &access.kubeconfig {
         None => Access::Pod(Pod {
             folder: SERVICE_ACCOUNT.into(),
             host: variable("KUBERNETES_SERVICE_HOST"),
             port: variable("KUBERNETES_SERVICE_PORT"),
         }),
         Some(kubeconfig) => Access::Kubeconfig {
-            text: Arc::new(move || kubeconfig.read(&variable)),
+            text: super::stores::read_anew(kubeconfig),
             context: access.context.clone(),
             environment: access.environment.clone(),
         },

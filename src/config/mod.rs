@@ -38,7 +38,7 @@ pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use etcd::EtcdSink;
 pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
-pub use hook::Hook;
+pub use hook::{Hook, RolloutHook, SignalHook, SystemdHook, Told, WebhookHook, Workload, WorkloadKind};
 pub use kubernetes::KubernetesAccess;
 pub use layers::FILE_LIMIT;
 pub use login::Login;

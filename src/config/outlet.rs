@@ -271,7 +271,7 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
 }
 
 /// The address of something that passwords are sent to: https, or plain http to this machine. Nothing of it is repeated, as a token may stand in it.
-fn web_address(text: &str) -> Result<Url, Refusal> {
+pub(super) fn web_address(text: &str) -> Result<Url, Refusal> {
     let whole = "write https://HOST/PATH, or http://127.0.0.1:PORT/PATH for a service on this machine";
     let url = Url::parse(text).map_err(|_| refusal("This is not a URL", whole))?;
     if !matches!(url.scheme(), "https" | "http") || !url.has_host() {

@@ -1,5 +1,6 @@
 //! Every key there is: its section, its shape, whether it must be there, and an example for whoever has to write it.
 
+mod hooks;
 mod kubernetes;
 mod sources;
 
@@ -74,7 +75,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "providers", named: Some("provider"), shape: Shape::Kinds(&PROVIDER) },
     Section { name: "policies", named: Some("policy"), shape: Shape::Table(POLICY) },
     Section { name: "sinks", named: Some("sink"), shape: Shape::Kinds(&SINK) },
-    Section { name: "hooks", named: Some("hook"), shape: Shape::Kinds(&HOOK) },
+    Section { name: "hooks", named: Some("hook"), shape: Shape::Kinds(&hooks::HOOK) },
     Section { name: "targets", named: Some("target"), shape: Shape::Table(TARGET) },
 ];
 
@@ -84,6 +85,7 @@ const DAEMON: &[Key] = &[
     may("control-socket", Shape::Text, "\"/run/keywheel/control.sock\""),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
     may("max-in-flight", Shape::Number, "256"),
+    may("restart-budget", Shape::Number, "30"),
     may("discover-every", Shape::Text, "\"15m\""),
     may("log", Shape::Text, "\"human\""),
 ];
@@ -321,14 +323,6 @@ const ETCD_SINK: &[Key] = &[
     may("certificate", Shape::Text, "\"/etc/keywheel/etcd-client.pem\""),
     may("certificate-key", Shape::Text, "\"/etc/keywheel/etcd-client.key\""),
     may("timeout", Shape::Text, "\"10s\""),
-];
-
-const HOOK: Kinds = Kinds { tag: "kind", of: &[("command", COMMAND_HOOK)] };
-
-const COMMAND_HOOK: &[Key] = &[
-    must("argv", Shape::List, "[\"/usr/bin/systemctl\", \"reload\", \"orders\"]"),
-    may("environment", Shape::List, "[\"LANG\"]"),
-    may("timeout", Shape::Text, "\"60s\""),
 ];
 
 const TARGET: &[Key] = &[

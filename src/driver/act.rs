@@ -2,6 +2,7 @@
 
 use super::Tools;
 use super::journal::Journal;
+use super::outbox::Outbox;
 use super::target::{Account, Target};
 use super::{adopt, hand_over, upkeep};
 use crate::fault::{Fault, Kind, Retry, scrub};
@@ -33,6 +34,7 @@ pub(super) struct Memory {
 /// Only what makes it unsafe to go on: the ledger failed, or keywheel contradicts itself. Everything else is noted as an event.
 pub(super) async fn perform(
     tools: &Tools,
+    outbox: &Outbox,
     target: &Target,
     journal: &mut Journal<'_>,
     memory: &mut Memory,
@@ -88,7 +90,7 @@ pub(super) async fn perform(
         Action::Verify { generation } => upkeep::verify(tools, target, journal, generation).await,
         Action::Retire { generation, current } => upkeep::retire(tools, target, journal, generation, current).await,
         Action::Deliver { sinks, generation } => hand_over::deliver(tools, target, journal, &sinks, generation).await,
-        Action::Tell { hooks, generation } => hand_over::tell(tools, target, journal, &hooks, generation).await,
+        Action::Tell { hooks, generation } => hand_over::tell(tools, outbox, target, journal, &hooks, generation).await,
         Action::Wait { .. } | Action::Record(_) | Action::Begin { .. } => {
             Err(Fault::new(Kind::Bug, "a decision was taken for an act"))
         }

@@ -4,14 +4,14 @@ use super::exec;
 use crate::fault::{Fault, Kind};
 use crate::http::{Client, Settings};
 use crate::moment::Moment;
-use crate::secret::Secret;
+use crate::secret::{Credential, Secret};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use secrecy::ExposeSecret;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 use zeroize::Zeroizing;
@@ -26,9 +26,6 @@ const FILE_LIMIT: usize = 256 * 1024;
 /// within a minute.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// Reads a text that may hold secrets, each time anew.
-pub type ReadText = Arc<dyn Fn() -> Result<Secret, Fault> + Send + Sync>;
-
 /// Where the server's address and the credentials are.
 #[derive(Clone)]
 pub enum Access {
@@ -37,7 +34,7 @@ pub enum Access {
     /// A kubeconfig.
     Kubeconfig {
         /// Reads it.
-        text: ReadText,
+        text: Credential,
         /// Which of its contexts; absent means the current one.
         context: Option<String>,
         /// Names of the daemon's variables that a program for credentials inherits beside PATH.
@@ -103,7 +100,7 @@ impl Access {
         match self {
             Self::Pod(pod) => pod.open(reach, now, number),
             Self::Kubeconfig { text, context, environment } => {
-                let config = read_config(&text()?, context.clone()).await?;
+                let config = read_config(&text.get()?, context.clone()).await?;
                 let url = Url::parse(&config.cluster_url.to_string())
                     .map_err(|_| fault("The kubeconfig's server is no URL"))?;
                 let shown = shown(&config.auth_info, environment, reach.timeout, now).await?;
@@ -192,7 +189,14 @@ fn unusable(error: &KubeconfigError) -> Fault {
             fault("The kubeconfig's certificate-authority cannot be read")
                 .advise("write it by `kubectl config view --flatten --minify --raw`, which takes files in")
         }
-        _ => {
+        KubeconfigError::KindMismatch
+        | KubeconfigError::ApiVersionMismatch
+        | KubeconfigError::FindPath
+        | KubeconfigError::ReadConfig(..)
+        | KubeconfigError::Parse(_)
+        | KubeconfigError::ParseProxyUrl(_)
+        | KubeconfigError::LoadClientCertificate(_)
+        | KubeconfigError::LoadClientKey(_) => {
             fault("The kubeconfig cannot be used").advise("write it by `kubectl config view --flatten --minify --raw`")
         }
     }
@@ -201,7 +205,7 @@ fn unusable(error: &KubeconfigError) -> Fault {
 async fn shown(user: &AuthInfo, environment: &[String], timeout: Duration, now: Moment) -> Result<Shown, Fault> {
     let certificate = certificate(user)?;
     if let Some(text) = &user.token {
-        let token = as_token(secrecy::ExposeSecret::expose_secret(text))
+        let token = as_token(text.expose_secret())
             .ok_or_else(|| fault("The kubeconfig's token holds characters that no token has"))?;
         return Ok(Shown { token: Some(token), certificate, ends: None });
     }
@@ -218,7 +222,7 @@ async fn shown(user: &AuthInfo, environment: &[String], timeout: Duration, now: 
 
 /// Certificate and key, where the user has them.
 fn certificate(user: &AuthInfo) -> Result<Option<Zeroizing<Vec<u8>>>, Fault> {
-    let key = user.client_key_data.as_ref().map(|text| secrecy::ExposeSecret::expose_secret(text));
+    let key = user.client_key_data.as_ref().map(ExposeSecret::expose_secret);
     let parts = [
         part("client-certificate", user.client_certificate_data.as_deref(), user.client_certificate.as_deref())?,
         part("client-key", key, user.client_key.as_deref())?,

@@ -6,7 +6,7 @@
 mod access;
 mod exec;
 
-pub use access::{Access, Pod, ReadText, SERVICE_ACCOUNT};
+pub use access::{Access, Pod, SERVICE_ACCOUNT};
 
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::{Effect, Reply, SendError, Settings};

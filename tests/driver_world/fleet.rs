@@ -8,7 +8,7 @@ use super::sim::{Process, text};
 use futures_util::FutureExt;
 use keywheel::driver::{Account, AdoptFrom, Fleet, Hands, LoginWords, PlanSettings, Target};
 use keywheel::fault::{Fault, Kind};
-use keywheel::hook::Hook;
+use keywheel::hook::Listener;
 use keywheel::moment::Moment;
 use keywheel::name::{HookName, SinkName, TargetName};
 use keywheel::password::{Policy, Profile};
@@ -96,9 +96,11 @@ impl Blueprint {
             let (process, target) = (Arc::clone(process), self.name.clone());
             (sink.clone(), Arc::new(ShelfOf { process, target, sink: sink.clone() }) as Arc<dyn Sink>)
         };
-        let hook = |hook: &HookName| {
+        let terms = process.sim.lock().terms;
+        let hook = |name: &HookName| {
             let (process, target) = (Arc::clone(process), self.name.clone());
-            (hook.clone(), Arc::new(BellOf { process, target, hook: hook.clone() }) as Arc<dyn Hook>)
+            let hook = Arc::new(BellOf { process, target, hook: name.clone() });
+            (name.clone(), Listener { hook, terms })
         };
         let resting = self.first.get(1).copied().filter(|_| self.kept.adopts_resting);
         Target {

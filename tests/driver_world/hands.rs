@@ -412,6 +412,11 @@ pub struct BellOf {
 #[async_trait]
 impl Hook for BellOf {
     async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+        {
+            let mut inner = self.process.sim.lock();
+            let rung = (inner.now, self.target.clone(), notice.others.keys().cloned().collect());
+            inner.rings.push(rung);
+        }
         self.process.wait().await;
         let (fails, hangs) = {
             let mut inner = self.process.sim.lock();
@@ -425,15 +430,17 @@ impl Hook for BellOf {
         }
         {
             let mut inner = self.process.sim.lock();
-            if let Some(truth) = inner.truths.get_mut(&self.target) {
-                truth.told.insert((self.hook.clone(), notice.generation));
+            for (target, generation) in notice.others.iter().chain([(&self.target, &notice.generation)]) {
+                if let Some(truth) = inner.truths.get_mut(target) {
+                    truth.told.insert((self.hook.clone(), *generation));
+                }
             }
         }
         self.process.wait().await;
         Ok(())
     }
 
-    fn deed(&self) -> String {
-        self.hook.to_string()
+    async fn ready(&self) -> Result<(), Fault> {
+        Ok(())
     }
 }

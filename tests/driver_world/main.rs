@@ -22,6 +22,7 @@ mod errors;
 mod fleet;
 mod found;
 mod hands;
+mod hooks;
 #[path = "../world/instance.rs"]
 mod instance;
 mod life;

@@ -1,6 +1,7 @@
 //! `kubernetes`, with the stand-in of an API server beside it.
 
 mod fields;
+mod rollout;
 mod server;
 
 use super::clients::{python, told};
@@ -12,7 +13,7 @@ use keywheel::fault::{Fault, Kind, Retry};
 use keywheel::http::Settings;
 use keywheel::kubernetes::{Access, ApiSettings, Pod};
 use keywheel::moment::Moment;
-use keywheel::secret::Secret;
+use keywheel::secret::{Credential, Secret};
 use keywheel::sink::kubernetes::{BASIC_AUTH, KubernetesSettings, KubernetesSink};
 use keywheel::sink::{Held, Holds, Sink};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -55,7 +56,7 @@ fn kubeconfig(url: &str, user: &Value, cluster: &Value) -> String {
 
 fn access(text: String) -> Access {
     Access::Kubeconfig {
-        text: Arc::new(move || Ok(Secret::new(text.clone()))),
+        text: Credential(Arc::new(move || Ok(Secret::new(text.clone())))),
         context: None,
         environment: vec!["KEYWHEEL_TEST_NOTHING".to_owned()],
     }
@@ -560,7 +561,7 @@ async fn what_of_a_kubeconfig_cannot_be_obeyed_is_refused_and_nothing_of_it_is_s
     }
     for (context, said) in [("elsewhere", "no cluster \"gone\""), ("nowhere", "no context \"nowhere\"")] {
         let text = kubeconfig(&cluster.url(), &json!({ "token": TOKEN }), &json!({}));
-        let text: keywheel::kubernetes::ReadText = Arc::new(move || Ok(Secret::new(text.clone())));
+        let text = Credential(Arc::new(move || Ok(Secret::new(text.clone()))));
         let access = Access::Kubeconfig { text, context: Some(context.to_owned()), environment: Vec::new() };
         let fault = sink(settings(api(access))).deliver(&document(1)).await.unwrap_err();
         assert!(fault.what.contains(said), "{fault}");

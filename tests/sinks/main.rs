@@ -23,6 +23,7 @@ mod systemd_credential;
 mod traces;
 mod vault;
 mod vault_stand_in;
+mod webhook;
 
 use conformance::{Cell, Column, column};
 

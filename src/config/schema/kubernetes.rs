@@ -1,5 +1,6 @@
 //! The keys of the sink `kubernetes` and of the hook `kubernetes-rollout`.
 
+use super::hooks::{DEBOUNCE, RESTARTS};
 use super::{Key, Shape, may, must};
 
 /// The sink.
@@ -16,4 +17,17 @@ pub(super) const SINK: &[Key] = &[
     may("force", Shape::Flag, "false"),
     may("timeout", Shape::Text, "\"30s\""),
     may("ca-file", Shape::Text, "\"/etc/keywheel/cluster-ca.pem\""),
+];
+
+/// The hook.
+pub(super) const ROLLOUT: &[Key] = &[
+    must("workloads", Shape::List, "[\"deployment/orders\"]"),
+    may("namespace", Shape::Text, "\"shop\""),
+    may("kubeconfig", Shape::Reference, "{ credential = \"kubeconfig\" }"),
+    may("context", Shape::Text, "\"shop\""),
+    may("environment", Shape::List, "[\"HOME\"]"),
+    may("timeout", Shape::Text, "\"30s\""),
+    may("ca-file", Shape::Text, "\"/etc/keywheel/cluster-ca.pem\""),
+    DEBOUNCE,
+    RESTARTS,
 ];
