@@ -4,6 +4,7 @@
 //! [`target`] looks at what only shows between sections. [`expand`] adds what a [`selection`] found. No secret is read and no value that could be one is ever shown.
 
 mod adopt;
+mod consumer;
 mod credentials;
 mod daemon;
 mod document;
@@ -33,6 +34,7 @@ mod template;
 mod variables;
 
 pub use adopt::PasswordRef;
+pub use consumer::Consumer;
 pub use credentials::{Credentials, CredentialsFrom};
 pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use etcd::EtcdSink;
