@@ -32,7 +32,7 @@ pub fn leaves(object: &Value) -> BTreeMap<Path, Value> {
                     below(value, &[at.as_slice(), std::slice::from_ref(key)].concat(), into);
                 }
             }
-            _ => {
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                 into.insert(at.clone(), value.clone());
             }
         }
