@@ -5,6 +5,7 @@ mod clouds;
 mod credentials;
 mod foreign;
 mod hooks;
+mod kubernetes;
 mod local;
 mod redis;
 mod stores;
@@ -422,6 +423,7 @@ fn sink(config: &Config, sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
         config::Sink::Vault(vault) => Ok(Arc::new(stores::vault(vault)?)),
         config::Sink::Gcp(gcp) => foreign::gcp(gcp),
         config::Sink::Azure(azure) => foreign::azure(azure),
+        config::Sink::Kubernetes(secret) => kubernetes::sink(secret),
     }
 }
 

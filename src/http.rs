@@ -102,7 +102,7 @@ impl Client {
     /// # Errors
     /// `ConfigInvalid` for plain http to elsewhere, another scheme, or a `ca_file` or machine without usable certificates.
     pub fn new(endpoint: Url, settings: &Settings) -> Result<Self, Fault> {
-        Self::made(endpoint, settings, None)
+        Self::made(endpoint, settings, None, None)
     }
 
     /// The same client for a service of the machine that this runs on, in plain http to an address of its own link.
@@ -115,8 +115,8 @@ impl Client {
             return Err(Fault::new(Kind::Bug, "an address that is not on this machine's link"));
         }
         Ok(Self {
-            reads: client(&endpoint, settings, Effect::Read, None)?,
-            writes: client(&endpoint, settings, Effect::Write, None)?,
+            reads: client(&endpoint, settings, Effect::Read, None, None)?,
+            writes: client(&endpoint, settings, Effect::Write, None, None)?,
             endpoint,
         })
     }
@@ -126,14 +126,28 @@ impl Client {
     /// # Errors
     /// As [`Client::new`], and where the two are no certificate and key.
     pub fn with_certificate(endpoint: Url, settings: &Settings, pem: &Zeroizing<Vec<u8>>) -> Result<Self, Fault> {
-        let identity = reqwest::Identity::from_pem(pem).map_err(|_| {
-            // The parser's own words may repeat what it read.
-            Fault::new(Kind::ConfigInvalid, "The client's certificate and key are not PEM, or not one of each")
-        })?;
-        Self::made(endpoint, settings, Some(&identity))
+        Self::made(endpoint, settings, Some(&identity(pem)?), None)
     }
 
-    fn made(endpoint: Url, settings: &Settings, identity: Option<&reqwest::Identity>) -> Result<Self, Fault> {
+    /// The same for who has the certificates to trust in memory (each in DER); the settings' `ca_file` wins over them.
+    ///
+    /// # Errors
+    /// As [`Client::with_certificate`].
+    pub fn trusting(
+        endpoint: Url,
+        settings: &Settings,
+        roots: Option<&[Vec<u8>]>,
+        pem: Option<&Zeroizing<Vec<u8>>>,
+    ) -> Result<Self, Fault> {
+        Self::made(endpoint, settings, pem.map(identity).transpose()?.as_ref(), roots)
+    }
+
+    fn made(
+        endpoint: Url,
+        settings: &Settings,
+        identity: Option<&reqwest::Identity>,
+        roots: Option<&[Vec<u8>]>,
+    ) -> Result<Self, Fault> {
         if !(endpoint.scheme() == "https" || endpoint.scheme() == "http" && is_loopback(&endpoint)) {
             return Err(Fault::new(
                 Kind::ConfigInvalid,
@@ -144,8 +158,8 @@ impl Client {
             ));
         }
         Ok(Self {
-            reads: client(&endpoint, settings, Effect::Read, identity)?,
-            writes: client(&endpoint, settings, Effect::Write, identity)?,
+            reads: client(&endpoint, settings, Effect::Read, identity, roots)?,
+            writes: client(&endpoint, settings, Effect::Write, identity, roots)?,
             endpoint,
         })
     }
@@ -292,6 +306,7 @@ fn client(
     settings: &Settings,
     effect: Effect,
     identity: Option<&reqwest::Identity>,
+    roots: Option<&[Vec<u8>]>,
 ) -> Result<reqwest::Client, Fault> {
     choose_cryptography();
     let builder = reqwest::Client::builder()
@@ -311,6 +326,10 @@ fn client(
         builder.tls_certs_only([]) // no certificate is needed, so none has to be installed
     } else if let Some(path) = &settings.ca_file {
         builder.tls_certs_only(certificates(path)?)
+    } else if let Some(roots) = roots {
+        let roots: Result<Vec<_>, _> = roots.iter().map(|root| reqwest::Certificate::from_der(root)).collect();
+        builder
+            .tls_certs_only(roots.map_err(|_| Fault::new(Kind::ConfigInvalid, "The certificates to trust are none"))?)
     } else {
         builder
     };
@@ -327,6 +346,13 @@ fn client(
         let whom = endpoint.authority();
         Fault::new(Kind::ConfigInvalid, format!("No TLS client can be made for {whom}: {cause}"))
             .advise("install the ca-certificates package, or name a PEM file with the ca-file setting")
+    })
+}
+
+fn identity(pem: &Zeroizing<Vec<u8>>) -> Result<reqwest::Identity, Fault> {
+    reqwest::Identity::from_pem(pem).map_err(|_| {
+        // The parser's own words may repeat what it read.
+        Fault::new(Kind::ConfigInvalid, "The client's certificate and key are not PEM, or not one of each")
     })
 }
 

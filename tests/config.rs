@@ -321,7 +321,8 @@ fn the_reference_shows_the_true_defaults() {
         | Sink::Gcp(_)
         | Sink::Azure(_)
         | Sink::Aws(_)
-        | Sink::Vault(_) => panic!("a file"),
+        | Sink::Vault(_)
+        | Sink::Kubernetes(_) => panic!("a file"),
     };
     assert_eq!(sink(&reference), sink(&minimal));
 }
@@ -357,8 +358,10 @@ fn the_reference_names_every_key_and_no_other() {
         for inner in rest.split('#').next().unwrap_or_default().split(['{', ',']).skip(1) {
             if let Some((inner, _)) = inner.split_once('=') {
                 let inner = inner.trim();
-                // And the keys of a tag are the owner's, and those of fields the document's.
-                if !["file", "env", "credential", "sink", "rotate"].contains(&inner) && key != "fields" {
+                // And the keys of a tag are the owner's, those of fields the document's, and labels the cluster's.
+                if !["file", "env", "credential", "sink", "rotate"].contains(&inner)
+                    && !["fields", "labels"].contains(&key)
+                {
                     named.insert((top.to_owned(), format!("{prefix}{key}.{inner}")));
                 }
             }

@@ -69,5 +69,6 @@ fn told(told: &Told) -> Result<Arc<dyn Hook>, Fault> {
             };
             WebhookHook::new(settings, now()).map(|hook| Arc::new(hook) as Arc<dyn Hook>)
         }
+        Told::Rollout(rollout) => super::kubernetes::rollout(rollout),
     }
 }

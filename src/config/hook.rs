@@ -1,5 +1,9 @@
 //! `[hooks.NAME]`: who is told after a delivery.
 
+mod kubernetes;
+
+pub use kubernetes::{RolloutHook, Workload, WorkloadKind};
+
 use super::outlet::web_address;
 use super::program::{Program, program};
 use super::reading::{Section, refusal};
@@ -39,7 +43,7 @@ impl Hook {
     /// Whether one notice is enough for all targets that wait for it: what is restarted does not care for whose sake.
     pub const fn once_for_all(&self) -> bool {
         match self.told {
-            Told::Systemd(_) | Told::Signal(_) => true,
+            Told::Systemd(_) | Told::Signal(_) | Told::Rollout(_) => true,
             Told::Command(_) | Told::Webhook(_) => !self.debounce.is_zero(),
         }
     }
@@ -56,6 +60,8 @@ pub enum Told {
     Signal(SignalHook),
     /// A receiver behind a URL.
     Webhook(WebhookHook),
+    /// Workloads of Kubernetes.
+    Rollout(Box<RolloutHook>),
 }
 
 /// `kind = "systemd"`.
@@ -115,6 +121,7 @@ pub(super) fn parse(section: &Section<'_>) -> Option<Hook> {
         "systemd" => Told::Systemd(systemd(section)?),
         "signal" => Told::Signal(signal(section)?),
         "webhook" => Told::Webhook(webhook(section)?),
+        "kubernetes-rollout" => Told::Rollout(Box::new(kubernetes::parse(section)?)),
         _ => return None,
     };
     let usually = !matches!(told, Told::Webhook(_));

@@ -13,6 +13,7 @@ mod etcd;
 mod expand;
 mod finding;
 mod hook;
+mod kubernetes;
 mod layers;
 mod login;
 mod mode;
@@ -41,11 +42,13 @@ pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use etcd::EtcdSink;
 pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
-pub use hook::{Hook, SignalHook, SystemdHook, Told, WebhookHook};
+pub use hook::{Hook, RolloutHook, SignalHook, SystemdHook, Told, WebhookHook, Workload, WorkloadKind};
+pub use kubernetes::KubernetesAccess;
 pub use layers::FILE_LIMIT;
 pub use login::Login;
 pub use outlet::{
-    AzureIdentity, AzureSink, CommandSink, FileSink, Format, GcpIdentity, GcpSink, HttpSink, Sink, VaultAuth, VaultSink,
+    AzureIdentity, AzureSink, CommandSink, FileSink, Format, GcpIdentity, GcpSink, HttpSink, KubernetesSink, Sink,
+    VaultAuth, VaultSink,
 };
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
@@ -198,7 +201,8 @@ impl Sections<'_> {
                 | Sink::Http(_)
                 | Sink::Vault(_)
                 | Sink::Gcp(_)
-                | Sink::Azure(_) => None,
+                | Sink::Azure(_)
+                | Sink::Kubernetes(_) => None,
             }
         });
         let templates = selection::take_templates(&mut sinks);

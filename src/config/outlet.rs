@@ -4,6 +4,7 @@ mod azure;
 mod file;
 mod gcp;
 mod http;
+mod kubernetes;
 mod vault;
 
 pub use azure::{AzureIdentity, AzureSink};
@@ -12,6 +13,7 @@ use file::{fields, lacks_password};
 pub(super) use file::{file, format};
 pub use gcp::{GcpIdentity, GcpSink};
 pub use http::HttpSink;
+pub use kubernetes::KubernetesSink;
 pub use vault::{VaultAuth, VaultSink};
 
 use super::aws::{self, AwsSink};
@@ -59,6 +61,8 @@ pub enum Sink {
     Gcp(Box<GcpSink>),
     /// A secret in an Azure Key Vault.
     Azure(Box<AzureSink>),
+    /// A Secret of Kubernetes.
+    Kubernetes(Box<KubernetesSink>),
 }
 
 /// Where a sink writes, as it was written.
@@ -93,6 +97,7 @@ impl Sink {
             Self::Gcp(_)
             | Self::Azure(_)
             | Self::Command(_)
+            | Self::Kubernetes(_)
             | Self::Store(_)
             | Self::Aws(_)
             | Self::Etcd(_)
@@ -122,6 +127,7 @@ impl Sink {
             Self::Azure(azure) => {
                 Some(Spot { key: "secret", text: &azure.secret, within: format!("azure {}", azure.vault) })
             }
+            Self::Kubernetes(sink) => Some(Spot { key: "secret", text: &sink.secret, within: sink.access.within() }),
         }
     }
 
@@ -134,7 +140,7 @@ impl Sink {
             Self::Etcd(etcd) => Some(etcd.format.form),
             Self::Gcp(gcp) => Some(gcp.format.form),
             Self::Azure(azure) => Some(azure.format.form),
-            Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
+            Self::Store(_) | Self::Http(_) | Self::Vault(_) | Self::Kubernetes(_) => None,
         }
     }
 
@@ -146,6 +152,7 @@ impl Sink {
             Self::Etcd(etcd) => etcd.format.fields.as_ref(),
             Self::Gcp(gcp) => gcp.format.fields.as_ref(),
             Self::Azure(azure) => azure.format.fields.as_ref(),
+            Self::Kubernetes(sink) => sink.fields.as_ref(),
             Self::Command(_) | Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
@@ -160,6 +167,7 @@ impl Sink {
             Self::Etcd(_) => "key",
             Self::Http(_) => "URL",
             Self::Vault(_) | Self::Gcp(_) | Self::Azure(_) => "secret",
+            Self::Kubernetes(_) => "Secret",
         }
     }
 
@@ -194,6 +202,7 @@ impl Sink {
                 let secret = azure::name(&text).map_err(|refusal| refusal.0)?;
                 Ok(Self::Azure(Box::new(AzureSink { secret, ..(**sink).clone() })))
             }
+            Self::Kubernetes(sink) => sink.at(&text).map(|sink| Self::Kubernetes(Box::new(sink))),
         }
     }
 
@@ -222,7 +231,7 @@ impl Sink {
                     "add read = [\"/path/to/program\"] to the sink, which prints what argv was given",
                 )),
             },
-            Self::Vault(_) => None,
+            Self::Vault(_) | Self::Kubernetes(_) => None,
             Self::Http(http) => match http.read {
                 true => None,
                 false => Some((
@@ -262,6 +271,7 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
         }
         "http" => http::parse(section).map(Sink::Http),
         "vault" => vault::parse(section).map(Sink::Vault),
+        "kubernetes" => kubernetes::parse(section).map(|sink| Sink::Kubernetes(Box::new(sink))),
         "command" => {
             let stdins = [("json", SinkInput::Json), ("password", SinkInput::Password)];
             let stdin = section.choice("stdin", &stdins).unwrap_or_default();

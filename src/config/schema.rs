@@ -4,6 +4,7 @@ mod aws;
 mod azure;
 mod gcp;
 mod hooks;
+mod kubernetes;
 mod sources;
 
 /// What a key holds.
@@ -173,6 +174,7 @@ const SINK: Kinds = Kinds {
         ("command", COMMAND_SINK),
         ("http", HTTP_SINK),
         ("vault", VAULT_SINK),
+        ("kubernetes", kubernetes::SINK),
         ("tencent-ssm", TENCENT_SSM_SINK),
         ("alibaba-kms", ALIBABA_KMS_SINK),
         ("aws-secrets-manager", aws::SECRETS_MANAGER_SINK),

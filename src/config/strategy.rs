@@ -134,6 +134,7 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
         Sink::Gcp(_)
         | Sink::Azure(_)
         | Sink::File(_)
+        | Sink::Kubernetes(_)
         | Sink::Aws(_)
         | Sink::Etcd(_)
         | Sink::Age(_)
@@ -159,7 +160,8 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
         | Sink::Http(_)
         | Sink::Vault(_)
         | Sink::Gcp(_)
-        | Sink::Azure(_) => None,
+        | Sink::Azure(_)
+        | Sink::Kubernetes(_) => None,
     };
     if let Some((what, next)) = wrong {
         section.refuse("sinks", refusal(what, next));

@@ -2,6 +2,8 @@
 //! When its turn comes is the driver's business ([`Terms`]); what waits is in the ledger.
 
 pub mod command;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes_rollout;
 pub mod signal;
 pub mod systemd;
 pub mod webhook;

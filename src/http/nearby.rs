@@ -79,7 +79,7 @@ impl Nearby {
     /// `ConfigInvalid` for a `ca_file` or a machine without usable certificates.
     pub fn at(url: &Url, settings: &Settings) -> Result<Self, Fault> {
         // As for writes: a credential is asked for too seldom for a connection to be kept.
-        let client = super::client(url, settings, Effect::Write, None)?;
+        let client = super::client(url, settings, Effect::Write, None, None)?;
         let (name, advice) = AT_URL;
         Ok(Self { base: url.clone(), client, name, advice })
     }

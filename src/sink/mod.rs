@@ -15,6 +15,8 @@ pub mod file;
 #[cfg(feature = "gcp")]
 pub mod gcp_secret_manager;
 pub mod http;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod sealed;
 mod store;
 pub mod systemd_credential;

@@ -26,6 +26,8 @@ mod gcp;
 #[cfg(feature = "gcp")]
 mod gcp_stand_in;
 mod http;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod proxy;
 mod rows;
 mod stand_in;
@@ -60,6 +62,8 @@ fn every_sink_does_its_duties_whatever_its_store_does() {
         column::<gcp::Versions>,
         #[cfg(feature = "azure")]
         column::<azure::Vault>,
+        #[cfg(feature = "kubernetes")]
+        column::<kubernetes::InCluster>,
     ];
     let columns: Vec<Column> = begun
         .iter()

@@ -2,11 +2,19 @@
 
 use super::{Key, Kinds, Shape, may, must};
 
-pub(super) const HOOK: Kinds =
-    Kinds { tag: "kind", of: &[("command", COMMAND), ("systemd", SYSTEMD), ("signal", SIGNAL), ("webhook", WEBHOOK)] };
+pub(super) const HOOK: Kinds = Kinds {
+    tag: "kind",
+    of: &[
+        ("command", COMMAND),
+        ("systemd", SYSTEMD),
+        ("signal", SIGNAL),
+        ("webhook", WEBHOOK),
+        ("kubernetes-rollout", super::kubernetes::ROLLOUT),
+    ],
+};
 
-const DEBOUNCE: Key = may("debounce", Shape::Text, "\"10s\"");
-const RESTARTS: Key = may("restarts", Shape::Flag, "true");
+pub(super) const DEBOUNCE: Key = may("debounce", Shape::Text, "\"10s\"");
+pub(super) const RESTARTS: Key = may("restarts", Shape::Flag, "true");
 const TIMEOUT: Key = may("timeout", Shape::Text, "\"60s\"");
 
 const COMMAND: &[Key] = &[
