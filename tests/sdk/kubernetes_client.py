@@ -70,7 +70,7 @@ assert "password" not in left.data and "user" in left.data
 stale = secret(field, resourceVersion=held.metadata.resource_version)
 assert "modified" in refused(409, "Conflict", apply, stale)["message"]
 stale = secret(field, uid="00000000-0000-4000-8000-999999999999")
-refused(409, "Conflict", apply, stale)
+assert "metadata.uid" in refused(422, "Invalid", apply, stale)["message"]
 left.data["note"] = encoded("note")
 replaced = core.replace_namespaced_secret(name, namespace, left, field_manager="python")
 assert {owner.manager for owner in replaced.metadata.managed_fields} >= {"keywheel", "python"}

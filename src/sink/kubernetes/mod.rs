@@ -225,7 +225,9 @@ impl KubernetesSink {
                     "have them give the fields up, or set force = true to take the fields over (they may set them back)",
                 ))
             }
-            422 if answer.words(&[]).contains("immutable") => Err(self.refuse_immutable()),
+            // Another Secret of the same name, as old as the one that was found: made anew by whoever restored it.
+            422 if answer.words(&[]).contains("metadata.uid") => Ok(Written::Moved),
+            422 if answer.words(&[]).contains("`immutable`") => Err(self.refuse_immutable()),
             _ => Err(self.trouble("A write to", &answer, &content.secrets())),
         }
     }
@@ -258,7 +260,8 @@ impl KubernetesSink {
             403 => {
                 let fault = Fault::new(Kind::SinkDenied, format!("{what} was not permitted (HTTP status 403){said}"));
                 // A quota, a namespace that ends and an admission plug-in say no with the same status.
-                if said.is_empty() || said.contains(" cannot ") { fault.advise(self.role()) } else { fault }
+                let why = said.rsplit("is forbidden:").next().unwrap_or_default().trim();
+                if why.is_empty() || why.contains(" cannot ") { fault.advise(self.role()) } else { fault }
             }
             404 if answer.about() == "namespaces" => {
                 Fault::new(Kind::SinkDenied, format!("{what} found no such namespace (HTTP status 404){said}"))

@@ -212,8 +212,10 @@ impl State {
             return status(422, "Invalid", message, Value::Null);
         };
         let held = self.kept.get(&(resource.clone(), name.clone())).cloned();
-        if held.is_none() && self.forbidden.contains(&("create", if resource == "secrets" { "secrets" } else { "" })) {
-            return forbidden("create", resource, name);
+        if held.is_none() && self.forbidden.iter().any(|(verb, of)| *verb == "create" && of == resource) {
+            // Seen on a real API server: it does not say why.
+            let message = format!("{} \"{name}\" is forbidden: ", qualified(resource));
+            return status(403, "Forbidden", &message, json!({ "name": name, "kind": resource }));
         }
         if held.is_none() && body["metadata"]["uid"].is_string() {
             return conflict(
@@ -257,13 +259,14 @@ impl State {
 
     /// Whether the object is the one that the request speaks of.
     fn is_current(&self, request: &Request<'_>, held: Option<&Kept>) -> Result<(), Answer> {
-        let (sent, live) = (&request.body["metadata"], held.map(|kept| &kept.object["metadata"]));
-        for key in ["uid", "resourceVersion"] {
-            if let (Some(sent), Some(live)) = (sent[key].as_str(), live.and_then(|live| live[key].as_str()))
-                && sent != live
-            {
-                return Err(conflict(&request.resource, &request.name, MODIFIED));
-            }
+        let Some(held) = held else { return Ok(()) };
+        let differs =
+            |key: &str| request.body["metadata"][key].as_str().is_some_and(|sent| held.object["metadata"][key] != sent);
+        if differs("resourceVersion") {
+            return Err(conflict(&request.resource, &request.name, MODIFIED));
+        }
+        if differs("uid") {
+            return Err(invalid(&request.name, "metadata.uid", "Invalid value: field is immutable"));
         }
         Ok(())
     }
