@@ -75,10 +75,9 @@ fn which_account_a_password_opens() {
 
 /// The sentence for a wait.
 fn sentence(plan: &Plan, story: &[Event], second: i64) -> String {
-    match next(&fold(story).expect("a legal story"), plan, Moment::from_seconds(second)) {
-        Action::Wait { why, .. } => why.to_string(),
-        action => panic!("no wait: {action:?}"),
-    }
+    let action = next(&fold(story).expect("a legal story"), plan, Moment::from_seconds(second));
+    let Action::Wait { why, .. } = action else { panic!("no wait: {action:?}") };
+    why.to_string()
 }
 
 #[test]
