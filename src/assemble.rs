@@ -2,6 +2,8 @@
 
 mod clouds;
 mod credentials;
+mod hooks;
+mod local;
 mod redis;
 mod stores;
 
@@ -9,8 +11,7 @@ use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::discovery::{Search, Sought};
 use crate::driver::{Account, Fleet, Hands, PlanSettings, Target};
 use crate::fault::{Fault, Kind};
-use crate::hook::Hook;
-use crate::hook::command::{CommandHook, CommandHookSettings};
+use crate::hook::Listener;
 use crate::ledger::sqlite::{Reader, SqliteLedger};
 use crate::moment::Moment;
 use crate::name::{HookName, ProviderName, SinkName, TargetName};
@@ -146,7 +147,7 @@ pub fn fleet(config: &Config, up_since: Moment) -> Result<Made, Fault> {
 pub struct Kit {
     providers: BTreeMap<ProviderName, Arc<dyn Provider>>,
     sinks: BTreeMap<SinkName, Arc<dyn Sink>>,
-    hooks: BTreeMap<HookName, Arc<dyn Hook>>,
+    hooks: BTreeMap<HookName, Listener>,
 }
 
 impl Kit {
@@ -158,7 +159,7 @@ impl Kit {
         let kit = Self {
             providers: made(&config.providers, "providers", |one| provider(config, one))?,
             sinks: made(&config.sinks, "sinks", |one| sink(config, one))?,
-            hooks: made(&config.hooks, "hooks", hook)?,
+            hooks: made(&config.hooks, "hooks", |one| hooks::listener(config, one))?,
         };
         // What is wrong with one file of a selection is wrong with all: better now than when the first instance appears.
         for (name, template) in config.selections.values().flat_map(config::Selection::templates) {
@@ -278,13 +279,14 @@ fn hands(config: &Config, name: &TargetName, target: &config::Target, kit: &Kit)
     let sinks = kit.sinks_of(config, target)?;
     Ok(Hands {
         provider: Arc::clone(&kit.providers[&target.provider]),
-        hooks: target.hooks.iter().map(|name| (name.clone(), Arc::clone(&kit.hooks[name]))).collect(),
+        hooks: target.hooks.iter().map(|name| (name.clone(), kit.hooks[name].clone())).collect(),
         policy: target.policy.clone(),
         profile: target.profile,
         adopt: adopt::adopt_from(name, target, forms(config, target, &target.address), |name| {
             sinks.get(name).or_else(|| kit.sinks.get(name)).map(Arc::clone)
         }),
         adopt_resting: adopt::secret(target.adopt_resting.clone()),
+        consumer: target.acknowledged_by.as_ref().map(hooks::consumer).transpose()?,
         endpoint: endpoint(config, target),
         sinks,
     })
@@ -395,20 +397,7 @@ fn now() -> Now {
 fn sink(config: &Config, sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
     match sink {
         config::Sink::File(file) => {
-            let who = |text: &Option<String>| {
-                text.as_ref().map(|text| text.parse().map_or_else(|_| Who::Name(text.clone()), Who::Number))
-            };
-            let settings = FileSettings {
-                path: file.path.clone(),
-                format: file.format,
-                mode: format!("{:04o}", file.mode),
-                owner: who(&file.owner),
-                group: who(&file.group),
-                prefix: file.prefix.clone(),
-                template: file.template.clone(),
-                fields: file.fields.clone(),
-            };
-            FileSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
+            FileSink::new(file_settings(file)).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
         config::Sink::Command(command) => {
             let settings = CommandSettings {
@@ -423,21 +412,27 @@ fn sink(config: &Config, sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
             CommandSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
         config::Sink::Store(settings) => clouds::sink(config, settings),
+        config::Sink::Etcd(etcd) => local::etcd(etcd),
+        config::Sink::Age(age) => local::age(age),
+        config::Sink::SystemdCredential(credential) => local::systemd_credential(credential),
         config::Sink::Http(http) => Ok(Arc::new(stores::http(http)?)),
         config::Sink::Vault(vault) => Ok(Arc::new(stores::vault(vault)?)),
     }
 }
 
-fn hook(hook: &config::Hook) -> Result<Arc<dyn Hook>, Fault> {
-    match hook {
-        config::Hook::Command(command) => {
-            let settings = CommandHookSettings {
-                argv: command.argv.clone(),
-                environment: command.environment.clone(),
-                timeout: command.timeout,
-            };
-            CommandHook::new(settings).map(|hook| Arc::new(hook) as Arc<dyn Hook>).map_err(first)
-        }
+fn file_settings(file: &config::FileSink) -> FileSettings {
+    let who = |text: &Option<String>| {
+        text.as_ref().map(|text| text.parse().map_or_else(|_| Who::Name(text.clone()), Who::Number))
+    };
+    FileSettings {
+        path: file.path.clone(),
+        format: file.format,
+        mode: format!("{:04o}", file.mode),
+        owner: who(&file.owner),
+        group: who(&file.group),
+        prefix: file.prefix.clone(),
+        template: file.template.clone(),
+        fields: file.fields.clone(),
     }
 }
 

@@ -144,11 +144,6 @@ impl Program {
         &self.path
     }
 
-    /// The time it may take.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// Whether the program exists and this process may execute it. Blocks on the disk.
     ///
     /// # Errors
@@ -162,6 +157,19 @@ impl Program {
         }
         rustix::fs::access(&self.path, rustix::fs::Access::EXEC_OK)
             .map_err(|error| format!("The program {path} cannot be executed: {error}"))
+    }
+
+    /// The same without blocking, and in its time: a network disk may not answer.
+    ///
+    /// # Errors
+    /// What is wrong, as a sentence.
+    pub async fn found(&self) -> Result<(), String> {
+        let program = self.clone();
+        let found = tokio::task::spawn_blocking(move || program.executable());
+        match tokio::time::timeout(self.timeout, found).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) | Err(_) => Err(format!("The disk did not answer whether {} is there", self.path.display())),
+        }
     }
 
     /// Runs it with `input` on its standard input and `variables` in its environment, and waits for its end.

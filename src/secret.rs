@@ -1,6 +1,8 @@
 //! A password or key in memory: wiped when dropped, and shown only to whoever calls [`Secret::expose`].
 
+use crate::fault::Fault;
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 
 /// A secret text. It has no `Display`, `Serialize`, `Deref` or `==`, and its `Debug` shows no contents.
 #[derive(Clone)]
@@ -21,6 +23,26 @@ impl Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Secret(…)")
+    }
+}
+
+/// Reads a secret that is shown to a service. Each call reads it anew, since whoever made it may have replaced it.
+#[derive(Clone)]
+pub struct Credential(pub Arc<dyn Fn() -> Result<Secret, Fault> + Send + Sync>);
+
+impl Credential {
+    /// The secret.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
+    pub fn get(&self) -> Result<Secret, Fault> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Credential(…)")
     }
 }
 

@@ -312,7 +312,13 @@ fn the_reference_shows_the_true_defaults() {
     assert_eq!((full.connections, full.form, full.timeout), (short.connections, LoginForm::Auto, short.timeout));
     let sink = |config: &Config| match &config.sinks[&"orders-env".parse().unwrap()] {
         Sink::File(file) => (file.mode, file.path.clone()),
-        Sink::Command(_) | Sink::Store(_) | Sink::Http(_) | Sink::Vault(_) => panic!("a file"),
+        Sink::Command(_)
+        | Sink::Store(_)
+        | Sink::Etcd(_)
+        | Sink::Age(_)
+        | Sink::SystemdCredential(_)
+        | Sink::Http(_)
+        | Sink::Vault(_) => panic!("a file"),
     };
     assert_eq!(sink(&reference), sink(&minimal));
 }

@@ -5,7 +5,7 @@ mod story;
 use keywheel::fault::Kind;
 use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
-use keywheel::rotation::event::{Event, Proof, What};
+use keywheel::rotation::event::{Event, Proof, Queue, What};
 use keywheel::rotation::state::{Doubt, DoubtCause, Phase, Sighting};
 use keywheel::rotation::{apply, fold};
 use story::*;
@@ -17,6 +17,7 @@ fn illegal_events() {
     let exposed = || sent().then(1130, unanswered());
     let discard = || What::Discarded { generation: generation(2), fault: busy() };
     let proven = |proof| What::Proven { generation: generation(2), proof };
+    let queued = || What::HookQueued { hook: "h".parse().expect("a name"), until: Moment::from_seconds(9_100), by: Queue::Others };
     let broken_rule = || sent().then(1130, refused(Refusal::RuleViolated, 1));
     let halted_end = proven_story().delivered_all(1150, 2).then(1151, halted());
     let standing = fold(&halted_end).expect("legal").standing;
@@ -62,6 +63,8 @@ fn illegal_events() {
         ("halting twice", rest().then(5, halted()), halted()),
         ("resuming what is not halted", rest(), resumed(false)),
         ("a given password with an old number", rest(), replaced(1)),
+        ("a hook's turn before proof", exposed(), queued()),
+        ("a turn of a hook that was told", proven_story().then(1140, What::HookTold { hook: "h".parse().expect("a name") }), queued()),
         ("a hook before proof", exposed(), What::HookTold { hook: "h".parse().expect("a name") }),
     ];
     for (name, story, what) in rows {
@@ -77,7 +80,7 @@ fn written_events_stay_readable() {
     let golden = include_str!("rotation_events.jsonl");
     let samples = one_of_each();
     let labels: std::collections::BTreeSet<&str> = samples.iter().map(|event| event.what.label()).collect();
-    assert_eq!(labels.len(), 38, "a sample of each kind of event");
+    assert_eq!(labels.len(), 39, "a sample of each kind of event");
     let written: Vec<String> =
         samples.iter().map(|event| serde_json::to_string(event).expect("events are plain data")).collect();
     assert_eq!(written.join("\n"), golden.trim_end());

@@ -5,7 +5,7 @@ mod story;
 use keywheel::fault::{Fault, Kind};
 use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
-use keywheel::rotation::event::{Event, Proof, What};
+use keywheel::rotation::event::{Event, Proof, Queue, What};
 use keywheel::rotation::plan::{Abilities, Limits, OnSinkDown, Plan, Recovery};
 use keywheel::rotation::{apply, fold, next};
 use std::time::Duration;
@@ -391,6 +391,25 @@ fn deliveries_hooks_and_the_end() {
             "record halted Misconfigured",
         ),
         Row("a new sink gets current", Plan { sinks: vec!["new".parse().expect("a name")], ..plan() }, rest(), 10, "deliver 1 to new"),
+    ]);
+}
+
+/// Others wait to tell the same hook, or the restart budget is used up.
+#[test]
+#[rustfmt::skip]
+fn a_hook_whose_turn_comes_later() {
+    let hook = || "h".parse().expect("a name");
+    let queued = |second: i64| What::HookQueued { hook: hook(), until: Moment::from_seconds(second), by: Queue::Budget };
+    let waits = || proven_story().delivered_all(1150, 2).then(1150, queued(1200));
+    let one_down = || proven_story().then(1150, delivered("a", 2)).then(1150, undelivered("b", 2));
+    check(vec![
+        Row("it waits until then", plan(), waits(), 1199, "wait 1200 HookQueued"),
+        Row("and is told", plan(), waits(), 1200, "tell h"),
+        Row("its turn may come later still", plan(), waits().then(1200, queued(1300)), 1200, "wait 1300 HookQueued"),
+        Row("it failed: the back-off counts, and not the turn it had", plan(), waits().then(1200, What::HookFailed { hook: hook(), fault: busy() }), 1200, "wait ~ HookAgain"),
+        Row("a sink is tried meanwhile", plan(), one_down().then(1262, queued(9000)), 1460, "deliver 2 to b"),
+        Row("a late delivery makes it ask anew", plan(), one_down().then(1262, queued(9000)).then(1270, delivered("b", 2)), 1270, "tell h"),
+        Row("nothing else begins", Plan { may_start: true, ..plan() }, waits(), 1199, "wait 1200 HookQueued"),
     ]);
 }
 

@@ -53,7 +53,7 @@ pub(super) fn vault(sink: &config::VaultSink) -> Result<VaultSink, Fault> {
     VaultSink::new(settings, now())
 }
 
-fn read_anew(reference: &SecretRef) -> Credential {
+pub(super) fn read_anew(reference: &SecretRef) -> Credential {
     let reference = reference.clone();
     Credential(Arc::new(move || reference.read(&variable)))
 }

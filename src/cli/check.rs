@@ -9,8 +9,9 @@ use crate::assemble;
 use crate::config::Finding;
 use crate::driver::{Account, Fleet, Target};
 use crate::fault::{Fault, Kind};
+use crate::hook::Listener;
 use crate::ledger::sqlite::Reader;
-use crate::name::TargetName;
+use crate::name::{HookName, TargetName};
 use crate::password::{PolicyProblem, Profile};
 use crate::probe::Probe;
 use crate::provider::Address;
@@ -99,6 +100,12 @@ async fn find(scene: &Scene, targets: &[TargetName]) -> Vec<Found> {
     let chosen = left_out.into_iter().filter(|(name, _)| targets.contains(name));
     found.extend(chosen.map(|(name, fault)| Found { place: name.to_string(), fault }));
     worry(scene, targets, &fleet).await;
+    let chosen = targets.iter().filter_map(|name| fleet.get(name));
+    let hooks: BTreeMap<&HookName, &Listener> = chosen.flat_map(|target| &target.hands.hooks).collect();
+    for (name, listener) in hooks {
+        let fault = listener.hook.ready().await.err();
+        found.extend(fault.map(|fault| Found { place: format!("hooks.{name}"), fault }));
+    }
     let reader = reader.as_ref();
     let tried = stream::iter(targets.iter().filter_map(|name| fleet.get(name)))
         .map(|target| async move {
@@ -156,6 +163,9 @@ async fn try_target(target: &Target, reader: Option<&Reader>, scene: &Scene) -> 
     }
     for sink in target.hands.sinks.values() {
         faults.extend(sink.ready(&target.name).await.err());
+    }
+    if let Some(consumer) = &target.hands.consumer {
+        faults.extend(consumer.uses().await.err());
     }
     match passwords(target, reader, scene).await {
         Ok(passwords) => {

@@ -8,7 +8,7 @@ use crate::fault::{Fault, Kind};
 use crate::ledger::Row;
 use crate::name::TargetName;
 use crate::rotation::answer::{Answer, Login, TaskStatus};
-use crate::rotation::event::{By, Event, Proof, What};
+use crate::rotation::event::{By, Event, Proof, Queue, What};
 use serde::Serialize;
 
 /// How much of a rotation's id a table shows: the end, which differs even between rotations of one minute.
@@ -142,6 +142,12 @@ pub fn describe(what: &What) -> String {
         }
         What::Unpaused { by: By::Schedule } => "the pause ended".to_owned(),
         What::Unpaused { by } => format!("{} ended the pause", who(by)),
+        What::HookQueued { hook, until, by: Queue::Others } => {
+            format!("{hook} is told at {until}, once for all targets that change until then")
+        }
+        What::HookQueued { hook, until, by: Queue::Budget } => {
+            format!("{hook} has its turn at {until} (restart-budget)")
+        }
         What::HookTold { hook } => format!("{hook} was told"),
         What::HookFailed { hook, fault } => format!("{hook} did not succeed: {}", fault.what),
         What::Settled { .. } => "settled".to_owned(),

@@ -5,6 +5,7 @@ use super::reading::{Refusal, Section, absolute, refusal};
 use super::secret_ref::SecretRef;
 use crate::rotation::plan::{Backoff, Limits};
 use chrono_tz::{TZ_VARIANTS, Tz};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,12 @@ const MAX_IN_FLIGHT: u32 = 256;
 
 /// The most rotations in flight that may be asked for; each may hold several connections.
 const IN_FLIGHT_LIMIT: u32 = 10_000;
+
+/// Restarts a minute unless said otherwise.
+const RESTART_BUDGET: NonZeroU32 = NonZeroU32::new(30).unwrap();
+
+/// The most restarts a minute that may be asked for.
+const RESTARTS_LIMIT: u32 = 6_000;
 
 /// How often instances are looked for unless said otherwise.
 const DISCOVER_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -42,6 +49,8 @@ pub struct Daemon {
     pub time_zone: Tz,
     /// How many rotations may be under way at once.
     pub max_in_flight: u32,
+    /// How many hooks that restart something are told in a minute, over all targets.
+    pub restart_budget: NonZeroU32,
     /// How often selections look for their instances.
     pub discover_every: Duration,
     /// What log lines look like.
@@ -79,6 +88,7 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         section.refuse("control-socket", refusal(what, "choose a shorter path"));
     }
     let max_in_flight = section.number("max-in-flight", 1..=IN_FLIGHT_LIMIT).unwrap_or(MAX_IN_FLIGHT);
+    let restart_budget = section.number("restart-budget", 1..=RESTARTS_LIMIT).and_then(NonZeroU32::new);
     let discover_every = section.span_up_to("discover-every", DISCOVER_LIMIT).unwrap_or(DISCOVER_EVERY);
     let log = section.choice("log", &[("human", LogForm::Human), ("json", LogForm::Json)]).unwrap_or_default();
     Some(Daemon {
@@ -87,6 +97,7 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         control_socket,
         time_zone,
         max_in_flight,
+        restart_budget: restart_budget.unwrap_or(RESTART_BUDGET),
         discover_every,
         log,
     })

@@ -4,20 +4,25 @@
 //! [`target`] looks at what only shows between sections. [`expand`] adds what a [`selection`] found. No secret is read and no value that could be one is ever shown.
 
 mod adopt;
+mod consumer;
 mod credentials;
 mod daemon;
 mod document;
+mod etcd;
 mod expand;
 mod finding;
+mod hook;
 mod layers;
 mod login;
 mod mode;
 mod outlet;
 mod policy;
+mod program;
 mod provider;
 mod reading;
 mod redis;
 mod schema;
+mod sealed;
 mod secret_ref;
 mod selection;
 mod shape;
@@ -28,16 +33,20 @@ mod template;
 mod variables;
 
 pub use adopt::PasswordRef;
+pub use consumer::Consumer;
 pub use credentials::{Credentials, CredentialsFrom};
 pub use daemon::{Daemon, LedgerUrl, LogForm};
+pub use etcd::EtcdSink;
 pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
+pub use hook::{Hook, SignalHook, SystemdHook, Told, WebhookHook};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
-pub use outlet::{CommandHook, CommandSink, FileSink, Hook, HttpSink, Sink, VaultAuth, VaultSink};
+pub use outlet::{CommandSink, FileSink, Format, HttpSink, Sink, VaultAuth, VaultSink};
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;
+pub use sealed::{AgeSink, CredentialSink};
 pub use secret_ref::{SECRET_LIMIT, SecretRef};
 pub use selection::Selection;
 pub use store::{Identity, Store, StoreSink};
@@ -176,11 +185,17 @@ impl Sections<'_> {
         store::refuse_strange_providers(&self.section("sinks"), &providers, |name| {
             match sinks.get(&name.parse::<SinkName>().ok()?)?.as_ref()? {
                 Sink::Store(sink) => Some(sink.store.clone()),
-                Sink::File(_) | Sink::Command(_) | Sink::Http(_) | Sink::Vault(_) => None,
+                Sink::File(_)
+                | Sink::Command(_)
+                | Sink::Etcd(_)
+                | Sink::Age(_)
+                | Sink::SystemdCredential(_)
+                | Sink::Http(_)
+                | Sink::Vault(_) => None,
             }
         });
         let templates = selection::take_templates(&mut sinks);
-        let hooks = self.named("hooks", |section, _: &HookName| outlet::hook(section));
+        let hooks = self.named("hooks", |section, _: &HookName| hook::parse(section));
         let surroundings = target::Surroundings {
             time_zone,
             late_effect: limits.late_effect,

@@ -1,5 +1,6 @@
 //! Every key there is: its section, its shape, whether it must be there, and an example for whoever has to write it.
 
+mod hooks;
 mod sources;
 
 /// What a key holds.
@@ -73,7 +74,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "providers", named: Some("provider"), shape: Shape::Kinds(&PROVIDER) },
     Section { name: "policies", named: Some("policy"), shape: Shape::Table(POLICY) },
     Section { name: "sinks", named: Some("sink"), shape: Shape::Kinds(&SINK) },
-    Section { name: "hooks", named: Some("hook"), shape: Shape::Kinds(&HOOK) },
+    Section { name: "hooks", named: Some("hook"), shape: Shape::Kinds(&hooks::HOOK) },
     Section { name: "targets", named: Some("target"), shape: Shape::Table(TARGET) },
 ];
 
@@ -83,6 +84,7 @@ const DAEMON: &[Key] = &[
     may("control-socket", Shape::Text, "\"/run/keywheel/control.sock\""),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
     may("max-in-flight", Shape::Number, "256"),
+    may("restart-budget", Shape::Number, "30"),
     may("discover-every", Shape::Text, "\"15m\""),
     may("log", Shape::Text, "\"human\""),
 ];
@@ -170,6 +172,9 @@ const SINK: Kinds = Kinds {
         ("vault", VAULT_SINK),
         ("tencent-ssm", TENCENT_SSM_SINK),
         ("alibaba-kms", ALIBABA_KMS_SINK),
+        ("etcd", ETCD_SINK),
+        ("age", AGE_SINK),
+        ("systemd-credential", CREDENTIAL_SINK),
     ],
 };
 
@@ -274,12 +279,48 @@ const VAULT_AUTH: Kinds = Kinds {
     ],
 };
 
-const HOOK: Kinds = Kinds { tag: "kind", of: &[("command", COMMAND_HOOK)] };
+const AGE_SINK: &[Key] = &[
+    must("path", Shape::Text, "\"/srv/backup/redis.age\""),
+    must("recipients", Shape::List, "[\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]"),
+    may("armor", Shape::Flag, "false"),
+    may("identity", Shape::Reference, "{ credential = \"age-identity\" }"),
+    may("format", Shape::Text, "\"raw\""),
+    may("mode", Shape::Text, "\"0640\""),
+    may("owner", Shape::TextOrNumber, "\"orders\""),
+    may("group", Shape::TextOrNumber, "\"orders\""),
+    may("prefix", Shape::Text, "\"REDIS_\""),
+    may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+    may("fields", Shape::Texts, "{ password = \"REDIS_PASSWORD\" }"),
+];
 
-const COMMAND_HOOK: &[Key] = &[
-    must("argv", Shape::List, "[\"/usr/bin/systemctl\", \"reload\", \"orders\"]"),
-    may("environment", Shape::List, "[\"LANG\"]"),
-    may("timeout", Shape::Text, "\"60s\""),
+const CREDENTIAL_SINK: &[Key] = &[
+    must("path", Shape::Text, "\"/etc/credstore.encrypted/redis\""),
+    may("name", Shape::Text, "\"redis\""),
+    may("with-key", Shape::Text, "\"auto\""),
+    may("program", Shape::Text, "\"/usr/bin/systemd-creds\""),
+    may("timeout", Shape::Text, "\"30s\""),
+    may("format", Shape::Text, "\"raw\""),
+    may("mode", Shape::Text, "\"0640\""),
+    may("owner", Shape::TextOrNumber, "\"orders\""),
+    may("group", Shape::TextOrNumber, "\"orders\""),
+    may("prefix", Shape::Text, "\"REDIS_\""),
+    may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+    may("fields", Shape::Texts, "{ password = \"REDIS_PASSWORD\" }"),
+];
+
+const ETCD_SINK: &[Key] = &[
+    must("endpoints", Shape::List, "[\"https://10.0.0.31:2379\"]"),
+    must("key", Shape::Text, "\"/keywheel/{{ target }}\""),
+    may("format", Shape::Text, "\"json\""),
+    may("prefix", Shape::Text, "\"REDIS_\""),
+    may("template", Shape::Text, "\"requirepass {{ password }}\\n\""),
+    may("fields", Shape::Texts, "{ password = \"REDIS_PASSWORD\" }"),
+    may("user", Shape::Text, "\"keywheel\""),
+    may("password", Shape::Reference, "{ credential = \"etcd\" }"),
+    may("ca-file", Shape::Text, "\"/etc/keywheel/etcd-ca.pem\""),
+    may("certificate", Shape::Text, "\"/etc/keywheel/etcd-client.pem\""),
+    may("certificate-key", Shape::Text, "\"/etc/keywheel/etcd-client.key\""),
+    may("timeout", Shape::Text, "\"10s\""),
 ];
 
 const TARGET: &[Key] = &[
@@ -304,11 +345,20 @@ const TARGET: &[Key] = &[
     may("profile", Shape::Text, "\"tencent\""),
     may("strategy", Shape::Text, "\"in-place\""),
     may("grace", Shape::Text, "\"1h\""),
+    may("acknowledged-by", Shape::Table(CONSUMER), "{ file = \"/run/orders/generation\" }"),
     may("verify-every", Shape::Text, "\"6h\""),
     may("sinks", Shape::List, "[\"orders-env\"]"),
     may("on-sink-down", Shape::Text, "\"hold\""),
     may("hooks", Shape::List, "[\"reload-orders\"]"),
     may("recovery", Shape::Text, "\"halt\""),
+];
+
+const CONSUMER: &[Key] = &[
+    may("file", Shape::Text, "\"/run/orders/generation\""),
+    may("url", Shape::Text, "\"https://orders.example.com/redis-generation\""),
+    may("token", Shape::Reference, "{ credential = \"orders-token\" }"),
+    may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
+    may("timeout", Shape::Text, "\"10s\""),
 ];
 
 const SELECT: &[Key] =

@@ -95,7 +95,7 @@ pub(super) fn fill_in_for_written(
                     let cloud = providers.get(&target.provider).and_then(Option::as_ref);
                     strategy::refuse_bare(&entry, target, cloud, text, &own);
                     let has_address = target.login.is_some() || cloud.and_then(Provider::own_nodes).is_some();
-                    if !has_address && matches!(&own, Sink::File(file) if file.format == Format::Url) {
+                    if !has_address && own.form() == Some(Format::Url) {
                         let what = format!("The sink {text} writes a URL, and this target has no login address");
                         entry.refuse(key, refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"));
                     }
@@ -136,6 +136,10 @@ pub(super) fn parse(
     let select = section.section("select")?;
     for key in ["provider", "instance"].into_iter().filter(|key| section.has(key)) {
         section.refuse(key, refusal("This key means nothing beside select", "remove it, or remove select"));
+    }
+    if section.has("acknowledged-by") {
+        let what = "All targets that are found would share one statement, and each has generations of its own";
+        section.refuse("acknowledged-by", refusal(what, "write the targets down that have it, or remove it"));
     }
     let provider = target::named(&select, "provider", select.text("provider"), around.providers);
     let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
@@ -288,7 +292,7 @@ impl Selection {
                     section.refuse("sinks", refusal(format!("The {} of sink {text}: {why}", spot.key), ADVICE));
                 }
             }
-            if matches!(sink, Sink::File(file) if file.format == Format::Url) && !section.has("login") {
+            if sink.form() == Some(Format::Url) && !section.has("login") {
                 let what = format!("The sink {text} writes a URL, and these targets have no login address");
                 section.refuse(
                     "sinks",

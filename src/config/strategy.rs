@@ -111,23 +111,40 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
     let by_name = target.login.as_ref().is_some_and(|login| login.form == FormChoice::UserAndPassword)
         || cloud.is_some_and(|cloud| cloud.own_nodes().is_some());
     let wrong = match sink {
-        Sink::File(file) if file.format == FileFormat::Raw && by_name => Some((
-            format!("The sink {name} holds a password alone, and readers must know which of the two accounts it opens"),
-            "choose env, json, yaml or url for its format",
-        )),
+        Sink::File(_) | Sink::Etcd(_) | Sink::Age(_) | Sink::SystemdCredential(_)
+            if sink.form() == Some(FileFormat::Raw) && by_name =>
+        {
+            Some((
+                format!(
+                    "The sink {name} holds a password alone, and readers must know which of the two accounts it opens"
+                ),
+                "choose env, json, yaml or url for its format",
+            ))
+        }
         Sink::Command(command) if command.stdin == SinkInput::Password => Some((
             format!("The sink {name} is given a password alone, and must know which of the two accounts it opens"),
             "write stdin = \"json\" for it",
         )),
-        Sink::File(file) if by_name && is_nameless(file.fields.as_ref()) => Some((
-            format!("The fields of sink {name} leave out which of the two accounts the password opens"),
-            "add user, account or url to its fields",
-        )),
+        Sink::File(_) | Sink::Etcd(_) | Sink::Age(_) | Sink::SystemdCredential(_)
+            if by_name && is_nameless(sink.fields()) =>
+        {
+            Some((
+                format!("The fields of sink {name} leave out which of the two accounts the password opens"),
+                "add user, account or url to its fields",
+            ))
+        }
         Sink::Command(command) if is_nameless(command.fields.as_ref()) => Some((
             format!("The fields of sink {name} leave out which of the two accounts the password opens"),
             "add user, account or url to its fields",
         )),
-        Sink::File(_) | Sink::Command(_) | Sink::Store(_) | Sink::Http(_) | Sink::Vault(_) => None,
+        Sink::File(_)
+        | Sink::Command(_)
+        | Sink::Store(_)
+        | Sink::Etcd(_)
+        | Sink::Age(_)
+        | Sink::SystemdCredential(_)
+        | Sink::Http(_)
+        | Sink::Vault(_) => None,
     };
     if let Some((what, next)) = wrong {
         section.refuse("sinks", refusal(what, next));

@@ -1,11 +1,13 @@
 //! `[targets.NAME]`: one credential to rotate, and what only shows between sections.
 
 use super::adopt::PasswordRef;
+use super::consumer::{self, Consumer};
 use super::daemon::zone;
 use super::finding::suggestion;
+use super::hook::Hook;
 use super::login::{self, Login};
 use super::mode;
-use super::outlet::{Hook, Sink};
+use super::outlet::Sink;
 use super::policy;
 use super::provider::Provider;
 use super::reading::{Refusal, Section, refusal};
@@ -61,6 +63,8 @@ pub struct Target {
     pub recovery: Recovery,
     /// How its password changes.
     pub strategy: Strategy,
+    /// Where its consumer says which generation it uses.
+    pub acknowledged_by: Option<Consumer>,
     /// Where the password of a pair's resting account is kept.
     pub adopt_resting: Option<SecretRef>,
     /// How often current is verified between rotations.
@@ -138,6 +142,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         section.warn("adopt", refusal(what, format!("run `keywheel adopt {name}` unless that was done")));
     }
     let adopt_resting = adopt_resting(section, name, strategy.as_ref());
+    let acknowledged_by = consumer::parse(section, strategy.as_ref());
     let login = login::parse(section);
     let verify_every = section.span_or_zero("verify-every");
     if let Some(every) = verify_every.filter(|every| *every < VERIFY_SHORTEST) {
@@ -183,6 +188,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         hooks,
         recovery,
         strategy: strategy?,
+        acknowledged_by,
         adopt_resting,
         verify_every,
         own_sinks: BTreeMap::new(),
@@ -464,7 +470,7 @@ pub(super) fn refuse_conflicts(
                 Some(_) | None => {}
             }
             let has_address = |target: &Target| target.login.is_some() || of_nodes(target.provider.as_str());
-            let is_url = matches!(sink, Sink::File(file) if file.format == crate::sink::file::Format::Url);
+            let is_url = sink.form() == Some(crate::sink::file::Format::Url);
             if is_url && target.is_some_and(|target| !has_address(target)) {
                 let what = format!("The sink {text} writes a URL, and this target has no login address");
                 entry.refuse("sinks", refusal(what, "add login = \"redis://HOST:PORT\" or choose another format"));

@@ -2,6 +2,7 @@
 
 use super::Tools;
 use super::journal::Journal;
+use super::outbox::Outbox;
 use super::target::{Account, Target};
 use super::{adopt, hand_over, upkeep};
 use crate::fault::{Fault, Kind, Retry, scrub};
@@ -33,6 +34,7 @@ pub(super) struct Memory {
 /// Only what makes it unsafe to go on: the ledger failed, or keywheel contradicts itself. Everything else is noted as an event.
 pub(super) async fn perform(
     tools: &Tools,
+    outbox: &Outbox,
     target: &Target,
     journal: &mut Journal<'_>,
     memory: &mut Memory,
@@ -50,7 +52,10 @@ pub(super) async fn perform(
             journal.note_with(tools.clock.now(), what, password.map(|password| (generation, password)))
         }
         Action::Preflight { account, previous, beside, believes } => {
-            let what = preflight(tools, target, memory, account.as_deref(), (previous, beside, believes)).await?;
+            let what = {
+                let current = journal.state().standing.current.as_ref().map(|current| current.generation);
+                preflight(tools, target, memory, account.as_deref(), current, (previous, beside, believes)).await?
+            };
             journal.note(tools.clock.now(), what)
         }
         Action::Prepare { generation, spare, account, beside } => {
@@ -88,7 +93,7 @@ pub(super) async fn perform(
         Action::Verify { generation } => upkeep::verify(tools, target, journal, generation).await,
         Action::Retire { generation, current } => upkeep::retire(tools, target, journal, generation, current).await,
         Action::Deliver { sinks, generation } => hand_over::deliver(tools, target, journal, &sinks, generation).await,
-        Action::Tell { hooks, generation } => hand_over::tell(tools, target, journal, &hooks, generation).await,
+        Action::Tell { hooks, generation } => hand_over::tell(tools, outbox, target, journal, &hooks, generation).await,
         Action::Wait { .. } | Action::Record(_) | Action::Begin { .. } => {
             Err(Fault::new(Kind::Bug, "a decision was taken for an act"))
         }
@@ -146,6 +151,7 @@ async fn preflight(
     target: &Target,
     memory: &mut Memory,
     account: Option<&str>,
+    current: Option<Generation>,
     (previous, beside, believes): (Option<Generation>, bool, bool),
 ) -> Result<What, Fault> {
     let account = target.account(account)?;
@@ -159,6 +165,12 @@ async fn preflight(
     if let Some(mut fault) = ready.await.into_iter().find_map(Result::err) {
         // A sink that would refuse is waited for: nothing has changed, and a person sees it in the status.
         fault.retry = Retry::Later;
+        return Ok(What::Blocked { fault });
+    }
+    // The resting account of a pair is what its consumer used before.
+    if let Some(current) = current.filter(|_| target.settings.strategy.is_alternate())
+        && let Err(fault) = upkeep::acknowledged(target, current).await
+    {
         return Ok(What::Blocked { fault });
     }
     let mut drifted = false;

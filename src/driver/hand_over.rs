@@ -3,8 +3,10 @@
 use super::Tools;
 use super::act::in_time;
 use super::journal::Journal;
+use super::outbox::{Outbox, Turn};
 use super::target::{Account, Target};
 use crate::fault::{Fault, Kind};
+use crate::hook::{Hook, Listener, Notice};
 use crate::name::{Generation, HookName, SinkName};
 use crate::rotation::answer::Login;
 use crate::rotation::event::What;
@@ -164,26 +166,32 @@ pub(super) async fn deliver(
     Ok(())
 }
 
-/// Tells these hooks at the same time.
+/// Tells these hooks at the same time, each whose turn it is.
 pub(super) async fn tell(
     tools: &Tools,
+    outbox: &Outbox,
     target: &Target,
     journal: &mut Journal<'_>,
     hooks: &[HookName],
     generation: Generation,
 ) -> Result<(), Fault> {
-    let notice = crate::hook::Notice { target: target.name.clone(), generation, rotation: journal.rotation() };
-    let notices = hooks.iter().map(|name| {
-        let notice = &notice;
-        async move {
-            let outcome = match target.hands.hooks.get(name) {
-                Some(hook) => in_time(hook.tell(notice), Kind::HookFailed).await,
-                None => Err(Fault::new(Kind::Bug, format!("hook {name} has no hand"))),
-            };
-            (name.clone(), outcome)
+    let (name, rotation) = (target.name.clone(), journal.rotation());
+    let notice = Notice { target: name, generation, rotation, others: BTreeMap::new() };
+    let holding = journal.state().standing.sinks.values().filter(|sink| sink.generation == Some(generation));
+    let delivered_at = holding.filter_map(|sink| sink.tried_at).max();
+    let mut notices = Vec::new();
+    for name in hooks {
+        let Some(Listener { hook, terms }) = target.hands.hooks.get(name) else {
+            return Err(Fault::new(Kind::Bug, format!("hook {name} has no hand")));
+        };
+        let now = tools.clock.now();
+        match outbox.ask(name, *terms, notice.clone(), delivered_at, now) {
+            Turn::Later(until, by) => journal.note(now, What::HookQueued { hook: name.clone(), until, by })?,
+            turn @ (Turn::Now(_) | Turn::Shared(_)) => notices.push(async move { (name, bring(turn, &**hook).await) }),
         }
-    });
+    }
     for (hook, outcome) in join_all(notices).await {
+        let hook = hook.clone();
         journal.note(
             tools.clock.now(),
             match outcome {
@@ -193,4 +201,16 @@ pub(super) async fn tell(
         )?;
     }
     Ok(())
+}
+
+async fn bring(turn: Turn, hook: &dyn Hook) -> Result<(), Fault> {
+    match turn {
+        Turn::Now(call) => {
+            let outcome = in_time(hook.tell(&call.notice), Kind::HookFailed).await;
+            call.answer(&outcome);
+            outcome
+        }
+        Turn::Shared(shared) => in_time(shared.outcome(), Kind::HookFailed).await,
+        Turn::Later(..) => Err(Fault::new(Kind::Bug, "a hook was told before its turn")),
+    }
 }

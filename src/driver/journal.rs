@@ -201,6 +201,9 @@ fn tell(what: &What, rotation: Option<RotationId>) {
         What::Delivered { sink, generation, .. } => {
             tracing::info!(rotation, event = label, %sink, %generation, "delivered");
         }
+        What::HookQueued { hook, until, by } => {
+            tracing::debug!(rotation, event = label, %hook, %until, ?by, "its turn comes later")
+        }
         What::HookTold { hook } => tracing::info!(rotation, event = label, %hook, "told"),
         What::Began { .. } => tracing::info!(rotation, event = label, "a rotation began"),
         What::Answered { answer } => tracing::info!(rotation, event = label, ?answer, "the call was answered"),

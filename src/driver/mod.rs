@@ -10,6 +10,7 @@ mod command;
 mod hand_over;
 mod journal;
 mod obey;
+mod outbox;
 mod snapshot;
 mod target;
 mod turn;
@@ -68,6 +69,7 @@ pub struct Driver {
     turns_at_once: usize,
     wake: Arc<Notify>,
     stop: CancellationToken,
+    outbox: outbox::Outbox,
     commands: Mutex<BTreeMap<TargetName, Vec<Command>>>,
     busy: Mutex<HashMap<TargetName, Arc<Notify>>>,
     kept_off: Mutex<HashMap<TargetName, (Moment, u32)>>,
@@ -86,8 +88,10 @@ pub struct Driver {
 impl Driver {
     /// A driver that gives at most `turns_at_once` targets a turn at the same time.
     pub fn new(tools: Tools, fleet: Fleet, turns_at_once: usize, stop: CancellationToken) -> Arc<Self> {
+        let outbox = outbox::Outbox::new(tools.clock.now());
         Arc::new(Self {
             tools,
+            outbox,
             fleet: RwLock::new(Arc::new(fleet)),
             turns_at_once: turns_at_once.max(1),
             wake: Arc::new(Notify::new()),

@@ -1,7 +1,8 @@
 //! One target as the driver sees it: its plan's settings and its hands.
 
+use crate::consumer::Consumer;
 use crate::fault::{Fault, Kind};
-use crate::hook::Hook;
+use crate::hook::Listener;
 use crate::moment::Moment;
 use crate::name::{HookName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
@@ -99,7 +100,7 @@ pub struct Hands {
     /// Where it goes.
     pub sinks: BTreeMap<SinkName, Arc<dyn Sink>>,
     /// Who is told.
-    pub hooks: BTreeMap<HookName, Arc<dyn Hook>>,
+    pub hooks: BTreeMap<HookName, Listener>,
     /// The policy of its passwords.
     pub policy: Policy,
     /// The vendor's rules they comply with.
@@ -108,6 +109,8 @@ pub struct Hands {
     pub adopt: AdoptFrom,
     /// Today's password of a pair's resting account.
     pub adopt_resting: AdoptFrom,
+    /// Who says which generation it uses.
+    pub consumer: Option<Arc<dyn Consumer>>,
     /// Where clients connect.
     pub endpoint: Option<Endpoint>,
 }

@@ -157,7 +157,7 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                     act,
                     Action::Deliver { .. } | Action::Tell { .. } | Action::Preflight { .. } | Action::Verify { .. }
                 );
-                let work = act::perform(tools, target, &mut journal, &mut memory, act).instrument(span);
+                let work = act::perform(tools, &driver.outbox, target, &mut journal, &mut memory, act).instrument(span);
                 if asks_outlets { driver.without_place(work).await? } else { work.await? }
             }
         }

@@ -80,6 +80,9 @@ pub(super) async fn retire(
     if old.expose() == new.expose() {
         return journal.note(tools.clock.now(), What::Retired { generation });
     }
+    if let Err(fault) = acknowledged(target, current).await {
+        return journal.note(tools.clock.now(), What::RetireFailed { generation, fault });
+    }
     let login = match &account.probe {
         Some(probe) => Some(probe.login(&new).await),
         None => None,
@@ -94,6 +97,22 @@ pub(super) async fn retire(
         Err(fault) => What::RetireFailed { generation, fault },
     };
     journal.note(tools.clock.now(), what)
+}
+
+/// Whether the target's consumer says that it uses current, or none is asked: before that, nothing it may still use is taken away.
+pub(super) async fn acknowledged(target: &Target, current: Generation) -> Result<(), Fault> {
+    let Some(consumer) = &target.hands.consumer else { return Ok(()) };
+    let mut uses = Generation::default();
+    let asked = async {
+        uses = consumer.uses().await?;
+        Ok(())
+    };
+    in_time(asked, Kind::NotAcknowledged).await?;
+    if uses >= current {
+        return Ok(());
+    }
+    let what = format!("{} says that generation {uses} is used there, and {current} is current", consumer.place());
+    Err(Fault::new(Kind::NotAcknowledged, what))
 }
 
 async fn take_away(

@@ -1,15 +1,18 @@
 //! The hook `command`: runs a program after a delivery.
 //!
 //! The program gets no password. Its environment holds `PATH`, the variables the settings name, and
-//! `KEYWHEEL_TARGET`, `KEYWHEEL_GENERATION` and `KEYWHEEL_ROTATION` (empty for an adopted password). Exit status 0 means done; anything
+//! `KEYWHEEL_TARGET`, `KEYWHEEL_GENERATION`, `KEYWHEEL_ROTATION` (empty for an adopted password) and `KEYWHEEL_TARGETS`: all targets that this
+//! one run is for, separated by spaces; more than one only where `debounce` is set. Exit status 0 means done; anything
 //! else, or no end in time, means that it is told again with back-off. It can therefore be told twice about the same rotation.
 
 use super::{Hook, Notice};
 use crate::fault::{Fault, Kind};
 use crate::moment::span_setting;
+use crate::name::TargetName;
 use crate::process::Program;
 use async_trait::async_trait;
 use serde::Deserialize;
+use std::iter::once;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -46,23 +49,16 @@ impl CommandHook {
             .map(|program| Self { program })
             .map_err(|wrong| wrong.into_iter().map(|what| Fault::new(Kind::ConfigInvalid, what)).collect())
     }
-
-    /// Whether the program is there and may be executed, for `check`. Blocks on the disk.
-    ///
-    /// # Errors
-    /// `HookFailed` with what is wrong.
-    pub fn executable(&self) -> Result<(), Fault> {
-        self.program
-            .executable()
-            .map_err(|what| Fault::new(Kind::HookFailed, what).advise("correct the hook's argv or install the program"))
-    }
 }
 
 #[async_trait]
 impl Hook for CommandHook {
     async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+        let targets = once(&notice.target).chain(notice.others.keys());
+        let targets: Vec<&str> = targets.map(TargetName::as_str).collect();
         let variables = [
             ("KEYWHEEL_TARGET", notice.target.to_string()),
+            ("KEYWHEEL_TARGETS", targets.join(" ")),
             ("KEYWHEEL_GENERATION", notice.generation.to_string()),
             ("KEYWHEEL_ROTATION", notice.rotation.map(|rotation| rotation.to_string()).unwrap_or_default()),
         ];
@@ -78,8 +74,10 @@ impl Hook for CommandHook {
         }
     }
 
-    fn deed(&self) -> String {
-        format!("runs {}", self.program.path().display())
+    async fn ready(&self) -> Result<(), Fault> {
+        let found = self.program.found().await;
+        found
+            .map_err(|what| Fault::new(Kind::HookFailed, what).advise("correct the hook's argv or install the program"))
     }
 }
 
@@ -99,14 +97,15 @@ mod tests {
     }
 
     fn notice(rotation: Option<RotationId>) -> Notice {
-        Notice { target: "orders-cache".parse().unwrap(), generation: Generation(7), rotation }
+        let others = [("till-cache".parse().unwrap(), Generation(2))].into();
+        Notice { target: "orders-cache".parse().unwrap(), generation: Generation(7), rotation, others }
     }
 
     #[tokio::test]
     async fn the_program_learns_what_changed_and_nothing_else() {
         let rotation = RotationId::from_parts(Moment::from_seconds(1), 5);
         let script = format!(
-            "[ $KEYWHEEL_TARGET/$KEYWHEEL_GENERATION/$KEYWHEEL_ROTATION = orders-cache/7/{rotation} ] && [ -z \"$(cat)\" ]"
+            "[ \"$KEYWHEEL_TARGETS\" = 'orders-cache till-cache' ] && [ $KEYWHEEL_TARGET/$KEYWHEEL_GENERATION/$KEYWHEEL_ROTATION = orders-cache/7/{rotation} ] && [ -z \"$(cat)\" ]"
         );
         hook(&script, "30s").tell(&notice(Some(rotation))).await.unwrap();
         hook("[ -z \"$KEYWHEEL_ROTATION\" ]", "30s").tell(&notice(None)).await.unwrap();

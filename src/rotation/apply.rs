@@ -248,6 +248,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
         | What::ProofFailed
         | What::Discarded { .. }
         | What::HookTold { .. }
+        | What::HookQueued { .. }
         | What::HookFailed { .. } => step_rotation(&mut state, event)?,
     }
     Ok(state)

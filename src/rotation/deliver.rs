@@ -61,8 +61,13 @@ pub(super) fn hooks(state: &State, open: &Rotation, plan: &Plan, now: Moment, is
         | Phase::Doubt(_)
         | Phase::Proving(_) => &none,
     };
-    let again_at = |outlet: &Outlet| {
-        outlet.tried_at.unwrap_or_default() + backoff::wait(plan.limits.outlet_backoff, outlet.failures, open.id.seed())
+    let again_at = |outlet: &Outlet| match (outlet.queued, outlet.failures) {
+        (Some((until, _)), _) => until,
+        (None, 0) => Moment::default(),
+        (None, failures) => {
+            let wait = backoff::wait(plan.limits.outlet_backoff, failures, open.id.seed());
+            outlet.tried_at.unwrap_or_default() + wait
+        }
     };
     let pending = |hook: &&HookName| {
         told.get(hook).is_none_or(|outlet| outlet.generation.is_none() && outlet.failures < plan.limits.hook_attempts)
@@ -81,9 +86,14 @@ pub(super) fn hooks(state: &State, open: &Rotation, plan: &Plan, now: Moment, is
             false => Action::Tell { hooks: due, generation: current.generation },
         });
     }
-    let next =
-        plan.hooks.iter().filter(pending).filter_map(|hook| told.get(hook)).min_by_key(|outlet| again_at(outlet))?;
-    Some(Action::Wait { until: again_at(next), why: Why::HookAgain(next.fault.clone()?) })
+    let waiting = plan.hooks.iter().filter(pending).filter_map(|hook| told.get_key_value(hook));
+    let (hook, next) = waiting.min_by_key(|(_, outlet)| again_at(outlet))?;
+    let why = match (next.queued, &next.fault) {
+        (Some((until, by)), _) => Why::HookQueued { hook: hook.clone(), until, by },
+        (None, Some(fault)) => Why::HookAgain(fault.clone()),
+        (None, None) => return None,
+    };
+    Some(Action::Wait { until: again_at(next), why })
 }
 
 /// Every sink holds current and the hooks were told. A wish that came meanwhile would be forgotten with everything before `settled`: it is

@@ -200,6 +200,15 @@ pub enum What {
         /// Which hook.
         hook: HookName,
     },
+    /// A hook is told later, because others wait as well.
+    HookQueued {
+        /// Which hook.
+        hook: HookName,
+        /// When its turn comes.
+        until: Moment,
+        /// What it waits for.
+        by: Queue,
+    },
     /// A hook did not succeed.
     HookFailed {
         /// Which hook.
@@ -312,6 +321,16 @@ pub enum Proof {
     Stated,
 }
 
+/// What a hook's turn waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Queue {
+    /// Other targets that tell the same hook at about the same time: it is told once for all of them.
+    Others,
+    /// The restart budget.
+    Budget,
+}
+
 impl What {
     /// Whether this is evidence from a look, which can be had again.
     pub const fn is_look(&self) -> bool {
@@ -355,6 +374,7 @@ impl What {
             Self::SinkDiffers { .. } => "sink-differs",
             Self::SinkAgrees { .. } => "sink-agrees",
             Self::HookTold { .. } => "hook-told",
+            Self::HookQueued { .. } => "hook-queued",
             Self::HookFailed { .. } => "hook-failed",
             Self::Settled { .. } => "settled",
             Self::Retired { .. } => "retired",

@@ -1,7 +1,7 @@
 //! What the events of a target mean.
 
 use super::answer::{Call, Refusal};
-use super::event::{By, Proof};
+use super::event::{By, Proof, Queue};
 use crate::fault::Fault;
 use crate::moment::Moment;
 use crate::name::{Generation, HookName, RotationId, SinkName, TaskId};
@@ -141,6 +141,9 @@ pub struct Outlet {
     /// What its content was made of beside the password when it was delivered, as a digest; `None` for hooks, and where an older keywheel delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<String>,
+    /// Of a hook: when its turn comes, and what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<(Moment, Queue)>,
     /// It was delivered and holds something else now: somebody changed it. It is left alone until a person or the next rotation replaces it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub differs: bool,

@@ -152,8 +152,14 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
             let generation = open.candidate;
             hooks.insert(hook.clone(), Outlet { generation, tried_at: Some(at), ..Outlet::default() });
         }
+        (What::HookQueued { hook, until, by }, Phase::Proven { hooks }) => {
+            let told = hooks.entry(hook.clone()).or_default();
+            require(told.generation.is_none(), "the hook was told")?;
+            told.queued = Some((*until, *by));
+        }
         (What::HookFailed { hook, fault }, Phase::Proven { hooks }) => {
             let told = hooks.entry(hook.clone()).or_default();
+            told.queued = None;
             told.failures = told.failures.saturating_add(1);
             told.tried_at = Some(at);
             told.fault = Some(fault.clone());

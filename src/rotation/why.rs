@@ -1,8 +1,9 @@
 //! Why nothing happens now: the sentence that `explain`, the logs and the status output share.
 
+use super::event::Queue;
 use crate::fault::{Fault, Kind};
 use crate::moment::{Moment, show_span};
-use crate::name::{Generation, SinkName, TaskId};
+use crate::name::{Generation, HookName, SinkName, TaskId};
 use std::fmt;
 
 /// Why a target waits.
@@ -35,6 +36,15 @@ pub enum Why {
     HooksWait,
     /// A hook is told again later.
     HookAgain(Fault),
+    /// A hook's turn comes later: others wait as well.
+    HookQueued {
+        /// Which.
+        hook: HookName,
+        /// When it comes.
+        until: Moment,
+        /// What it waits for.
+        by: Queue,
+    },
     /// A person said that nothing may begin.
     Paused {
         /// Until when.
@@ -109,6 +119,7 @@ impl Why {
             | Self::Behind { .. }
             | Self::HooksWait
             | Self::HookAgain(_)
+            | Self::HookQueued { .. }
             | Self::Paused { .. }
             | Self::Grace { .. }
             | Self::OnItsWord { .. }
@@ -145,6 +156,12 @@ impl fmt::Display for Why {
             }
             Self::HooksWait => out.write_str("hooks are told once the sinks have it, or a little later without them"),
             Self::HookAgain(fault) => write!(out, "delivered; a hook is told again: {fault}"),
+            Self::HookQueued { hook, until, by: Queue::Others } => {
+                write!(out, "delivered; the hook {hook} is told at {until}, once for all targets that change until then")
+            }
+            Self::HookQueued { hook, until, by: Queue::Budget } => {
+                write!(out, "delivered; the hook {hook} has its turn at {until} (restart-budget)")
+            }
             Self::Paused { until: Moment::NEVER } => out.write_str("paused until somebody resumes it"),
             Self::Paused { until } => write!(out, "paused until {until}"),
             Self::Grace { until } => {

@@ -48,7 +48,7 @@ impl SealingKey {
     pub fn generate(rng: &mut impl CryptoRng) -> Secret {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
         rng.fill_bytes(bytes.as_mut());
-        Secret::new(STANDARD.encode(bytes.as_ref()))
+        Secret::new(STANDARD.encode(bytes.as_slice()))
     }
 }
 

@@ -238,18 +238,7 @@ fn verdict(program: &Program, ended: &Ended) -> Result<(), Fault> {
 #[async_trait]
 impl Sink for CommandSink {
     async fn ready(&self, target: &TargetName) -> Result<(), Fault> {
-        let program = self.program.clone();
-        let found = tokio::task::spawn_blocking(move || program.executable());
-        match tokio::time::timeout(self.program.timeout(), found).await {
-            Ok(Ok(found)) => found.map_err(|what| Fault::new(Kind::SinkDenied, what))?,
-            Ok(Err(_)) | Err(_) => {
-                let path = self.program.path().display();
-                return Err(Fault::new(
-                    Kind::SinkUnavailable,
-                    format!("The disk did not answer whether {path} is there"),
-                ));
-            }
-        }
+        self.program.found().await.map_err(|what| Fault::new(Kind::SinkDenied, what))?;
         if !self.check {
             return Ok(());
         }

@@ -1,12 +1,17 @@
 //! The joint to a sink: a place that receives a target's password, versioned by generation.
 
 mod address;
+#[cfg(feature = "age")]
+pub mod age;
 pub mod alibaba_kms;
 pub mod command;
+pub mod etcd;
 pub mod fields;
 pub mod file;
 pub mod http;
+pub mod sealed;
 mod store;
+pub mod systemd_credential;
 pub mod tencent_ssm;
 pub mod vault;
 pub mod web;
@@ -124,6 +129,11 @@ pub trait Sink: Send + Sync {
 
     /// Where it writes, in words for people.
     fn place(&self) -> String;
+}
+
+/// Findings about settings, as faults.
+fn findings(sentences: Vec<String>) -> Vec<Fault> {
+    sentences.into_iter().map(|what| Fault::new(Kind::ConfigInvalid, what)).collect()
 }
 
 /// The fault of a sink that only takes.

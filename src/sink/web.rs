@@ -4,22 +4,11 @@ use super::fields::Names;
 use super::file::format::Layout;
 use crate::fault::{Fault, Kind, Retry};
 use crate::http::{Reply, SendError};
+pub use crate::secret::Credential;
 use crate::secret::Secret;
-use std::fmt;
-use std::sync::Arc;
 
 /// How long one request may take unless the settings say otherwise.
 pub const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
-
-/// Reads a secret that a sink shows its store. Each call reads it anew, since whoever made it may have replaced it.
-#[derive(Clone)]
-pub struct Credential(pub Arc<dyn Fn() -> Result<Secret, Fault> + Send + Sync>);
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Credential(…)")
-    }
-}
 
 impl Credential {
     /// The secret. What keeps it from being read keeps the sink from taking a write, and may be mended at any time.
@@ -27,7 +16,7 @@ impl Credential {
     /// # Errors
     /// `SinkDenied`.
     pub(super) fn read(&self, what: &str) -> Result<Secret, Fault> {
-        (self.0)().map_err(|fault| Fault {
+        self.get().map_err(|fault| Fault {
             kind: Kind::SinkDenied,
             what: format!("The sink's {what}: {}", fault.what),
             next_step: fault.next_step,

@@ -6,10 +6,11 @@ use super::promises;
 use super::sim::{Inner, Process, number};
 use super::truth::Shelf;
 use async_trait::async_trait;
+use keywheel::consumer::Consumer;
 use keywheel::fault::{Fault, Kind};
 use keywheel::hook::{Hook, Notice};
 use keywheel::moment::Moment;
-use keywheel::name::{HookName, RotationId, SinkName, TargetName, TaskId};
+use keywheel::name::{Generation, HookName, RotationId, SinkName, TargetName, TaskId};
 use keywheel::probe::Probe;
 use keywheel::provider::{Abilities, Address, Condition, Instance as Seen, Provider};
 use keywheel::rotation::answer::{Answer, Call, Login, Refusal, TaskStatus};
@@ -402,6 +403,25 @@ impl Sink for ShelfOf {
     }
 }
 
+/// The consumer of a target that says which generation it uses.
+pub struct ReaderOf {
+    pub process: Arc<Process>,
+    pub target: TargetName,
+}
+
+#[async_trait]
+impl Consumer for ReaderOf {
+    async fn uses(&self) -> Result<Generation, Fault> {
+        self.process.wait().await;
+        let says = self.process.sim.lock().truths.get(&self.target).and_then(|truth| truth.says);
+        says.flatten().ok_or_else(|| Fault::new(Kind::NotAcknowledged, "it says nothing"))
+    }
+
+    fn place(&self) -> String {
+        "the consumer".to_owned()
+    }
+}
+
 /// One hook of a target.
 pub struct BellOf {
     pub process: Arc<Process>,
@@ -412,6 +432,11 @@ pub struct BellOf {
 #[async_trait]
 impl Hook for BellOf {
     async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+        {
+            let mut inner = self.process.sim.lock();
+            let rung = (inner.now, self.target.clone(), notice.others.keys().cloned().collect());
+            inner.rings.push(rung);
+        }
         self.process.wait().await;
         let (fails, hangs) = {
             let mut inner = self.process.sim.lock();
@@ -425,15 +450,17 @@ impl Hook for BellOf {
         }
         {
             let mut inner = self.process.sim.lock();
-            if let Some(truth) = inner.truths.get_mut(&self.target) {
-                truth.told.insert((self.hook.clone(), notice.generation));
+            for (target, generation) in notice.others.iter().chain([(&self.target, &notice.generation)]) {
+                if let Some(truth) = inner.truths.get_mut(target) {
+                    truth.told.insert((self.hook.clone(), *generation));
+                }
             }
         }
         self.process.wait().await;
         Ok(())
     }
 
-    fn deed(&self) -> String {
-        self.hook.to_string()
+    async fn ready(&self) -> Result<(), Fault> {
+        Ok(())
     }
 }

@@ -8,10 +8,12 @@ use super::plan::{Kept, Way};
 use super::sim::{Numbers, Process, Sim, Tally, Told, Watch};
 use super::truth::Truth;
 use keywheel::driver::{Driver, Tools};
+use keywheel::hook::Terms;
 use keywheel::moment::Moment;
 use keywheel::name::TargetName;
 use keywheel::rotation::plan::{OnSinkDown, Plan};
 use keywheel::schedule::{Missed, Settings, Timetable};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -88,6 +90,13 @@ impl Story {
         for number in 0..targets {
             let key = if shared { "i-shared".to_owned() } else { format!("i-{number}") };
             story.add_target(number, key);
+        }
+        {
+            let mut inner = story.sim.lock();
+            let dice = &mut inner.dice;
+            let debounce = Duration::from_secs([0, 0, 5, 120][dice.below(4) as usize]);
+            let per_minute = [None, None, NonZeroU32::new(4), NonZeroU32::new(60)][dice.below(4) as usize];
+            inner.terms = Terms { debounce, once_for_all: dice.chance(500), per_minute };
         }
         story
     }

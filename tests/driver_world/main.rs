@@ -10,6 +10,7 @@
 // What is shared with `rotation_world` has more to offer than is used here.
 #![allow(dead_code, reason = "rooms shared with another test")]
 
+mod acknowledged;
 mod calm;
 #[path = "../world/cloud.rs"]
 mod cloud;
@@ -22,6 +23,7 @@ mod errors;
 mod fleet;
 mod found;
 mod hands;
+mod hooks;
 #[path = "../world/instance.rs"]
 mod instance;
 mod life;

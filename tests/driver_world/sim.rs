@@ -7,6 +7,7 @@ use super::truth::Truth;
 use async_trait::async_trait;
 use keywheel::chance::Chance;
 use keywheel::clock::Clock;
+use keywheel::hook::Terms;
 use keywheel::moment::Moment;
 use keywheel::name::TargetName;
 use keywheel::password::Policy;
@@ -49,6 +50,10 @@ pub struct Inner {
     pub truths: BTreeMap<TargetName, Truth>,
     /// Nobody set a clock or let the machine sleep: spans by a process's clock are true spans.
     pub steady_clock: bool,
+    /// When hooks are told. All targets name the same hooks.
+    pub terms: Terms,
+    /// When hooks were told last, each for whom.
+    pub rings: Vec<(i64, TargetName, Vec<TargetName>)>,
     pub tally: Tally,
     pub transcript: Option<String>,
     pub broken: Option<String>,
@@ -99,6 +104,8 @@ impl Sim {
             disk: Disk::default(),
             truths: BTreeMap::new(),
             steady_clock: true,
+            terms: Terms::default(),
+            rings: Vec::new(),
             tally: Tally::default(),
             transcript: talkative.then(String::new),
             broken: None,

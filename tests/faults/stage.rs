@@ -191,6 +191,7 @@ format = "json"
 [hooks.tell]
 kind = "command"
 argv = ["/bin/sh", "-c", "echo $KEYWHEEL_GENERATION >> {folder}/told; env >> {folder}/told-env; test -e {folder}/hook-works"]
+restarts = false
 
 [targets.{TARGET}]
 provider = "shop"

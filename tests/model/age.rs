@@ -86,9 +86,10 @@ fn older_standing(standing: &mut Standing) {
 }
 
 fn older_outlet(outlet: &mut Outlet) {
-    let Outlet { generation: _, failures: _, tried_at, behind_since, fault: _, shape: _, differs: _ } = outlet;
+    let Outlet { generation: _, failures: _, tried_at, behind_since, fault: _, shape: _, queued, differs: _ } = outlet;
     tried_at.iter_mut().for_each(older);
     behind_since.iter_mut().for_each(older);
+    queued.iter_mut().for_each(|(until, _)| older(until));
 }
 
 fn older_trouble(trouble: &mut Trouble) {
@@ -184,6 +185,7 @@ pub fn older_entry(entry: &Shared<Entry>) -> Shared<Entry> {
         | What::SinkDiffers { .. }
         | What::SinkAgrees { .. }
         | What::HookTold { .. }
+        | What::HookQueued { .. }
         | What::HookFailed { .. }
         | What::Retired { .. }
         | What::RetireFailed { .. }

@@ -122,6 +122,7 @@ format = "json"
 [hooks.tell]
 kind = "command"
 argv = ["/bin/sh", "-c", "echo $KEYWHEEL_GENERATION >> {folder}/told"]
+restarts = false
 
 [targets.{TARGET}]
 provider = "own"

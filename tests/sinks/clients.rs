@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 /// A Python that has what tests/sdk/requirements.txt lists.
 const PYTHON: &str = "KEYWHEEL_SDK_PYTHON";
 
-fn python() -> Option<String> {
+pub fn python() -> Option<String> {
     let named = std::env::var(PYTHON).ok().filter(|value| !value.is_empty());
     if named.is_none() {
         // Not by print!, which is shown for a failing test only. Where standard error is closed, nobody reads on.
@@ -34,7 +34,7 @@ fn python() -> Option<String> {
 }
 
 /// Runs a program to its end with this on its standard input.
-async fn told(python: String, arguments: Vec<String>, story: Value) {
+pub async fn told(python: String, arguments: Vec<String>, story: Value) {
     let ended = tokio::task::spawn_blocking(move || {
         let mut child = Command::new(python)
             .args(arguments)

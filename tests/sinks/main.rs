@@ -4,33 +4,49 @@
 #![cfg(feature = "simulator")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+#[cfg(feature = "age")]
+mod age;
 mod clients;
 mod clouds;
 mod command;
 mod conformance;
+mod envelope;
+mod etcd;
 mod file;
 mod http;
 mod rows;
 mod stand_in;
+mod systemd_credential;
 #[path = "../common/traces.rs"]
 mod traces;
 mod vault;
 mod vault_stand_in;
+mod webhook;
 
 use conformance::{Cell, Column, column};
 
 #[test]
 fn every_sink_does_its_duties_whatever_its_store_does() {
     conformance::listen();
-    let begun: [fn() -> Column; 6] = [
+    let begun: &[fn() -> Column] = &[
         column::<file::Disk>,
         column::<command::Script>,
         column::<http::Remote>,
         column::<vault::Kv>,
         column::<clouds::Cloud<clouds::Ssm>>,
         column::<clouds::Cloud<clouds::Kms>>,
+        column::<etcd::Key>,
+        #[cfg(feature = "age")]
+        column::<age::Recipient>,
+        column::<systemd_credential::Encrypted>,
     ];
-    let columns: Vec<Column> = begun.map(std::thread::spawn).into_iter().map(|thread| thread.join().unwrap()).collect();
+    let columns: Vec<Column> = begun
+        .iter()
+        .map(|column| std::thread::spawn(*column))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .collect();
     conformance::print(&columns);
     let failed: Vec<String> = columns
         .iter()

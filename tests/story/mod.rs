@@ -9,7 +9,7 @@ use keywheel::moment::{Moment, Slot};
 use keywheel::name::{Generation, HookName, RotationId, SinkName, TaskId};
 use keywheel::rotation::Action;
 use keywheel::rotation::answer::{Answer, Call, Login, Refusal, TaskStatus};
-use keywheel::rotation::event::{By, Event, Proof, What};
+use keywheel::rotation::event::{By, Event, Proof, Queue, What};
 use keywheel::rotation::plan::{Abilities, Limits, OnSinkDown, Plan, Recovery, Strategy};
 use keywheel::rotation::state::{Current, Outlet, Pause, Standing, Trouble, Verified};
 use keywheel::rotation::why::Why;
@@ -338,6 +338,7 @@ pub fn one_of_each() -> Vec<Event> {
     let fault = busy().after(Duration::from_secs(5));
     let outlet = Outlet {
         generation: Some(generation(1)),
+        queued: None,
         shape: None,
         failures: 2,
         tried_at: Some(Moment::from_seconds(1140)),
@@ -418,7 +419,7 @@ pub fn one_of_each() -> Vec<Event> {
         delivered("a", 2),
         undelivered("a", 2),
         What::HookTold { hook: hook.clone() },
-        What::HookFailed { hook, fault: busy() },
+        What::HookFailed { hook: hook.clone(), fault: busy() },
         What::Settled { standing: Box::new(standing) },
         halted(),
         resumed(true),
@@ -459,6 +460,8 @@ pub fn one_of_each() -> Vec<Event> {
             generation: generation(2),
             shape: Some("a digest".to_owned()),
         },
+        What::HookQueued { hook: hook.clone(), until: Moment::from_seconds(1200), by: Queue::Others },
+        What::HookQueued { hook, until: Moment::from_seconds(1200), by: Queue::Budget },
     ];
     (0..).zip(whats).map(|(second, what)| at(second, what)).collect()
 }

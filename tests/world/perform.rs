@@ -6,8 +6,9 @@ use keywheel::fault::Kind;
 use keywheel::name::{Generation, RotationId, SinkName};
 use keywheel::rotation::Action;
 use keywheel::rotation::answer::{Call, Login};
-use keywheel::rotation::event::What;
+use keywheel::rotation::event::{Queue, What};
 use keywheel::rotation::plan::Recovery;
+use std::time::Duration;
 
 /// The outer error is a broken promise, the inner one a dead process.
 pub(super) type Performed = Told<Result<(), Crash>>;
@@ -85,7 +86,11 @@ impl World {
             Action::Tell { hooks, .. } => {
                 for hook in hooks {
                     self.time_passes();
-                    let what = if self.fails() {
+                    let what = if self.dice.chance(150) {
+                        let until = self.clock() + Duration::from_millis(self.dice.below(90_000));
+                        let by = if self.dice.chance(500) { Queue::Others } else { Queue::Budget };
+                        What::HookQueued { hook, until, by }
+                    } else if self.fails() {
                         let fault = fault(Kind::HookFailed);
                         What::HookFailed { hook, fault }
                     } else {

@@ -23,6 +23,18 @@ pub struct Marker {
     pub target: TargetName,
     /// The newest generation that was on its way into the file.
     pub generation: Generation,
+    /// What a file is told by that cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Sealed>,
+}
+
+/// A file that its writer cannot read: what it was made of, and how it looks since. No password is in either.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// The digest of everything that decides its content but the password, which the generation stands for.
+    pub of: String,
+    /// The digest of the file itself.
+    pub file: String,
 }
 
 impl Marker {

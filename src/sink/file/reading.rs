@@ -4,7 +4,9 @@
 //! would differ, a guess could take a wrong password in, so the file is refused with its line.
 
 use super::format::Layout;
+use crate::fault::{Fault, Kind};
 use crate::secret::Secret;
+use crate::sink::Held;
 use crate::sink::fields::{Found, Names, as_key, picked};
 use percent_encoding::percent_decode_str;
 use std::collections::BTreeMap;
@@ -39,6 +41,21 @@ pub fn password(layout: &Layout, text: &str) -> Legible<Secret> {
 /// What the password is called there.
 fn known_as(names: &Names) -> Legible<&str> {
     names.of("password").map_or_else(|| illegible("does not hold what clients send by itself"), Ok)
+}
+
+/// The same for what stands at a place, which is named.
+///
+/// # Errors
+/// `SecretUnreadable`.
+pub fn held(layout: &Layout, content: &[u8], place: &str) -> Result<Held, Fault> {
+    let found = match std::str::from_utf8(content) {
+        Ok(text) => password(layout, text),
+        Err(_) => illegible("does not hold UTF-8 text"),
+    };
+    found.map(Held::AsSent).map_err(|Illegible(why)| {
+        Fault::new(Kind::SecretUnreadable, format!("{place} {why}"))
+            .advise("correct what is there, or give the password in another way: `keywheel adopt TARGET`")
+    })
 }
 
 fn illegible<T>(why: impl Into<String>) -> Legible<T> {

@@ -1,9 +1,11 @@
 //! Sink files as their readers see them: whole, private, in order, and on disks that are full or read-only.
 
 use super::super::address::tests::document;
+use super::slot::{HELD_LIMIT, checked_folder, checked_mode};
 use super::*;
-use crate::fault::Retry;
+use crate::fault::{Kind, Retry};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
 
 fn sink(path: &Path) -> FileSink {

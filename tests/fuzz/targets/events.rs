@@ -66,6 +66,7 @@ fn keeps_candidates(before: &State, what: &What, after: &State) {
         | What::SinkDiffers { .. }
         | What::SinkAgrees { .. }
         | What::HookTold { .. }
+        | What::HookQueued { .. }
         | What::HookFailed { .. }
         | What::RetireFailed { .. }
         | What::Verified { .. }
