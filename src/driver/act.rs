@@ -198,6 +198,10 @@ async fn preflight(
             Login::Unreachable { fault } => return Ok(What::Blocked { fault }),
         }
     }
+    if let Some(previous) = previous.filter(|_| target.settings.strategy.is_alternate()) {
+        let password = tools.ledger.password(&target.name, previous).await?;
+        upkeep::warn_of_users(target, account, &password, Duration::ZERO, "it is replaced now").await;
+    }
     let change_mark = instance.change_mark.clone();
     memory.instance = Some(instance);
     Ok(What::Ready { change_mark, drifted })
