@@ -4,6 +4,7 @@
 //! [`target`] looks at what only shows between sections. [`expand`] adds what a [`selection`] found. No secret is read and no value that could be one is ever shown.
 
 mod adopt;
+mod aws;
 mod consumer;
 mod credentials;
 mod daemon;
@@ -33,6 +34,7 @@ mod template;
 mod variables;
 
 pub use adopt::PasswordRef;
+pub use aws::{AwsCredentials, AwsSink, AwsSource, AwsStore, AwsTier};
 pub use consumer::Consumer;
 pub use credentials::{Credentials, CredentialsFrom};
 pub use daemon::{Daemon, LedgerUrl, LogForm};
@@ -42,7 +44,9 @@ pub use finding::{Finding, Findings, Origin};
 pub use hook::{Hook, SignalHook, SystemdHook, Told, WebhookHook};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
-pub use outlet::{CommandSink, FileSink, Format, HttpSink, Sink, VaultAuth, VaultSink};
+pub use outlet::{
+    AzureIdentity, AzureSink, CommandSink, FileSink, Format, GcpIdentity, GcpSink, HttpSink, Sink, VaultAuth, VaultSink,
+};
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;
@@ -187,11 +191,14 @@ impl Sections<'_> {
                 Sink::Store(sink) => Some(sink.store.clone()),
                 Sink::File(_)
                 | Sink::Command(_)
+                | Sink::Aws(_)
                 | Sink::Etcd(_)
                 | Sink::Age(_)
                 | Sink::SystemdCredential(_)
                 | Sink::Http(_)
-                | Sink::Vault(_) => None,
+                | Sink::Vault(_)
+                | Sink::Gcp(_)
+                | Sink::Azure(_) => None,
             }
         });
         let templates = selection::take_templates(&mut sinks);
