@@ -6,7 +6,7 @@ use keywheel::fault::Kind;
 use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, Queue, What};
-use keywheel::rotation::state::{DoubtCause, Phase, Sighting};
+use keywheel::rotation::state::{Doubt, DoubtCause, Phase, Sighting};
 use keywheel::rotation::{apply, fold};
 use story::*;
 
@@ -29,6 +29,7 @@ fn illegal_events() {
         ("asking while one is open", begun(), asked()),
         ("a candidate before the preflight", begun(), prepared(2)),
         ("a candidate's number twice", begun().then(1110, ready(false)), prepared(1)),
+        ("a candidate's number after the last one there is", rest().then(2, replaced(u64::MAX)).then(1100, began(2)).then(1110, ready(false)), prepared(u64::MAX)),
         ("a candidate's number skipped", begun().then(1110, ready(false)), prepared(3)),
         ("a second candidate in doubt", exposed(), prepared(3)),
         ("a call without a candidate", begun().then(1110, ready(false)), intended(Call::Modify)),
@@ -47,7 +48,9 @@ fn illegal_events() {
         ("proof of another number", exposed().then(1131, look(yes(), no())), What::Proven { generation: generation(1), proof: Proof::Login }),
         ("discarding what was exposed", exposed().then(1131, look(no(), yes())), discard()),
         ("discarding what a login let in", broken_rule().then(1131, look(yes(), yes())), discard()),
-        ("discarding without a broken rule", prepared_story(), discard()),
+        ("discarding what an earlier call may have made live", exposed().then(1131, look(no(), yes())).then(1300, intended(Call::Modify)).then(1301, refused(Refusal::RuleViolated, 1)).then(1302, look(no(), yes())), discard()),
+        ("discarding before any call", prepared_story(), discard()),
+        ("discarding without a broken rule", sent().then(1130, refused(Refusal::OldPasswordWrong, 1)).then(1131, look(no(), yes())), discard()),
         ("abandoning what was exposed", exposed(), abandoned()),
         ("abandoning an open call", sent(), abandoned()),
         ("publishing before proof", exposed(), delivered("a", 2)),
@@ -102,23 +105,50 @@ fn a_candidate_that_may_still_become_live_stays_named() {
     assert_eq!(state.candidates(), [generation(1), generation(2)]);
 }
 
+fn doubt(story: &[Event]) -> Doubt {
+    let phase = fold(story).expect("a legal story").open.expect("a rotation").phase;
+    let Phase::Doubt(doubt) = phase else { panic!("not in doubt: {phase:?}") };
+    doubt
+}
+
+/// Doubt ends after so many rounds: one is a pass over all looks that a target offers, however many those are.
+#[test]
+fn a_round_is_one_pass_over_the_looks() {
+    let pass = |story: Vec<Event>, second| {
+        let sought = story.then(second, What::TaskSought { found: None }).then(second + 1, mark("before"));
+        sought.then(second + 2, look(no(), no()))
+    };
+    let once = pass(sent().then(1130, unanswered()), 1131);
+    assert_eq!(doubt(&once).round, 0);
+    assert_eq!(doubt(&pass(once, 1141)).round, 1);
+}
+
+/// The driver may leave these unwritten for a moment: after a crash they are looked at anew. Nothing else that happened can be had again.
+#[test]
+fn only_evidence_from_looks_can_be_had_again() {
+    let again: std::collections::BTreeSet<&str> =
+        one_of_each().iter().filter(|event| event.what.is_look()).map(|event| event.what.label()).collect();
+    assert_eq!(
+        again.into_iter().collect::<Vec<_>>(),
+        ["login-tried", "look-failed", "mark-read", "task-read", "task-sought"]
+    );
+}
+
 /// A task that is found to have failed changes why we doubt, not for how long we looked or what we saw.
 #[test]
 fn a_failed_task_that_is_found_leaves_what_was_looked_at() {
     let unreachable = || look(Login::Unreachable { fault: busy() }, no());
     let looked = sent().then(1130, unanswered()).then(1131, unreachable()).then(1140, unreachable());
     let failed = TaskStatus::Failed { message: "no".to_owned() };
-    let found = What::TaskSought { found: Some((task_id(7), failed)) };
-    let doubt = |story: &[Event]| {
-        let phase = fold(story).expect("a legal story").open.expect("a rotation").phase;
-        let Phase::Doubt(doubt) = phase else { panic!("not in doubt: {phase:?}") };
-        doubt
-    };
-    let (before, after) = (doubt(&looked), doubt(&looked.then(1150, found)));
+    let found = || What::TaskSought { found: Some((task_id(7), failed.clone())) };
+    let (before, after) = (doubt(&looked), doubt(&looked.clone().then(1150, found())));
     assert_eq!((after.cause, after.fault.kind), (DoubtCause::TaskFailed, Kind::TaskFailed));
     assert_eq!((before.round, before.blind, before.seen), (1, 2, Some((Sighting::Unreachable, 2))));
     // The search begins another round.
     assert_eq!((after.round, after.blind, after.seen), (2, before.blind, before.seen));
+    // Found once more, it is no news: the doubt is as old as it was.
+    let again = doubt(&looked.then(1150, found()).then(1160, found()));
+    assert_eq!(again, Doubt { round: 3, looked_at: Moment::from_seconds(1160), ..after });
 }
 
 #[test]

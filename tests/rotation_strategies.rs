@@ -140,6 +140,7 @@ fn two_accounts_in_turn() {
     check(vec![
         Row("the resting account is taken in where its place is named", adopts.clone(), half(), 5, "pair b"),
         Row("… and tried again later", adopts.clone(), half().then(5, blocked(60)), 6, "wait 65 NotAdopted"),
+        Row("… when its time has come", adopts.clone(), half().then(5, blocked(60)), 65, "pair b"),
         Row("… and not again", adopts, both(), 5, "wait 1060 NotDue"),
         Row("the resting account is looked at, with its own password", pair(), begun(both()), 1101, "preflight b, 2"),
         Row("the candidate is for the resting account", pair(), begun(both()).then(1110, ready(false)), 1111, "prepare 3 of b"),
@@ -186,6 +187,8 @@ fn two_passwords_at_once() {
     let reset = || drifted().then(1210, began(3)).then(1211, ready(true)).then(1212, prepared_beside(3));
     let whole = || settled(reset().then(1213, intended(Call::Reset)).then(1214, accepted(None)).then(1215, tried(yes())).then(1216, proven(3)).delivered_all(1217, 3).then(1218, told()), 1219);
     let retired = |number| What::Retired { generation: generation(number) };
+    let failed_to_go = |story: Vec<Event>, seconds: &[i64]| seconds.iter().fold(story, |story, &second| story.then(second, What::RetireFailed { generation: generation(1), fault: busy() }));
+    let split = |story: Vec<Event>, second| (0..4).fold(story, |story, _| story.then(second, What::Verified { login: Login::Mixed }));
     check(vec![
         Row("the candidate is added", overlap(), begun(), 1111, "prepare 2 beside"),
         Row("both live is what was asked for", overlap(), sent().then(1122, unanswered()).then(1123, look(yes(), yes())), 1124, "record proven 2 Login"),
@@ -193,12 +196,16 @@ fn two_passwords_at_once() {
         Row("… and not without end", Plan { limits: Limits { attempts: 1, ..own.limits.clone() }, ..own.clone() }, sent().then(1122, unanswered()).then(1123, look(yes(), yes())), 1160, "record proven 2 Login"),
         Row("a node lacks it: the same call again, soon", overlap(), sent().then(1122, unanswered()).then(1123, look(Login::Mixed, yes())), 1160, "modify 2 over 1"),
         Row("the cloud says done and a node lacks it", overlap(), (0..4).fold(sent().then(1122, accepted(None)), |story, n| story.then(1123 + n, tried(Login::Mixed))), 1127, "record proof-failed"),
+        Row("… not before it showed that often enough", overlap(), (0..3).fold(sent().then(1122, accepted(None)), |story, n| story.then(1123 + n, tried(Login::Mixed))), 1125, "wait ~ NodesDisagree"),
+        Row("… and where none lets it in, not for as long as nodes may need", overlap(), (0..4).fold(sent().then(1122, accepted(None)), |story, n| story.then(1123 + n, tried(no()))), 1126, "wait ~ NodesDisagree"),
         Row("a node is down: look again", overlap(), sent().then(1122, unanswered()).then(1123, look(Login::Unreachable { fault: busy() }, yes())), 1123, "wait ~ Unreachable"),
         Row("the former one stays for the grace", later.clone(), overlapping(), 1140, "wait 1730 Overlapping"),
         Row("… which begins when the last sink had it", later.clone(), overlapping().then(1200, delivered("b", 2)), 1210, "wait 1800 Overlapping"),
         Row("… and goes after it", later.clone(), overlapping(), 1730, "retire 1, 2 stays"),
         Row("… again, if it did not go", later.clone(), overlapping().then(1731, What::RetireFailed { generation: generation(1), fault: busy() }), 1731, "wait ~ RetireAgain"),
         Row("… a rotation that is asked for waits for that, and says so", later.clone(), overlapping().then(1731, What::RetireFailed { generation: generation(1), fault: busy() }).then(1731, asked()), 1731, "wait ~ RetireAgain"),
+        Row("… nodes that disagree about current are said first", later.clone(), split(failed_to_go(overlapping(), &[1731]), 1731), 1731, "wait ~ Unverified"),
+        Row("… unless it should be gone for so long that a person should know of that", later.clone(), split(failed_to_go(overlapping(), &[1731, 3531]), 3531), 3531, "wait ~ RetireAgain"),
         Row("… and then it is gone", later.clone(), overlapping().then(1731, What::Retired { generation: generation(1) }), 1732, "wait never OnlyWhenAsked"),
         Row("nothing begins while two are valid", later.clone(), overlapping().then(1200, asked()), 1201, "wait ~ Overlapping"),
         Row("a candidate that a person's password left behind goes too, after the one before it", later.clone(), sent().then(1122, unanswered()).then(1140, replaced(3)).delivered_all(1141, 3), 1741, "retire 1, 3 stays"),
@@ -227,7 +234,8 @@ fn between_rotations() {
     let taken = Plan { take_over: true, recovery: Recovery::Reset, ..plan() };
     let over = || vec![at(0, What::TakenOver { place: PLACE.to_owned() })];
     let adopts = Plan { adopts: true, ..taken.clone() };
-    let not_adopted = |kind| vec![at(1, What::Blocked { fault: Fault { retry: Retry::AfterMillis(30_000), ..Fault::new(kind, "not adopted") } })];
+    let not_adopted_at = |second, kind| vec![at(second, What::Blocked { fault: Fault { retry: Retry::AfterMillis(30_000), ..Fault::new(kind, "not adopted") } })];
+    let not_adopted = |kind| not_adopted_at(1, kind);
     let taken_pair = Plan { take_over: true, recovery: Recovery::Reset, ..pair() };
     let over_pair = || vec![at(0, What::TakenOver { place: PAIR.to_owned() })];
     let ready_pair = || over_pair().then(1060, began(2)).then(1070, ready(false));
@@ -253,7 +261,7 @@ fn between_rotations() {
         Row("… a person allows one reset", every.clone(), denied(4).then(300, halted()).then(400, resumed(true)), 401, "begin"),
         Row("a sink that somebody changed is said first", plan(), rest().then(5, What::SinkDiffers { sink: "a".parse().expect("a name") }), 6, "wait 1060 SinkDiffers"),
         Row("paused: no slot counts", plan(), rest().then(5, paused(Some(3000))), 1100, "wait 3000 Paused"),
-        Row("… until it ends by itself", plan(), rest().then(5, paused(Some(1090))), 1100, "record unpaused"),
+        Row("… until it ends by itself", plan(), rest().then(5, paused(Some(1090))), 1090, "record unpaused"),
         Row("… or somebody ends it", plan(), rest().then(5, paused(None)), 1100, "wait never Paused"),
         Row("… a rotation under way is finished", plan(), begun().then(1105, paused(None)), 1106, "preflight"),
         Row("… what is current is still delivered", plan(), vec![at(0, adopted()), at(1, paused(None))], 2, "deliver 1 to a b"),
@@ -280,6 +288,9 @@ fn between_rotations() {
         Row("the configuration says where it is: that is tried first", adopts.clone(), vec![], 0, "adopt"),
         Row("… nothing is there yet", adopts.clone(), not_adopted(Kind::SecretUnreadable), 2, "wait 31 NotAdopted"),
         Row("… it is looked for again", adopts.clone(), not_adopted(Kind::SecretUnreadable), 900, "adopt"),
+        Row("… at the slot, if that is sooner", adopts.clone(), not_adopted_at(1050, Kind::SecretUnreadable), 1055, "wait 1060 NotAdopted"),
+        Row("… and a slot that is there is not waited for", adopts.clone(), not_adopted_at(1050, Kind::LoginUnreachable), 1060, "wait 1080 NotAdopted"),
+        Row("… nor one at which nothing may be taken over", withdrawn(&adopts), not_adopted_at(1050, Kind::SecretUnreadable), 1055, "wait 1080 NotAdopted"),
         Row("… at its slot it is known to nobody", Plan { may_start: true, ..adopts.clone() }, not_adopted(Kind::SecretUnreadable), 1060, "record taken-over"),
         Row("… and when somebody asks", adopts.clone(), not_adopted(Kind::SecretUnreadable).then(3, asked()), 3, "record taken-over"),
         Row("… what is there is refused", adopts.clone(), not_adopted(Kind::LoginRefused), 2, "record taken-over"),
@@ -294,6 +305,31 @@ fn between_rotations() {
         Row("… the second account follows after the grace", taken_pair.clone(), first_of_pair().then(1100, asked()), 1101, "wait 1685 Grace"),
         Row("… and nothing is known of it either", taken_pair, first_of_pair().then(1700, began(3)), 1701, "preflight b, nothing"),
     ]);
+}
+
+/// Targets that were adopted at the same moment do not all log in at the same moment ever after.
+#[test]
+fn a_fleet_verifies_spread_over_a_while() {
+    let every = Duration::from_secs(1000);
+    let first = |number: usize| {
+        let plan = Plan { place: format!("crs-{number}/root"), verify_every: Some(every), slot: None, ..plan() };
+        let adopted = What::Adopted {
+            generation: generation(1),
+            proof: Proof::Login,
+            by: By::Configuration,
+            place: plan.place.clone(),
+            account: None,
+        };
+        let state = fold(&vec![at(1, adopted)].delivered_all(2, 1)).expect("a legal story");
+        let Action::Wait { until, .. } = next(&state, &plan, Moment::from_seconds(3)) else {
+            panic!("it is verified at once");
+        };
+        until
+    };
+    let moments: std::collections::BTreeSet<Moment> = (0..1000).map(first).collect();
+    assert!(moments.len() > 900, "{} moments for 1000 targets", moments.len());
+    let (earliest, latest) = (Moment::from_seconds(801), Moment::from_seconds(1001));
+    assert!(moments.iter().all(|moment| (earliest..=latest).contains(moment)), "{moments:?}");
 }
 
 #[test]

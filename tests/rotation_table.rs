@@ -6,7 +6,7 @@ use keywheel::fault::{Fault, Kind};
 use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, Queue, What};
-use keywheel::rotation::plan::{OnSinkDown, Plan, Recovery};
+use keywheel::rotation::plan::{Abilities, Limits, OnSinkDown, Plan, Recovery};
 use keywheel::rotation::{apply, fold, next};
 use std::time::Duration;
 use story::table::{Row, check};
@@ -124,6 +124,7 @@ fn refusals() {
     }
     let held = || sent().then(1130, refused(Locked, 60));
     let asked_held = || begun_asked().then(110, ready(false)).then(111, prepared(2)).then(112, intended(Call::Modify)).then(113, refused(Locked, 1));
+    let soon_impatient = || Plan { limits: Limits { lock_patience: Duration::from_secs(600), ..Limits::default() }, ..bare() };
     let not_now = (0..8).fold(prepared_story(), |story, n| story.then(1121 + n, intended(Call::Modify)).then(1121 + n, refused(NotNow, 1)));
     let locked = (0..40).fold(prepared_story(), |story, n| story.then(1121 + n, intended(Call::Modify)).then(1121 + n, refused(Locked, 1)));
     let discarded = |story: Vec<Event>, from: i64, number: u64| {
@@ -139,6 +140,8 @@ fn refusals() {
     // Every node lags behind, and the cloud already compares with what the lost call set.
     let lagging = || sent().then(1130, unanswered()).then(1131, look(no(), yes())).then(1300, intended(Call::Modify)).then(1301, refused(RuleOrOldPassword, 1)).then(1302, look(no(), yes()));
     let lagging_on = |calls: i64| (0..calls).fold(lagging(), |story, n| story.then(1400 + 100 * n, intended(Call::Modify)).then(1401 + 100 * n, refused(RuleOrOldPassword, 1)).then(1402 + 100 * n, look(no(), yes())));
+    let lost_and_wrong = || sent().then(1130, unanswered()).then(1300, intended(Call::Modify)).then(1301, refused(OldPasswordWrong, 1));
+    let lost_and_held = |second| sent().then(1130, unanswered()).then(1131, look(no(), yes())).then(1300, intended(Call::Modify)).then(second, refused(Locked, 1)).then(second + 2, look(no(), yes()));
     rows.extend([
         Row("one code for two, the old one live: not dropped at once", bare(), merged(1), 1131, "wait ~ MayStillApply"),
         Row("… nor after a late effect's time by one look", bare(), merged(1), 1300, "login 2, 1"),
@@ -152,7 +155,8 @@ fn refusals() {
         Row("the cloud's not-before wins", bare(), held(), 1189, "wait 1190 Held"),
         Row("the same candidate again", bare(), held(), 1190, "modify 2 over 1"),
         Row("the window's last second counts", bare(), held(), 2000, "modify 2 over 1"),
-        Row("held too long, in the window: still waits", bare(), held().then(1190, intended(Call::Modify)).then(1930, refused(Locked, 60)), 1931, "wait 1990 Held"),
+        Row("held too long, in the window: still waits", soon_impatient(), held().then(1190, intended(Call::Modify)).then(1930, refused(Locked, 60)), 1931, "wait 1990 Held"),
+        Row("asked for and held: as long as lock-patience", bare(), asked_held(), 1912, "modify 2 over 1"),
         Row("asked for and held too long", bare(), asked_held(), 1913, "record abandoned Busy"),
         Row("not-now burns attempts", bare(), not_now, 1200, "record halted Busy"),
         Row("locks burn none", bare(), locked, 1200, "modify 2 over 1"),
@@ -169,6 +173,11 @@ fn refusals() {
             1301,
             "record proven 2 OldPasswordGone",
         ),
+        Row("… not where logins once showed something else", blind(), lost_and_wrong().then(1302, look(no(), no())), 1400, "modify 2 over 1"),
+        Row("… nor where there is a login route, and nobody came through", bare(), (0..3).fold(lost_and_wrong(), |story, n| story.then(1302 + n, What::LookFailed { fault: busy() })), 1400, "modify 2 over 1"),
+        Row("held off after an unanswered call, the one before live: the same call, once that one can do nothing any more", bare(), lost_and_held(1301), 1360, "modify 2 over 1"),
+        Row("… also when the window is over, as long as lock-patience", bare(), lost_and_held(1990), 2100, "modify 2 over 1"),
+        Row("… and while the window is open, for longer than that", Plan { limits: Limits { lock_patience: Duration::from_secs(60), ..Limits::default() }, ..bare() }, lost_and_held(1301), 1500, "modify 2 over 1"),
     ]);
     check(rows);
 }
@@ -234,6 +243,16 @@ fn looks_and_limits_of_doubt() {
     let rounds = |login: Login, n: i64| (0..n).fold(lost(), |story, round| story.then(2000 + 60 * round, look(login.clone(), no())));
     let unseen = Plan { login: false, ..plan() };
     let unreachable = || Login::Unreachable { fault: busy() };
+    let tried = |candidate| What::LoginTried { candidate, previous: None };
+    let at_once = || (0..4).fold(lost(), |story, n| story.then(1131 + n, look(no(), no())));
+    let failing = |times: i64| (0..times).fold(prepared_story(), |story, n| {
+        let call = story.then(1121 + 60 * n, intended(Call::Modify)).then(1122 + 60 * n, accepted(Some(7)));
+        call.then(1200 + 60 * n, task(failed())).then(1200 + 60 * n, look(no(), yes()))
+    });
+    let resets = Plan { recovery: Recovery::Reset, abilities: Abilities { reset: true, ..Abilities::default() }, ..plan() };
+    let lost_calls = |times: i64| (0..times).fold(prepared_story(), |story, n| story.then(1121 + n, intended(Call::Modify)).then(1121 + n, unanswered()));
+    let locked_resets = |times: i64| (0..times).fold(lost(), |story, n| story.then(1200 + n, intended(Call::Reset)).then(1200 + n, refused(Refusal::Locked, 1)));
+    let neither = |story: Vec<Event>| (0..4).fold(story, |story, n| story.then(5000 + 60 * n, look(no(), no())));
     check(vec![
         Row("tasks are searched first", plan(), lost(), 1130, "find task since 1121"),
         Row("a crash is a lost answer", plan(), sent(), 1130, "record answered unanswered"),
@@ -265,7 +284,21 @@ fn looks_and_limits_of_doubt() {
             "login 2, 1",
         ),
         Row("neither, not often enough", bare(), rounds(no(), 3), 2120, "wait ~ LooksAgain"),
+        Row("neither, often but too soon: a late effect may follow", bare(), at_once(), 1189, "login 2, 1"),
+        Row("… so that no look decides before it would have", bare(), at_once().then(1189, look(no(), no())), 1189, "wait ~ MayStillApply"),
+        Row("… and from then on it does", bare(), at_once(), 1190, "record halted OldPasswordWrong"),
         Row("both, not often enough", bare(), lost().then(2000, look(yes(), yes())), 2000, "wait ~ LooksAgain"),
+        Row("… and not together with what was seen before", bare(), rounds(no(), 3).then(2180, look(yes(), yes())), 2180, "wait ~ LooksAgain"),
+        Row("the candidate is refused, and nobody tried the one before it", bare(), lost().then(2000, tried(no())), 2000, "wait ~ LooksAgain"),
+        Row("nothing can apply late any more, and it says so no longer", bare(), lost().then(1190, look(Login::Mixed, yes())), 1190, "wait ~ LooksAgain"),
+        Row("the task failed: not again at once", bare(), failing(1), 1200, "wait ~ LooksAgain"),
+        Row("… but soon", bare(), failing(1), 1205, "modify 2 over 1"),
+        Row("… as often as `attempts` allows", bare(), failing(7), 1800, "modify 2 over 1"),
+        Row("… and not without end", bare(), failing(8), 1800, "record halted TaskFailed"),
+        Row("neither: a reset where it may be, to the same candidate", resets.clone(), neither(lost_calls(7)), 5180, "reset 2 over 1"),
+        Row("… not without end", resets.clone(), neither(lost_calls(8)), 5180, "record halted OldPasswordWrong"),
+        Row("… also of an instance that was locked for long", resets.clone(), neither(locked_resets(8)), 5180, "reset 2 over 1"),
+        Row("… not without end where it stays locked", resets, neither(locked_resets(9)), 5180, "record halted Busy"),
         Row("mixed for ever", bare(), rounds(Login::Mixed, 61), 9000, "record halted Unanswered"),
         Row("listing tasks costs quota: where logins can tell, not in each round", plan(), rounds(no(), 1), 2100, "login 2, 1"),
         Row("unreachable for long does not halt", bare(), rounds(unreachable(), 90), 2000 + 60 * 89, "wait ~ Unreachable"),
@@ -307,6 +340,7 @@ fn tasks_and_proof() {
         Row("succeeded: a login must agree", plan(), done(), 1135, "login 2"),
         Row("it does", plan(), done().then(1136, look(yes())), 1136, "record proven 2 Login"),
         Row("nodes disagree", plan(), done().then(1136, look(Login::Mixed)), 1136, "wait ~ NodesDisagree"),
+        Row("… however often, for as long as nodes may need", plan(), (0..4).fold(done(), |story, n| story.then(1136 + n, look(Login::Mixed))), 1139, "wait ~ NodesDisagree"),
         Row("refused for longer than nodes need", plan(), done().then(1136, look(no())), 1256, "record proof-failed"),
         Row("unreachable is no refusal", plan(), done().then(1136, look(Login::Unreachable { fault: busy() })), 1256, "login 2"),
         Row("anybody is let in", plan(), done().then(1136, look(Login::PasswordFree)), 1136, "record halted PasswordFree"),
@@ -320,6 +354,12 @@ fn deliveries_hooks_and_the_end() {
     let delivered_both = || proven().delivered_all(1150, 2);
     let hook_failed = || What::HookFailed { hook: "h".parse().expect("a name"), fault: busy() };
     let hook_told = || What::HookTold { hook: "h".parse().expect("a name") };
+    let a_failed = || proven().then(1150, undelivered("a", 2));
+    let dated_ahead = || {
+        let story = vec![at(0, adopted())].delivered_all(9000, 1).then(1100, began(2)).then(1110, ready(false)).then(1120, prepared(2));
+        let called = story.then(1121, intended(Call::Modify)).then(1130, accepted(None)).then(1140, What::LoginTried { candidate: yes(), previous: None });
+        called.then(1140, What::Proven { generation: generation(2), proof: Proof::Login })
+    };
     let gave_up = (0..8).fold(delivered_both(), |story, n| story.then(1160 + n, hook_failed()));
     check(vec![
         Row("every sink at once", plan(), proven(), 1145, "deliver 2 to a b"),
@@ -331,6 +371,10 @@ fn deliveries_hooks_and_the_end() {
         Row("a hook that never succeeds does not hold it open", plan(), gave_up, 1170, "record settled 2"),
         Row("settled", plan(), delivered_both().then(1160, hook_told()), 1160, "record settled 2"),
         Row("halted: deliveries go on", plan(), proven().then(1146, halted()), 1147, "deliver 2 to a b"),
+        Row("… and after a person said go on", plan(), proven().then(1146, halted()).then(1147, resumed(false)), 1148, "deliver 2 to a b"),
+        Row("a sink that failed the last time has its turn after the others", plan(), a_failed(), 1500, "deliver 2 to b"),
+        Row("… and by itself", plan(), a_failed().then(1501, delivered("b", 2)), 1501, "deliver 2 to a"),
+        Row("the last deliveries were dated by a clock that was set back since: at once", plan(), dated_ahead(), 1145, "deliver 2 to a b"),
         Row("halted: nothing else does", plan(), delivered_both().then(1151, halted()), 1152, "wait never Halted"),
         Row(
             "the configuration names another instance",
@@ -384,8 +428,8 @@ fn a_sink_that_is_down() {
     let tried = |story: Vec<Event>, second| (0..8).fold(story, |story, _| story.then(second, undelivered("b", 2)));
     let superseded = || tried(told(), 1500).then(1501, began(9));
     check(vec![
-        Row("hooks wait for it", hold(), tried(behind(), 1250), 1250, "wait ~ Behind"),
-        Row("but not for ever", hold(), tried(behind(), 1261), 1261, "tell h"),
+        Row("hooks wait for it", hold(), tried(behind(), 1259), 1259, "wait ~ Behind"),
+        Row("but not for ever", hold(), tried(behind(), 1260), 1260, "tell h"),
         Row("nor where it holds nothing up", proceed(), tried(behind(), 1261), 1261, "tell h"),
         Row("told: again after the late delivery", hold(), told().then(1270, delivered("b", 2)), 1270, "tell h"),
         Row("and then it is settled", hold(), told().then(1270, delivered("b", 2)).then(1271, hook_told()), 1271, "record settled 2"),
@@ -399,6 +443,7 @@ fn a_sink_that_is_down() {
         Row("paused", open(proceed()), tried(told(), 1500).then(1501, What::Paused { by: operator(), until: None }), 1502, "wait ~ Behind"),
         Row("halted", open(proceed()), tried(told(), 1500).then(1501, halted()), 1502, "wait ~ Halted"),
         Row("begun: the sink has its turn first", proceed(), superseded(), 1900, "deliver 2 to b"),
+        Row("begun and a call is out: nothing is delivered", proceed(), superseded().then(1502, ready(false)).then(1502, prepared(3)).then(1503, intended(Call::Modify)), 1900, "record answered unanswered"),
         Row("begun: then the preflight", proceed(), superseded(), 1501, "preflight"),
         Row("ended without a change: the one before goes on", proceed(), superseded().then(1510, blocked(1)).then(2001, abandoned()).then(2002, delivered("b", 2)), 2002, "tell h"),
         Row("and settles", proceed(), superseded().then(2001, abandoned()).then(2002, delivered("b", 2)).then(2003, hook_told()), 2003, "record settled 2"),

@@ -4,7 +4,6 @@
 use super::state::Standing;
 use crate::moment::Slot;
 use crate::name::{HookName, SinkName};
-use serde::Deserialize;
 use std::time::Duration;
 
 /// The settings of one target that decide its moves.
@@ -43,8 +42,7 @@ pub struct Plan {
 }
 
 /// What becomes of a rotation while a sink does not take passwords.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum OnSinkDown {
     /// None begins that could not be delivered, and none while a sink lacks current.
     #[default]
@@ -138,8 +136,7 @@ pub struct Abilities {
 }
 
 /// What may be done when neither the candidate nor the password before it is live.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Recovery {
     /// Halt and ask a person.
     #[default]
@@ -159,23 +156,17 @@ impl Recovery {
 }
 
 /// How long and how often. Every wait of the protocol is one of these.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// How long a task usually takes; the first look comes then.
-    #[serde(deserialize_with = "span")]
     pub usual_task_time: Duration,
     /// After this a task counts as stuck.
-    #[serde(deserialize_with = "span")]
     pub task_patience: Duration,
     /// How long nodes may go on refusing a password that the cloud reports as set.
-    #[serde(deserialize_with = "span")]
     pub proof_patience: Duration,
     /// How long an unanswered call may still take effect before the same call is sent again.
-    #[serde(deserialize_with = "span")]
     pub late_effect: Duration,
     /// After this a lock raises an alert.
-    #[serde(deserialize_with = "span")]
     pub lock_patience: Duration,
     /// Calls of one rotation that count as attempts.
     pub attempts: u32,
@@ -196,14 +187,11 @@ pub struct Limits {
 }
 
 /// An exponential back-off with full jitter: the n-th wait is drawn between zero and `first` × 2ⁿ, at most `longest`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound of the first wait.
-    #[serde(deserialize_with = "span")]
     pub first: Duration,
     /// The bound of every wait.
-    #[serde(deserialize_with = "span")]
     pub longest: Duration,
 }
 
@@ -226,9 +214,4 @@ impl Default for Limits {
             outlet_backoff: Backoff { first: seconds(2), longest: seconds(300) },
         }
     }
-}
-
-fn span<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    crate::moment::parse_span(&text).map_err(serde::de::Error::custom)
 }
