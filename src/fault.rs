@@ -84,6 +84,8 @@ pub enum Kind {
     SinkNewer,
     /// A hook did not succeed.
     HookFailed,
+    /// A channel for alerts could not be told.
+    AlertFailed,
     /// The ledger's disk is full.
     LedgerFull,
     /// The ledger cannot be read or written.
@@ -151,6 +153,9 @@ impl Kind {
             Self::SinkDenied => "give keywheel the right to write to the sink",
             Self::SinkNewer => "find out who else writes to the sink; keywheel never puts an older generation there",
             Self::HookFailed => "read the hook's own log; keywheel repeats it with back-off",
+            Self::AlertFailed => {
+                "check the channel's settings with `keywheel check --alerts`; it is told again with back-off"
+            }
             Self::LedgerFull => "free space on the ledger's disk; no rotation starts until then",
             Self::LedgerUnusable => "check the path, owner and mode of the ledger and its folder",
             Self::LedgerHeld => "use the running daemon, or stop it first",
@@ -185,6 +190,7 @@ impl Kind {
             | Self::SinkUnavailable
             | Self::SinkDenied
             | Self::HookFailed
+            | Self::AlertFailed
             | Self::LedgerFull
             | Self::LedgerUnusable
             | Self::ControlUnreachable
