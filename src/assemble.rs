@@ -300,6 +300,7 @@ fn hands(config: &Config, name: &TargetName, target: &config::Target, kit: &Kit)
             sinks.get(name).or_else(|| kit.sinks.get(name)).map(Arc::clone)
         }),
         adopt_resting: adopt::secret(target.adopt_resting.clone()),
+        consumer: target.acknowledged_by.as_ref().map(hooks::consumer).transpose()?,
         endpoint: endpoint(config, target),
         sinks,
     })

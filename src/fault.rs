@@ -86,6 +86,8 @@ pub enum Kind {
     HookFailed,
     /// A channel for alerts could not be told.
     AlertFailed,
+    /// A consumer does not say that it uses the current password.
+    NotAcknowledged,
     /// The ledger's disk is full.
     LedgerFull,
     /// The ledger cannot be read or written.
@@ -156,6 +158,9 @@ impl Kind {
             Self::AlertFailed => {
                 "check the channel's settings with `keywheel check --alerts`; it is told again with back-off"
             }
+            Self::NotAcknowledged => {
+                "let the consumer move to the current password; the former one goes once it says so"
+            }
             Self::LedgerFull => "free space on the ledger's disk; no rotation starts until then",
             Self::LedgerUnusable => "check the path, owner and mode of the ledger and its folder",
             Self::LedgerHeld => "use the running daemon, or stop it first",
@@ -191,6 +196,7 @@ impl Kind {
             | Self::SinkDenied
             | Self::HookFailed
             | Self::AlertFailed
+            | Self::NotAcknowledged
             | Self::LedgerFull
             | Self::LedgerUnusable
             | Self::ControlUnreachable

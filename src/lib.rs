@@ -23,6 +23,7 @@ pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod consumer;
 pub mod discovery;
 pub mod driver;
 pub mod fault;

@@ -10,7 +10,7 @@ use syn::visit::Visit;
 
 const WORDS: &[&str] = &["secret", "name", "moment", "fault"];
 const RULES: &[&str] = &["password", "schedule", "rotation", "sign"];
-const JOINTS: &[&str] = &["provider", "probe", "sink", "hook", "alert", "ledger", "seal"];
+const JOINTS: &[&str] = &["provider", "probe", "sink", "hook", "consumer", "alert", "ledger", "seal"];
 const TOOLS: &[&str] = &["clock", "chance", "alarm", "http", "pacer", "process", "memory", "systemd", "resp"];
 const EDGES: &[&str] = &["config", "admin", "telemetry", "discovery", "watch"];
 const FACES: &[&str] = &["cli", "lib", "main"];

@@ -1,8 +1,11 @@
-//! Who is told: the configured kind in, a hook out.
+//! Who is told, and who says that it has heard: the configured kind in, a hook or a consumer out.
 
 use super::stores::read_anew;
 use super::{first, now};
 use crate::config::{self, Told};
+use crate::consumer::Consumer;
+use crate::consumer::file::ConsumerFile;
+use crate::consumer::web::ConsumerUrl;
 use crate::fault::Fault;
 use crate::hook::command::{CommandHook, CommandHookSettings};
 use crate::hook::signal::SignalHook;
@@ -20,6 +23,18 @@ pub(super) fn listener(config: &config::Config, hook: &config::Hook) -> Result<L
         per_minute: hook.restarts.then_some(config.daemon.restart_budget),
     };
     Ok(Listener { hook: told(&hook.told)?, terms })
+}
+
+/// Who says which generation it uses.
+pub(super) fn consumer(consumer: &config::Consumer) -> Result<Arc<dyn Consumer>, Fault> {
+    match consumer {
+        config::Consumer::File(path) => Ok(Arc::new(ConsumerFile::new(path.clone()))),
+        config::Consumer::Url { url, token, timeout, ca_file } => {
+            let reach = Settings { timeout: *timeout, ca_file: ca_file.clone() };
+            ConsumerUrl::new(url.clone(), token.as_ref().map(read_anew), &reach)
+                .map(|consumer| Arc::new(consumer) as Arc<dyn Consumer>)
+        }
+    }
 }
 
 fn told(told: &Told) -> Result<Arc<dyn Hook>, Fault> {

@@ -189,6 +189,9 @@ async fn try_target(target: &Target, reader: Option<&Reader>, scene: &Scene) -> 
     for sink in target.hands.sinks.values() {
         faults.extend(sink.ready(&target.name).await.err());
     }
+    if let Some(consumer) = &target.hands.consumer {
+        faults.extend(consumer.uses().await.err());
+    }
     match passwords(target, reader, scene).await {
         Ok(passwords) => {
             for account in &target.accounts {

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod alert;
+mod consumer;
 mod credentials;
 mod daemon;
 mod document;
@@ -34,6 +35,7 @@ mod variables;
 
 pub use adopt::PasswordRef;
 pub use alert::{Channel, ChannelKind, SmtpChannel, SmtpTls, Watch};
+pub use consumer::Consumer;
 pub use credentials::{Credentials, CredentialsFrom};
 pub use daemon::{Daemon, LedgerUrl, LogForm};
 pub use etcd::EtcdSink;

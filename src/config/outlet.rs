@@ -256,22 +256,22 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
     }
 }
 
-/// The address of something that passwords are sent to: https, or plain http to this machine. Nothing of it is repeated, as a token may stand in it.
+/// The address of something that is spoken to: https, or plain http to this machine. Nothing of it is repeated, as a token may stand in it.
 pub(super) fn web_address(text: &str) -> Result<Url, Refusal> {
     let whole = "write https://HOST/PATH, or http://127.0.0.1:PORT/PATH for a service on this machine";
     let url = Url::parse(text).map_err(|_| refusal("This is not a URL", whole))?;
     if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
-        return Err(refusal("A password is sent by https, or by http to this machine, and nothing else", whole));
+        return Err(refusal("Only https is spoken, and http to this machine", whole));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        let next_step = "use the sink's own keys for credentials, and replace the password if it was real";
+        let next_step = "use keys of their own for credentials, and replace the password if it was real";
         return Err(refusal("There is a user or a password in this URL", next_step));
     }
     if url.fragment().is_some() {
         return Err(refusal("What stands after # is never sent", "leave it out"));
     }
     if url.scheme() == "http" && !is_loopback(&url) {
-        return Err(refusal("Plain http would show the password on its way", "write https://"));
+        return Err(refusal("Over plain http anybody on the way could read what is sent", "write https://"));
     }
     Ok(url)
 }

@@ -348,11 +348,20 @@ const TARGET: &[Key] = &[
     may("profile", Shape::Text, "\"tencent\""),
     may("strategy", Shape::Text, "\"in-place\""),
     may("grace", Shape::Text, "\"1h\""),
+    may("acknowledged-by", Shape::Table(CONSUMER), "{ file = \"/run/orders/generation\" }"),
     may("verify-every", Shape::Text, "\"6h\""),
     may("sinks", Shape::List, "[\"orders-env\"]"),
     may("on-sink-down", Shape::Text, "\"hold\""),
     may("hooks", Shape::List, "[\"reload-orders\"]"),
     may("recovery", Shape::Text, "\"halt\""),
+];
+
+const CONSUMER: &[Key] = &[
+    may("file", Shape::Text, "\"/run/orders/generation\""),
+    may("url", Shape::Text, "\"https://orders.example.com/redis-generation\""),
+    may("token", Shape::Reference, "{ credential = \"orders-token\" }"),
+    may("ca-file", Shape::Text, "\"/etc/ssl/certs/ca-certificates.crt\""),
+    may("timeout", Shape::Text, "\"10s\""),
 ];
 
 const SELECT: &[Key] =

@@ -137,6 +137,10 @@ pub(super) fn parse(
     for key in ["provider", "instance"].into_iter().filter(|key| section.has(key)) {
         section.refuse(key, refusal("This key means nothing beside select", "remove it, or remove select"));
     }
+    if section.has("acknowledged-by") {
+        let what = "All targets that are found would share one statement, and each has generations of its own";
+        section.refuse("acknowledged-by", refusal(what, "write the targets down that have it, or remove it"));
+    }
     let provider = target::named(&select, "provider", select.text("provider"), around.providers);
     let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
     if cloud.is_some_and(|cloud| !cloud.can_list()) {

@@ -1,6 +1,7 @@
 //! `[targets.NAME]`: one credential to rotate, and what only shows between sections.
 
 use super::adopt::PasswordRef;
+use super::consumer::{self, Consumer};
 use super::daemon::zone;
 use super::finding::suggestion;
 use super::hook::Hook;
@@ -62,6 +63,8 @@ pub struct Target {
     pub recovery: Recovery,
     /// How its password changes.
     pub strategy: Strategy,
+    /// Where its consumer says which generation it uses.
+    pub acknowledged_by: Option<Consumer>,
     /// Where the password of a pair's resting account is kept.
     pub adopt_resting: Option<SecretRef>,
     /// How often current is verified between rotations.
@@ -139,6 +142,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         section.warn("adopt", refusal(what, format!("run `keywheel adopt {name}` unless that was done")));
     }
     let adopt_resting = adopt_resting(section, name, strategy.as_ref());
+    let acknowledged_by = consumer::parse(section, strategy.as_ref());
     let login = login::parse(section);
     let verify_every = section.span_or_zero("verify-every");
     if let Some(every) = verify_every.filter(|every| *every < VERIFY_SHORTEST) {
@@ -184,6 +188,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         hooks,
         recovery,
         strategy: strategy?,
+        acknowledged_by,
         adopt_resting,
         verify_every,
         own_sinks: BTreeMap::new(),

@@ -52,7 +52,10 @@ pub(super) async fn perform(
             journal.note_with(tools.clock.now(), what, password.map(|password| (generation, password)))
         }
         Action::Preflight { account, previous, beside, believes } => {
-            let what = preflight(tools, target, memory, account.as_deref(), (previous, beside, believes)).await?;
+            let what = {
+                let current = journal.state().standing.current.as_ref().map(|current| current.generation);
+                preflight(tools, target, memory, account.as_deref(), current, (previous, beside, believes)).await?
+            };
             journal.note(tools.clock.now(), what)
         }
         Action::Prepare { generation, spare, account, beside } => {
@@ -148,6 +151,7 @@ async fn preflight(
     target: &Target,
     memory: &mut Memory,
     account: Option<&str>,
+    current: Option<Generation>,
     (previous, beside, believes): (Option<Generation>, bool, bool),
 ) -> Result<What, Fault> {
     let account = target.account(account)?;
@@ -161,6 +165,12 @@ async fn preflight(
     if let Some(mut fault) = ready.await.into_iter().find_map(Result::err) {
         // A sink that would refuse is waited for: nothing has changed, and a person sees it in the status.
         fault.retry = Retry::Later;
+        return Ok(What::Blocked { fault });
+    }
+    // The resting account of a pair is what its consumer used before.
+    if let Some(current) = current.filter(|_| target.settings.strategy.is_alternate())
+        && let Err(fault) = upkeep::acknowledged(target, current).await
+    {
         return Ok(What::Blocked { fault });
     }
     let mut drifted = false;
@@ -187,6 +197,10 @@ async fn preflight(
             }
             Login::Unreachable { fault } => return Ok(What::Blocked { fault }),
         }
+    }
+    if let Some(previous) = previous.filter(|_| target.settings.strategy.is_alternate()) {
+        let password = tools.ledger.password(&target.name, previous).await?;
+        upkeep::warn_of_users(target, account, &password, Duration::ZERO, "it is replaced now").await;
     }
     let change_mark = instance.change_mark.clone();
     memory.instance = Some(instance);

@@ -1,5 +1,6 @@
 //! One target as the driver sees it: its plan's settings and its hands.
 
+use crate::consumer::Consumer;
 use crate::fault::{Fault, Kind};
 use crate::hook::Listener;
 use crate::moment::Moment;
@@ -108,6 +109,8 @@ pub struct Hands {
     pub adopt: AdoptFrom,
     /// Today's password of a pair's resting account.
     pub adopt_resting: AdoptFrom,
+    /// Who says which generation it uses.
+    pub consumer: Option<Arc<dyn Consumer>>,
     /// Where clients connect.
     pub endpoint: Option<Endpoint>,
 }

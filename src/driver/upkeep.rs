@@ -12,6 +12,10 @@ use crate::rotation::answer::{Answer, Login};
 use crate::rotation::event::What;
 use crate::secret::Secret;
 use crate::sink::Holds;
+use std::time::Duration;
+
+/// How many of those who still use a password are named.
+const USERS_SHOWN: usize = 10;
 
 /// A login with current, and a look into every sink that can be read. What is found is recorded; nothing is changed.
 pub(super) async fn verify(
@@ -80,6 +84,12 @@ pub(super) async fn retire(
     if old.expose() == new.expose() {
         return journal.note(tools.clock.now(), What::Retired { generation });
     }
+    if let Err(fault) = acknowledged(target, current).await {
+        return journal.note(tools.clock.now(), What::RetireFailed { generation, fault });
+    }
+    let since = journal.state().standing.current.as_ref().map(|current| current.proven_at);
+    let longer_than = tools.clock.now().since(since.unwrap_or_default());
+    warn_of_users(target, account, &new, longer_than, "it is taken away now").await;
     let login = match &account.probe {
         Some(probe) => Some(probe.login(&new).await),
         None => None,
@@ -94,6 +104,48 @@ pub(super) async fn retire(
         Err(fault) => What::RetireFailed { generation, fault },
     };
     journal.note(tools.clock.now(), what)
+}
+
+/// Whether the target's consumer says that it uses current, or none is asked: before that, nothing it may still use is taken away.
+pub(super) async fn acknowledged(target: &Target, current: Generation) -> Result<(), Fault> {
+    let Some(consumer) = &target.hands.consumer else { return Ok(()) };
+    let mut uses = Generation::default();
+    let asked = async {
+        uses = consumer.uses().await?;
+        Ok(())
+    };
+    in_time(asked, Kind::NotAcknowledged).await?;
+    if uses >= current {
+        return Ok(());
+    }
+    let what = format!("{} says that generation {uses} is used there, and {current} is current", consumer.place());
+    Err(Fault::new(Kind::NotAcknowledged, what))
+}
+
+/// Names who is connected for longer than this as the account: they logged in with its former password. They stay connected, and will be turned away when
+/// they connect again, unless they have read the new one by then.
+pub(super) async fn warn_of_users(
+    target: &Target,
+    account: &Account,
+    password: &Secret,
+    longer_than: Duration,
+    fate: &str,
+) {
+    match target.hands.provider.clients(&account.address, password).await {
+        Ok(clients) => {
+            let users: Vec<String> = clients
+                .iter()
+                .filter(|client| client.connected_for > longer_than)
+                .take(USERS_SHOWN)
+                .map(ToString::to_string)
+                .collect();
+            if !users.is_empty() {
+                let account = &account.address.account;
+                tracing::warn!(%account, users = users.join("; "), "somebody is still connected with the former password, and {fate}");
+            }
+        }
+        Err(fault) => tracing::info!(%fault, "who still uses the former password is not known"),
+    }
 }
 
 async fn take_away(

@@ -10,7 +10,7 @@ pub mod redis_acl;
 pub mod tencent;
 
 use crate::fault::{Fault, Kind};
-use crate::moment::Moment;
+use crate::moment::{Moment, show_span};
 use crate::name::{RotationId, TaskId};
 use crate::password::Extra;
 use crate::rotation::answer::{Answer, Refusal, TaskStatus};
@@ -19,7 +19,9 @@ use crate::secret::Secret;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Which credential of which instance a target names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,6 +76,28 @@ pub struct Instance {
     pub password_policy: Option<InstancePolicy>,
     /// The engine's family, for the vendor profile of the password.
     pub engine: String,
+}
+
+/// A connection to an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// The node.
+    pub node: String,
+    /// Its own address.
+    pub from: String,
+    /// What it calls itself.
+    pub name: Option<String>,
+    /// For how long.
+    pub connected_for: Duration,
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            write!(out, "{name} at ")?;
+        }
+        write!(out, "{} ({}, connected for {})", self.from, self.node, show_span(self.connected_for))
+    }
 }
 
 /// Whether an instance can have its password changed now.
@@ -144,6 +168,15 @@ pub trait Provider: Send + Sync {
     /// Any fault means "not everywhere, or not known": it is asked again.
     async fn retire(&self, address: &Address, _old: &Secret, _current: &Secret) -> Result<(), Fault> {
         Err(Fault::new(Kind::Unsupported, format!("{} has one password at a time", address.account)))
+    }
+
+    /// Who is connected as the account now, as far as the provider can tell: nobody, where it cannot. `current` may open the list where an account
+    /// administers itself.
+    ///
+    /// # Errors
+    /// Any fault means that it is not known.
+    async fn clients(&self, _address: &Address, _current: &Secret) -> Result<Vec<Client>, Fault> {
+        Ok(Vec::new())
     }
 
     /// Each place where the account logs in on its own, such as `redis://10.0.0.12:6379`, by the newest knowledge: the nodes of a cluster or

@@ -1,11 +1,12 @@
 //! The targets of a story: what their configuration says, and the hands it gives a process.
 
 use super::dice::Dice;
-use super::hands::{BellOf, CloudOf, RouteOf, ShelfOf};
+use super::hands::{BellOf, CloudOf, ReaderOf, RouteOf, ShelfOf};
 use super::instance::PAIR;
 use super::plan::{Kept, Way};
 use super::sim::{Process, text};
 use futures_util::FutureExt;
+use keywheel::consumer::Consumer;
 use keywheel::driver::{Account, AdoptFrom, Fleet, Hands, LoginWords, PlanSettings, Target};
 use keywheel::fault::{Fault, Kind};
 use keywheel::hook::Listener;
@@ -102,6 +103,11 @@ impl Blueprint {
             let hook = Arc::new(BellOf { process, target, hook: name.clone() });
             (name.clone(), Listener { hook, terms })
         };
+        let says = process.sim.lock().truths.get(&self.name).and_then(|truth| truth.says);
+        let consumer = says.map(|_| {
+            let (process, target) = (Arc::clone(process), self.name.clone());
+            Arc::new(ReaderOf { process, target }) as Arc<dyn Consumer>
+        });
         let resting = self.first.get(1).copied().filter(|_| self.kept.adopts_resting);
         Target {
             name: self.name.clone(),
@@ -116,6 +122,7 @@ impl Blueprint {
                 profile: Profile::Tencent,
                 adopt: secret(process, self.adopts().then_some(self.first[0])),
                 adopt_resting: secret(process, resting),
+                consumer,
                 endpoint: None,
             },
         }

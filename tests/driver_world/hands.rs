@@ -6,10 +6,11 @@ use super::promises;
 use super::sim::{Inner, Process, number};
 use super::truth::Shelf;
 use async_trait::async_trait;
+use keywheel::consumer::Consumer;
 use keywheel::fault::{Fault, Kind};
 use keywheel::hook::{Hook, Notice};
 use keywheel::moment::Moment;
-use keywheel::name::{HookName, RotationId, SinkName, TargetName, TaskId};
+use keywheel::name::{Generation, HookName, RotationId, SinkName, TargetName, TaskId};
 use keywheel::probe::Probe;
 use keywheel::provider::{Abilities, Address, Condition, Instance as Seen, Provider};
 use keywheel::rotation::answer::{Answer, Call, Login, Refusal, TaskStatus};
@@ -399,6 +400,25 @@ impl Sink for ShelfOf {
 
     fn place(&self) -> String {
         self.sink.to_string()
+    }
+}
+
+/// The consumer of a target that says which generation it uses.
+pub struct ReaderOf {
+    pub process: Arc<Process>,
+    pub target: TargetName,
+}
+
+#[async_trait]
+impl Consumer for ReaderOf {
+    async fn uses(&self) -> Result<Generation, Fault> {
+        self.process.wait().await;
+        let says = self.process.sim.lock().truths.get(&self.target).and_then(|truth| truth.says);
+        says.flatten().ok_or_else(|| Fault::new(Kind::NotAcknowledged, "it says nothing"))
+    }
+
+    fn place(&self) -> String {
+        "the consumer".to_owned()
     }
 }
 

@@ -10,6 +10,7 @@
 // What is shared with `rotation_world` has more to offer than is used here.
 #![allow(dead_code, reason = "rooms shared with another test")]
 
+mod acknowledged;
 mod calm;
 #[path = "../world/cloud.rs"]
 mod cloud;

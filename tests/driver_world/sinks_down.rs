@@ -20,16 +20,16 @@ use keywheel::watch::book::Book;
 use keywheel::watch::conditions::{Conditions, Patience, of_target};
 use std::time::Duration;
 
-const OPERATOR: By = By::Operator { uid: 0 };
+pub const OPERATOR: By = By::Operator { uid: 0 };
 const DOWN: &str = "sink-down";
 const UP: &str = "sink-up";
 const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
+pub const HOUR: Duration = Duration::from_secs(3_600);
 const BEHIND_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// A target of this name with a sink that will be down, one that never is, and a hook; every two hours a rotation is due and may start for twenty
 /// minutes.
-fn add(story: &mut Story, name: &str, way: Way, on_sink_down: OnSinkDown) {
+pub fn add(story: &mut Story, name: &str, way: Way, on_sink_down: OnSinkDown) {
     let strategy = match way {
         Way::InPlace => Strategy::InPlace,
         Way::Alternate => Strategy::Alternate { accounts: PAIR.map(str::to_owned), grace: HOUR },
@@ -92,7 +92,7 @@ async fn settled(way: Way, on_sink_down: OnSinkDown) -> Story {
 }
 
 /// Waits, at most four hours, until the record says so. It is looked at closely for a minute, and then now and then.
-async fn until(story: &Story, what: &str, says: impl Fn(&State) -> bool) {
+pub async fn until(story: &Story, what: &str, says: impl Fn(&State) -> bool) {
     for look in 0..8_000 {
         if says(&story.standing(0).0) {
             return;
@@ -102,12 +102,12 @@ async fn until(story: &Story, what: &str, says: impl Fn(&State) -> bool) {
     broken(story, what);
 }
 
-fn broken(story: &Story, what: &str) -> ! {
+pub fn broken(story: &Story, what: &str) -> ! {
     let transcript = story.sim.lock().transcript.take();
     panic!("{what}\n{}", transcript.unwrap_or_default());
 }
 
-fn now(story: &Story) -> Moment {
+pub fn now(story: &Story) -> Moment {
     Moment::from_millis(story.sim.lock().now)
 }
 
@@ -161,13 +161,13 @@ impl Pager {
     }
 }
 
-fn events(story: &Story, since: Moment) -> Vec<Recorded> {
+pub fn events(story: &Story, since: Moment) -> Vec<Recorded> {
     let inner = story.sim.lock();
     let rows = &inner.disk.records[&story.blueprints[0].name].rows;
     rows.iter().map(|row| row.event.clone()).filter(|event| event.at >= since).collect()
 }
 
-fn count(events: &[Recorded], which: impl Fn(&What) -> bool) -> usize {
+pub fn count(events: &[Recorded], which: impl Fn(&What) -> bool) -> usize {
     events.iter().filter(|event| which(&event.what)).count()
 }
 
@@ -180,7 +180,7 @@ async fn sleep_until(story: &Story, when: Moment) {
 }
 
 /// The story goes on without a broken promise.
-fn good(story: &Story) {
+pub fn good(story: &Story) {
     if let Err(promise) = story.is_broken() {
         broken(story, &promise);
     }

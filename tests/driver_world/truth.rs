@@ -36,6 +36,8 @@ pub struct Truth {
     pub sinks: BTreeMap<SinkName, Shelf>,
     pub told: BTreeSet<(HookName, Generation)>,
     pub consumers: Consumers,
+    /// The generation that its consumer says it uses, where it is asked: nothing while the consumer is away.
+    pub says: Option<Option<Generation>>,
     /// Rotations that were promised to those who asked.
     pub promised: usize,
 }
@@ -78,6 +80,7 @@ impl Truth {
             sinks: BTreeMap::new(),
             told: BTreeSet::new(),
             consumers: Consumers::default(),
+            says: None,
             promised: 0,
         }
     }

@@ -85,6 +85,7 @@ async fn the_rights_that_the_example_names_are_enough() {
         let app = address("app", Mode::Add);
         assert_eq!(acl.check(&app).await, [], "{lines}");
         assert_eq!(change(&acl, &app, "old", "new").await, ACCEPTED, "{lines}");
+        assert_eq!(acl.clients(&app, &secret("new")).await.unwrap(), [], "{lines}");
         acl.retire(&app, &secret("old"), &secret("new")).await.unwrap();
         assert_eq!(change(&acl, &address("app", Mode::OldPassword), "new", "newer").await, ACCEPTED);
         if acl_file.is_none() {

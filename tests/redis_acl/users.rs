@@ -1,7 +1,7 @@
 //! Users with passwords of their own: in place, reset, and by an administrator that is rotated itself.
 
 use crate::hands::*;
-use crate::redis_nodes::{ADMIN, RedisNode, users};
+use crate::redis_nodes::{ADMIN, ADMIN_PASSWORD, RedisNode, users};
 use keywheel::fault::Kind;
 use keywheel::probe::Probe;
 use keywheel::provider::redis_acl::credentials::Admin;
@@ -128,4 +128,31 @@ async fn two_addresses_of_one_server_are_one_node() {
     let acl = provider(settings(&both), keywheel());
     assert_eq!(change(&acl, &address("app", Mode::OldPassword), "old", "new").await, ACCEPTED);
     assert_eq!((live(&nodes, "old"), live(&nodes, "new")), (vec![false], vec![true]));
+}
+
+/// Who is connected as the account is named, on each node, and nobody else is.
+#[tokio::test]
+async fn those_who_are_connected_as_the_account_are_named() {
+    let nodes = pair("old");
+    let connect = |node: &RedisNode, user: &str, password: &str| {
+        let mut connection = redis::Client::open(node.url()).unwrap().get_connection().unwrap();
+        redis::cmd("AUTH").arg(user).arg(password).query::<()>(&mut connection).unwrap();
+        connection
+    };
+    let mut orders = connect(&nodes[0], "app", "old");
+    redis::cmd("CLIENT").arg("SETNAME").arg("orders").query::<()>(&mut orders).unwrap();
+    let _unnamed = connect(&nodes[1], "app", "old");
+    let _other = connect(&nodes[1], ADMIN, ADMIN_PASSWORD);
+    let shown = |clients: Vec<keywheel::provider::Client>| {
+        let mut shown: Vec<_> = clients.into_iter().map(|client| (client.node, client.name)).collect();
+        shown.sort();
+        shown
+    };
+    let mut expected = vec![(nodes[0].url(), Some("orders".to_owned())), (nodes[1].url(), None)];
+    expected.sort();
+    let app = address("app", Mode::Add);
+    assert_eq!(shown(of(&nodes).clients(&app, &secret("old")).await.unwrap()), expected);
+    // One that administers itself is not its own user.
+    let itself = provider(settings(&urls(&nodes)), itself());
+    assert_eq!(shown(itself.clients(&app, &secret("old")).await.unwrap()), expected);
 }

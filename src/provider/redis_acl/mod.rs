@@ -15,6 +15,7 @@
 
 mod answer;
 mod check;
+mod clients;
 pub mod credentials;
 mod edit;
 mod look;
@@ -30,7 +31,7 @@ use self::edit::{DEFAULT_USER, Edit, Intent, decide};
 use self::look::Look;
 use self::node::{Node, in_time};
 use self::persist::{Saving, saving};
-use super::{Abilities, Address, Instance, Mode, Provider, without_old};
+use super::{Abilities, Address, Client, Instance, Mode, Provider, without_old};
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use crate::name::{RotationId, TaskId};
@@ -245,6 +246,10 @@ impl Provider for RedisAcl {
             Answer::Accepted { .. } => Ok(()),
             Answer::Refused { fault, .. } | Answer::Unanswered { fault } => Err(fault),
         }
+    }
+
+    async fn clients(&self, address: &Address, current: &Secret) -> Result<Vec<Client>, Fault> {
+        self.connected(address, current).await
     }
 
     async fn nodes(&self, address: &Address, tried: &Secret) -> Result<Vec<String>, Fault> {
