@@ -144,7 +144,7 @@ impl Book {
         let groups: Vec<Group> = groups.into_values().collect();
         let id = format!("alert-{}", hex::encode(&digest.finalize()[..16]));
         let host = host.to_owned();
-        (!groups.is_empty()).then(|| (Message { id, at: now, host, groups }, covered))
+        (!groups.is_empty()).then_some((Message { id, at: now, host, groups }, covered))
     }
 
     /// This channel has heard the message that covers these.
