@@ -1,8 +1,10 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
 pub mod alerts;
+mod aws;
 mod clouds;
 mod credentials;
+mod foreign;
 mod hooks;
 mod local;
 mod redis;
@@ -426,11 +428,14 @@ fn sink(config: &Config, sink: &config::Sink) -> Result<Arc<dyn Sink>, Fault> {
             CommandSink::new(settings).map(|sink| Arc::new(sink) as Arc<dyn Sink>).map_err(first)
         }
         config::Sink::Store(settings) => clouds::sink(config, settings),
+        config::Sink::Aws(settings) => aws::sink(settings),
         config::Sink::Etcd(etcd) => local::etcd(etcd),
         config::Sink::Age(age) => local::age(age),
         config::Sink::SystemdCredential(credential) => local::systemd_credential(credential),
         config::Sink::Http(http) => Ok(Arc::new(stores::http(http)?)),
         config::Sink::Vault(vault) => Ok(Arc::new(stores::vault(vault)?)),
+        config::Sink::Gcp(gcp) => foreign::gcp(gcp),
+        config::Sink::Azure(azure) => foreign::azure(azure),
     }
 }
 

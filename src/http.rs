@@ -69,6 +69,12 @@ impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+
+    /// Every header that is a text, by its lower-case name.
+    #[cfg(feature = "aws")]
+    pub fn texts(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+    }
 }
 
 /// Why there is no whole answer.
@@ -97,6 +103,22 @@ impl Client {
     /// `ConfigInvalid` for plain http to elsewhere, another scheme, or a `ca_file` or machine without usable certificates.
     pub fn new(endpoint: Url, settings: &Settings) -> Result<Self, Fault> {
         Self::made(endpoint, settings, None)
+    }
+
+    /// The same client for a service of the machine that this runs on, in plain http to an address of its own link.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` for anything else.
+    #[cfg(feature = "aws")]
+    pub fn on_link(endpoint: Url, settings: &Settings) -> Result<Self, Fault> {
+        if !is_on_link(&endpoint) {
+            return Err(Fault::new(Kind::Bug, "an address that is not on this machine's link"));
+        }
+        Ok(Self {
+            reads: client(&endpoint, settings, Effect::Read, None)?,
+            writes: client(&endpoint, settings, Effect::Write, None)?,
+            endpoint,
+        })
     }
 
     /// The same client with a certificate of its own to show: certificate and key, each in PEM.
@@ -325,6 +347,19 @@ fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Fault> {
     Ok(certificates)
 }
 
+/// Whether this is plain http to an address that no router passes on: a link-local one, or one of those at which Amazon's machines and pods find the
+/// services of their own host.
+pub fn is_on_link(url: &Url) -> bool {
+    let on_link = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_link_local(),
+        Some(Host::Ipv6(address)) => {
+            address.is_unicast_link_local() || matches!(address.segments(), [0xfd00, 0x0ec2, 0, ..])
+        }
+        Some(Host::Domain(_)) | None => false,
+    };
+    on_link && url.scheme() == "http"
+}
+
 /// Whether the URL's host is this machine itself.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -385,6 +420,25 @@ mod tests {
         for (endpoint, allowed) in rows {
             let client = Client::new(url(endpoint), &Settings::default());
             assert_eq!(client.is_ok(), allowed, "{endpoint}");
+        }
+    }
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn plain_http_to_this_machines_link_for_whoever_asks_for_it() {
+        let rows = [
+            ("http://169.254.169.254/", true),
+            ("http://169.254.170.23:80/", true),
+            ("http://[fd00:ec2::254]/", true),
+            ("http://[fe80::1]/", true),
+            ("http://[fd00:ec3::254]/", false),
+            ("http://169.253.169.254/", false),
+            ("http://metadata.example/", false),
+            ("https://169.254.169.254/", false),
+        ];
+        for (endpoint, allowed) in rows {
+            assert_eq!(Client::on_link(url(endpoint), &Settings::default()).is_ok(), allowed, "{endpoint}");
+            assert!(!allowed || Client::new(url(endpoint), &Settings::default()).is_err(), "{endpoint}");
         }
     }
 

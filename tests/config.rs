@@ -318,6 +318,9 @@ fn the_reference_shows_the_true_defaults() {
         | Sink::Age(_)
         | Sink::SystemdCredential(_)
         | Sink::Http(_)
+        | Sink::Gcp(_)
+        | Sink::Azure(_)
+        | Sink::Aws(_)
         | Sink::Vault(_) => panic!("a file"),
     };
     assert_eq!(sink(&reference), sink(&minimal));

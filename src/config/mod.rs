@@ -5,6 +5,7 @@
 
 mod adopt;
 mod alert;
+mod aws;
 mod consumer;
 mod credentials;
 mod daemon;
@@ -35,6 +36,7 @@ mod variables;
 
 pub use adopt::PasswordRef;
 pub use alert::{Channel, ChannelKind, SmtpChannel, SmtpTls, Watch};
+pub use aws::{AwsCredentials, AwsSink, AwsSource, AwsStore, AwsTier};
 pub use consumer::Consumer;
 pub use credentials::{Credentials, CredentialsFrom};
 pub use daemon::{Daemon, LedgerUrl, LogForm};
@@ -44,7 +46,9 @@ pub use finding::{Finding, Findings, Origin};
 pub use hook::{Hook, SignalHook, SystemdHook, Told, WebhookHook};
 pub use layers::FILE_LIMIT;
 pub use login::Login;
-pub use outlet::{CommandSink, FileSink, Format, HttpSink, Sink, VaultAuth, VaultSink};
+pub use outlet::{
+    AzureIdentity, AzureSink, CommandSink, FileSink, Format, GcpIdentity, GcpSink, HttpSink, Sink, VaultAuth, VaultSink,
+};
 pub use provider::{Alibaba, Provider, Tencent};
 pub use redis::{Redis, RedisAdmin};
 pub use schema::known_keys;
@@ -193,11 +197,14 @@ impl Sections<'_> {
                 Sink::Store(sink) => Some(sink.store.clone()),
                 Sink::File(_)
                 | Sink::Command(_)
+                | Sink::Aws(_)
                 | Sink::Etcd(_)
                 | Sink::Age(_)
                 | Sink::SystemdCredential(_)
                 | Sink::Http(_)
-                | Sink::Vault(_) => None,
+                | Sink::Vault(_)
+                | Sink::Gcp(_)
+                | Sink::Azure(_) => None,
             }
         });
         let templates = selection::take_templates(&mut sinks);

@@ -1,15 +1,20 @@
 //! `[sinks.NAME]`: who receives a password.
 
+mod azure;
 mod file;
+mod gcp;
 mod http;
 mod vault;
 
+pub use azure::{AzureIdentity, AzureSink};
 pub use file::{FileSink, Format};
 use file::{fields, lacks_password};
 pub(super) use file::{file, format};
+pub use gcp::{GcpIdentity, GcpSink};
 pub use http::HttpSink;
 pub use vault::{VaultAuth, VaultSink};
 
+use super::aws::{self, AwsSink};
 use super::etcd::{self, EtcdSink};
 use super::program::{argv, program};
 use super::reading::{Refusal, Section, refusal};
@@ -38,6 +43,8 @@ pub enum Sink {
     Command(CommandSink),
     /// A secret in a cloud's own store.
     Store(Box<StoreSink>),
+    /// A secret or a parameter in an account of AWS.
+    Aws(Box<AwsSink>),
     /// A key of etcd.
     Etcd(EtcdSink),
     /// A file for the holders of a key.
@@ -48,6 +55,10 @@ pub enum Sink {
     Http(HttpSink),
     /// A secret in Vault or OpenBao.
     Vault(VaultSink),
+    /// A secret in Google's Secret Manager.
+    Gcp(Box<GcpSink>),
+    /// A secret in an Azure Key Vault.
+    Azure(Box<AzureSink>),
 }
 
 /// Where a sink writes, as it was written.
@@ -79,7 +90,14 @@ impl Sink {
             Self::File(file) => Some(file),
             Self::Age(age) => Some(&age.file),
             Self::SystemdCredential(credential) => Some(&credential.file),
-            Self::Command(_) | Self::Store(_) | Self::Etcd(_) | Self::Http(_) | Self::Vault(_) => None,
+            Self::Gcp(_)
+            | Self::Azure(_)
+            | Self::Command(_)
+            | Self::Store(_)
+            | Self::Aws(_)
+            | Self::Etcd(_)
+            | Self::Http(_)
+            | Self::Vault(_) => None,
         }
     }
 
@@ -91,6 +109,7 @@ impl Sink {
                 Some(Spot { key: "path", text: self.file()?.path.to_str()?, within: "file".to_owned() })
             }
             Self::Store(store) => Some(Spot { key: "secret", text: &store.secret, within: store.within() }),
+            Self::Aws(aws) => Some(Spot { key: aws.key(), text: &aws.name, within: aws.within() }),
             Self::Command(_) => None,
             Self::Etcd(etcd) => Some(Spot { key: "key", text: &etcd.key, within: etcd.store() }),
             Self::Http(http) => Some(Spot { key: "url", text: &http.url, within: "http".to_owned() }),
@@ -98,6 +117,10 @@ impl Sink {
                 let VaultSink { address, mount, path, namespace, .. } = vault;
                 let within = format!("vault {address} {} {mount}", namespace.as_deref().unwrap_or_default());
                 Some(Spot { key: "path", text: path, within })
+            }
+            Self::Gcp(gcp) => Some(Spot { key: "secret", text: &gcp.secret, within: gcp.within() }),
+            Self::Azure(azure) => {
+                Some(Spot { key: "secret", text: &azure.secret, within: format!("azure {}", azure.vault) })
             }
         }
     }
@@ -107,7 +130,10 @@ impl Sink {
         match self {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file().map(|file| file.format),
             Self::Command(_) => None,
+            Self::Aws(aws) => Some(aws.format.form),
             Self::Etcd(etcd) => Some(etcd.format.form),
+            Self::Gcp(gcp) => Some(gcp.format.form),
+            Self::Azure(azure) => Some(azure.format.form),
             Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
@@ -116,7 +142,10 @@ impl Sink {
     pub(super) fn fields(&self) -> Option<&BTreeMap<String, String>> {
         match self {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file()?.fields.as_ref(),
+            Self::Aws(aws) => aws.format.fields.as_ref(),
             Self::Etcd(etcd) => etcd.format.fields.as_ref(),
+            Self::Gcp(gcp) => gcp.format.fields.as_ref(),
+            Self::Azure(azure) => azure.format.fields.as_ref(),
             Self::Command(_) | Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
         }
     }
@@ -126,10 +155,11 @@ impl Sink {
         match self {
             Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => "file",
             Self::Store(_) => "secret",
+            Self::Aws(aws) => aws.key(),
             Self::Command(_) => "place",
             Self::Etcd(_) => "key",
             Self::Http(_) => "URL",
-            Self::Vault(_) => "secret",
+            Self::Vault(_) | Self::Gcp(_) | Self::Azure(_) => "secret",
         }
     }
 
@@ -145,6 +175,7 @@ impl Sink {
                 Ok(Self::SystemdCredential(CredentialSink { file: credential.file.at(&text)?, ..credential.clone() }))
             }
             Self::Store(store) => store.at(text).map(|store| Self::Store(Box::new(store))),
+            Self::Aws(aws) => aws.at(text).map(|aws| Self::Aws(Box::new(aws))),
             Self::Command(_) => Ok(self.clone()),
             Self::Etcd(sink) => Ok(Self::Etcd(EtcdSink { key: etcd::key(text)?, ..sink.clone() })),
             Self::Http(sink) => {
@@ -154,6 +185,14 @@ impl Sink {
             Self::Vault(sink) => {
                 let path = vault::path(&text).map_err(|refusal| refusal.0)?;
                 Ok(Self::Vault(VaultSink { path, ..sink.clone() }))
+            }
+            Self::Gcp(sink) => {
+                let secret = gcp::name(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Gcp(Box::new(GcpSink { secret, ..(**sink).clone() })))
+            }
+            Self::Azure(sink) => {
+                let secret = azure::name(&text).map_err(|refusal| refusal.0)?;
+                Ok(Self::Azure(Box::new(AzureSink { secret, ..(**sink).clone() })))
             }
         }
     }
@@ -167,7 +206,7 @@ impl Sink {
             return Some(("its fields do not have the password by itself", "add password = \"NAME\" to its fields"));
         }
         match self {
-            Self::File(_) | Self::Etcd(_) | Self::SystemdCredential(_) => None,
+            Self::File(_) | Self::Etcd(_) | Self::SystemdCredential(_) | Self::Gcp(_) | Self::Azure(_) => None,
             Self::Age(age) => match age.identity {
                 Some(_) => None,
                 None => Some((
@@ -175,7 +214,7 @@ impl Sink {
                     "add identity = { file = \"/path\" } to the sink, the secret key of one of its recipients",
                 )),
             },
-            Self::Store(_) => None,
+            Self::Store(_) | Self::Aws(_) => None,
             Self::Command(command) => match command.read {
                 Some(_) => None,
                 None => Some((
@@ -218,6 +257,9 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
     match section.text("kind")? {
         "file" => file(section).map(Sink::File),
         kind @ ("tencent-ssm" | "alibaba-kms") => store::parse(section, kind).map(|store| Sink::Store(Box::new(store))),
+        kind @ ("aws-secrets-manager" | "aws-parameter-store") => {
+            aws::parse(section, kind).map(|aws| Sink::Aws(Box::new(aws)))
+        }
         "http" => http::parse(section).map(Sink::Http),
         "vault" => vault::parse(section).map(Sink::Vault),
         "command" => {
@@ -250,6 +292,8 @@ pub(super) fn sink(section: &Section<'_>) -> Option<Sink> {
             }))
         }
         "etcd" => etcd::parse(section).map(Sink::Etcd),
+        "azure-key-vault" => azure::parse(section).map(|sink| Sink::Azure(Box::new(sink))),
+        "gcp-secret-manager" => gcp::parse(section).map(|sink| Sink::Gcp(Box::new(sink))),
         "age" => sealed::age(section).map(Sink::Age),
         "systemd-credential" => sealed::credential(section).map(Sink::SystemdCredential),
         _ => None,

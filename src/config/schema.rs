@@ -1,6 +1,9 @@
 //! Every key there is: its section, its shape, whether it must be there, and an example for whoever has to write it.
 
 mod alerts;
+mod aws;
+mod azure;
+mod gcp;
 mod hooks;
 mod sources;
 
@@ -175,7 +178,11 @@ const SINK: Kinds = Kinds {
         ("vault", VAULT_SINK),
         ("tencent-ssm", TENCENT_SSM_SINK),
         ("alibaba-kms", ALIBABA_KMS_SINK),
+        ("aws-secrets-manager", aws::SECRETS_MANAGER_SINK),
+        ("aws-parameter-store", aws::PARAMETER_STORE_SINK),
         ("etcd", ETCD_SINK),
+        ("gcp-secret-manager", gcp::SINK),
+        ("azure-key-vault", azure::SINK),
         ("age", AGE_SINK),
         ("systemd-credential", CREDENTIAL_SINK),
     ],
@@ -445,8 +452,11 @@ pub fn known_keys() -> Vec<(&'static str, String)> {
     for section in SECTIONS {
         let mut keys = Vec::new();
         below(&section.shape, "", &mut keys);
-        // A sink's sources of a credential have the keys of a provider's.
-        keys.retain(|key| section.name != "sinks" || !key.starts_with("credentials.") || key == "credentials.source");
+        // What a sink's sources of a credential share with a provider's stands there.
+        let is_shared = |key: &str| {
+            key.starts_with("credentials.") && all.iter().any(|held| *held == ("providers", key.to_owned()))
+        };
+        keys.retain(|key| section.name != "sinks" || key == "credentials.source" || !is_shared(key));
         all.extend(keys.into_iter().map(|key| (section.name, key)));
     }
     all.sort();

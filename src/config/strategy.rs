@@ -111,7 +111,13 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
     let by_name = target.login.as_ref().is_some_and(|login| login.form == FormChoice::UserAndPassword)
         || cloud.is_some_and(|cloud| cloud.own_nodes().is_some());
     let wrong = match sink {
-        Sink::File(_) | Sink::Etcd(_) | Sink::Age(_) | Sink::SystemdCredential(_)
+        Sink::Gcp(_)
+        | Sink::Azure(_)
+        | Sink::File(_)
+        | Sink::Aws(_)
+        | Sink::Etcd(_)
+        | Sink::Age(_)
+        | Sink::SystemdCredential(_)
             if sink.form() == Some(FileFormat::Raw) && by_name =>
         {
             Some((
@@ -125,7 +131,13 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
             format!("The sink {name} is given a password alone, and must know which of the two accounts it opens"),
             "write stdin = \"json\" for it",
         )),
-        Sink::File(_) | Sink::Etcd(_) | Sink::Age(_) | Sink::SystemdCredential(_)
+        Sink::Gcp(_)
+        | Sink::Azure(_)
+        | Sink::File(_)
+        | Sink::Aws(_)
+        | Sink::Etcd(_)
+        | Sink::Age(_)
+        | Sink::SystemdCredential(_)
             if by_name && is_nameless(sink.fields()) =>
         {
             Some((
@@ -140,11 +152,14 @@ pub(super) fn refuse_bare(section: &Section<'_>, target: &Target, cloud: Option<
         Sink::File(_)
         | Sink::Command(_)
         | Sink::Store(_)
+        | Sink::Aws(_)
         | Sink::Etcd(_)
         | Sink::Age(_)
         | Sink::SystemdCredential(_)
         | Sink::Http(_)
-        | Sink::Vault(_) => None,
+        | Sink::Vault(_)
+        | Sink::Gcp(_)
+        | Sink::Azure(_) => None,
     };
     if let Some((what, next)) = wrong {
         section.refuse("sinks", refusal(what, next));

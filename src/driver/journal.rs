@@ -37,6 +37,8 @@ pub(super) struct Journal<'a> {
     state: State,
     pending: Vec<Entry>,
     written: Option<Projection>,
+    /// Nothing is done for the open rotation until its preflight begins anew: its instance may be another one's until then.
+    waits: bool,
 }
 
 impl<'a> Journal<'a> {
@@ -50,7 +52,7 @@ impl<'a> Journal<'a> {
         let rows = tools.ledger.recent(&target.name).await?;
         let state = fold(rows.iter().map(|row| &row.event))
             .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {}: {illegal}", target.name)))?;
-        Ok(Some(Self { target, clock, claim, ours_at, state, pending: Vec::new(), written: None }))
+        Ok(Some(Self { target, clock, claim, ours_at, state, pending: Vec::new(), written: None, waits: true }))
     }
 
     /// The outcome of work outside, which may take as long as it takes. Before each of its steps the claim is certainly ours: in good time it is renewed, and
@@ -140,6 +142,27 @@ impl<'a> Journal<'a> {
         self.write(wake_at, why).await
     }
 
+    /// A rotation is to begin: its instance is to be its own.
+    pub(super) const fn holds(&mut self) {
+        self.waits = false;
+    }
+
+    /// Nothing more is done before a wait has ended.
+    pub(super) const fn waits(&mut self) {
+        self.waits = true;
+    }
+
+    /// Takes the instance for a preflight, durably, where it was let go.
+    ///
+    /// # Errors
+    /// `Busy` while another target has it: then the rotation goes on waiting.
+    pub(super) async fn take_hold(&mut self, now: Moment) -> Result<(), Fault> {
+        self.waits = false;
+        let outcome = self.write(now, "under way").await;
+        self.waits = outcome.is_err();
+        outcome
+    }
+
     /// Whether everything that happened is durable.
     pub(super) fn is_written(&self) -> bool {
         self.pending.is_empty()
@@ -151,7 +174,11 @@ impl<'a> Journal<'a> {
     }
 
     fn projection(&self, wake_at: Moment, why: &str) -> Projection {
-        let holding = self.state.open.as_ref().is_some_and(|open| !matches!(open.phase, Phase::Proven { .. }));
+        // What sent nothing and is to look at its instance again before it does has no part in it meanwhile.
+        let halted = self.state.halt.is_some();
+        let lets_go = |phase: &Phase| self.waits && self.state.is_untouched() && (halted || *phase == Phase::Begun);
+        let holding = |phase: &Phase| !matches!(phase, Phase::Proven { .. }) && !lets_go(phase);
+        let holding = self.state.open.as_ref().is_some_and(|open| holding(&open.phase));
         Projection {
             wake_at,
             label: self.state.label(),

@@ -95,6 +95,7 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
             Action::Begin { slot, by, reason } => {
                 let before = journal.state().clone();
                 let rotation = RotationId::from_parts(now, tools.chance.bits());
+                journal.holds();
                 journal.note(now, What::Began { rotation, slot, by, reason })?;
                 match journal.write(now, "beginning").await {
                     Err(fault) if fault.kind == Kind::Busy => {
@@ -107,6 +108,7 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                 }
             }
             Action::Wait { until, why } => {
+                journal.waits();
                 let short = until.since(now) <= LINGER;
                 if !(short && journal.holds_only_looks()) {
                     journal.write(until, &why.to_string()).await?;
@@ -150,6 +152,15 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                 }
                 if driver.has_let_go(&target.name) {
                     return journal.write(now, "taken out of the configuration in mid-rotation").await;
+                }
+                if let Action::Preflight { .. } = act {
+                    match journal.take_hold(now).await {
+                        Err(fault) if fault.kind == Kind::Busy => {
+                            journal.note(now, act::blocked(fault))?;
+                            continue;
+                        }
+                        taken => taken?,
+                    }
                 }
                 let rotation = journal.rotation().map(|id| id.to_string()).unwrap_or_default();
                 let span = tracing::error_span!("act", rotation);

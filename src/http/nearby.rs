@@ -97,6 +97,14 @@ impl Nearby {
         self.ask(reqwest::Method::GET, self.base.clone(), &[]).await
     }
 
+    /// The same with headers.
+    ///
+    /// # Errors
+    /// As [`Nearby::whole`].
+    pub async fn asked(&self, headers: &[(&str, &str)]) -> Result<Short, Fault> {
+        self.ask(reqwest::Method::GET, self.base.clone(), headers).await
+    }
+
     /// Asks for what is at a path.
     ///
     /// # Errors

@@ -4,10 +4,16 @@ mod address;
 #[cfg(feature = "age")]
 pub mod age;
 pub mod alibaba_kms;
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(feature = "azure")]
+pub mod azure_key_vault;
 pub mod command;
 pub mod etcd;
 pub mod fields;
 pub mod file;
+#[cfg(feature = "gcp")]
+pub mod gcp_secret_manager;
 pub mod http;
 pub mod sealed;
 mod store;

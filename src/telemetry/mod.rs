@@ -18,7 +18,7 @@ pub enum LogForm {
 pub const FILTER_VARIABLE: &str = "KEYWHEEL_LOG";
 
 /// What is logged unless the variable says otherwise. The scheduler reports each job it adds at info; its errors matter.
-const QUIET: &str = "tokio_cron_scheduler=warn,hyper=warn,reqwest=warn,rustls=warn";
+const QUIET: &str = "tokio_cron_scheduler=warn,hyper=warn,reqwest=warn,rustls=warn,azure_core=warn,azure_identity=warn,typespec_client_core=warn";
 
 /// Starts logging, once per process.
 ///

@@ -416,3 +416,35 @@ fn a_sink_that_hangs_delays_no_other_sink_no_hook_and_no_other_target() {
         });
     }
 }
+
+/// Two accounts of one instance: a rotation that has begun and waits for its sink does not keep the other one's from beginning, and takes the instance again
+/// when the sink is back.
+#[test]
+fn a_rotation_that_waits_for_its_sink_leaves_the_instance_to_others() {
+    runtime().block_on(async {
+        let mut story = Story::empty(Dice::new(23), Traits::default(), 0, true);
+        for name in ["orders", "shop"] {
+            add(&mut story, name, Way::InPlace, OnSinkDown::Hold);
+            let blueprint = story.blueprints.last_mut().unwrap();
+            blueprint.key = "i-shared".to_owned();
+            story.sim.lock().truths.get_mut(&blueprint.name).unwrap().key = "i-shared".to_owned();
+        }
+        story.start();
+        until(&story, "adopted", |state| {
+            state.standing.sinks.values().filter(|outlet| outlet.generation.is_some()).count() == 2
+        })
+        .await;
+        let back = goes_down(&story, HOUR);
+        story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+        until(&story, "it waits for its sink", |state| state.open.is_some() && state.blocked.is_some()).await;
+        story.ask(1, Wish::Rotate { by: OPERATOR, reason: None });
+        tokio::time::sleep(MINUTE * 2).await;
+        if story.standing(1).0.standing.rotated_at.is_none() {
+            broken(&story, "the other account's rotation waits for a sink that is not its own");
+        }
+        sleep_until(&story, back).await;
+        story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+        until(&story, "both have rotated", |state| state.standing.rotated_at.is_some_and(|at| at >= back)).await;
+        good(&story);
+    });
+}

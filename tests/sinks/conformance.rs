@@ -172,9 +172,12 @@ impl Write for Ear {
 
 /// Keeps everything that is logged from now on.
 pub fn listen() {
-    let kept = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Ear);
-    kept.init();
-    tracing::trace!("{}", "The first line shows that lines are kept. ".repeat(25));
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let kept = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(|| Ear);
+        kept.init();
+        tracing::trace!("{}", "The first line shows that lines are kept. ".repeat(25));
+    });
 }
 
 /// What was kept.

@@ -1,9 +1,9 @@
 //! `etcd`, against Debian's real one with its users on, read by its own client. What it does not do by itself, a proxy in front of it does.
 
-mod proxy;
 mod server;
 
 use super::conformance::{Seen, Store, Trouble};
+use super::proxy::{Proxy, Words};
 use super::rows::{Row, TOKEN, document};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,6 @@ use keywheel::sink::etcd::{Certificate, EtcdSettings, EtcdSink};
 use keywheel::sink::file::Format;
 use keywheel::sink::web::Credential;
 use keywheel::sink::{Held, Holds, Sink};
-use proxy::Proxy;
 use server::Server;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -53,6 +52,20 @@ fn with_user(url: &str, key: &str) -> EtcdSettings {
     EtcdSettings { user: Some(("keywheel".to_owned(), says(TOKEN))), ..settings(url, key) }
 }
 
+fn words() -> Words {
+    Words {
+        // A rehearsal writes under a condition that never holds.
+        writes: Box::new(|_, body| body.contains("request_put") && !body.contains("LESS")),
+        throttled: (
+            "429 Too Many Requests",
+            r#"{"error":"etcdserver: too many requests","code":8,"message":"etcdserver: too many requests"}"#,
+        ),
+        not_found: ("404 Not Found", "404 page not found"),
+        full: None,
+        broken: |sent| serde_json::json!({ "error": sent, "code": 13 }),
+    }
+}
+
 /// A key of its own in the shared store.
 pub struct Key {
     key: String,
@@ -73,7 +86,7 @@ impl Store for Key {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let key = format!("/conformance/{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         shared().permit(true);
-        Self { proxy: Proxy::before(shared().authority()), key }
+        Self { proxy: Proxy::before(shared().authority(), words()), key }
     }
 
     fn sink(&self, hasty: bool) -> Arc<dyn Sink> {

@@ -6,14 +6,27 @@
 
 #[cfg(feature = "age")]
 mod age;
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(feature = "azure")]
+mod azure;
+#[cfg(feature = "azure")]
+mod azure_stand_in;
 mod clients;
 mod clouds;
 mod command;
+#[cfg(any(feature = "gcp", feature = "azure"))]
+mod configured;
 mod conformance;
 mod envelope;
 mod etcd;
 mod file;
+#[cfg(feature = "gcp")]
+mod gcp;
+#[cfg(feature = "gcp")]
+mod gcp_stand_in;
 mod http;
+mod proxy;
 mod rows;
 mod stand_in;
 mod systemd_credential;
@@ -36,9 +49,17 @@ fn every_sink_does_its_duties_whatever_its_store_does() {
         column::<clouds::Cloud<clouds::Ssm>>,
         column::<clouds::Cloud<clouds::Kms>>,
         column::<etcd::Key>,
+        #[cfg(feature = "aws")]
+        column::<aws::Account<aws::Secret>>,
+        #[cfg(feature = "aws")]
+        column::<aws::Account<aws::Parameter>>,
         #[cfg(feature = "age")]
         column::<age::Recipient>,
         column::<systemd_credential::Encrypted>,
+        #[cfg(feature = "gcp")]
+        column::<gcp::Versions>,
+        #[cfg(feature = "azure")]
+        column::<azure::Vault>,
     ];
     let columns: Vec<Column> = begun
         .iter()

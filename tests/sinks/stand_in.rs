@@ -67,6 +67,33 @@ pub trait Service: Send + Sync + 'static {
     fn turn_away(&self, trouble: Trouble, asked: &Asked) -> Answer;
 }
 
+#[cfg(any(feature = "gcp", feature = "azure"))]
+/// A document as another keywheel would write it, so that the same generation is the same content: as a file has it.
+pub fn written(document: &keywheel::sink::Document) -> Vec<u8> {
+    use keywheel::sink::Sink;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("document");
+    let (settings, document) = (
+        keywheel::sink::file::FileSettings {
+            path: path.clone(),
+            format: keywheel::sink::file::Format::Json,
+            mode: "0600".to_owned(),
+            owner: None,
+            group: None,
+            prefix: None,
+            template: None,
+            fields: None,
+        },
+        document.clone(),
+    );
+    let writer = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(keywheel::sink::file::FileSink::new(settings).unwrap().deliver(&document)).unwrap();
+    });
+    writer.join().unwrap();
+    std::fs::read(path).unwrap()
+}
+
 /// A running store.
 pub struct StandIn<S> {
     pub address: SocketAddr,

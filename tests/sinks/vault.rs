@@ -273,17 +273,19 @@ async fn a_standby_a_seal_a_redirect_and_another_kind_of_store_are_told_apart() 
 }
 
 /// A server's certificate and a client's, of one authority whose certificate is in the file.
-struct Certificates {
+pub struct Certificates {
     folder: tempfile::TempDir,
-    acceptor: TlsAcceptor,
+    pub acceptor: TlsAcceptor,
 }
 
 impl Certificates {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority_key = rcgen::KeyPair::generate().unwrap();
         let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        // Another name than the others have, or it would look as if they vouched for themselves.
+        authority.distinguished_name.push(rcgen::DnType::CommonName, "authority of the test");
         let root = authority.self_signed(&authority_key).unwrap();
         let issuer = rcgen::Issuer::new(authority, authority_key);
         let signed = |name: &str| {
@@ -312,7 +314,7 @@ impl Certificates {
         Self { folder, acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }

@@ -40,8 +40,10 @@ fn read(list: &str, account: &str, node: &str) -> Vec<Client> {
         };
         let user = field("user").unwrap_or(DEFAULT_ACCOUNT);
         let flags = field("flags").unwrap_or_default();
-        // A line's command is the one under way: only ours lists clients at this moment.
-        let is_ours = field("cmd").is_some_and(|command| command.starts_with("client"));
+        let connected_for = Duration::from_secs(field("age")?.parse().ok()?);
+        // Nobody else's last command was this list. Before Redis 7 it has no second word, and whoever named itself has the same one.
+        let is_fresh = connected_for <= Duration::from_secs(1);
+        let is_ours = field("cmd").is_some_and(|command| command == "client|list" || command == "client" && is_fresh);
         if user != account || is_ours || flags.contains(['S', 'M']) {
             return None;
         }
@@ -50,7 +52,7 @@ fn read(list: &str, account: &str, node: &str) -> Vec<Client> {
             node: node.to_owned(),
             from: field("addr")?.to_owned(),
             name: name.map(str::to_owned),
-            connected_for: Duration::from_secs(field("age")?.parse().ok()?),
+            connected_for,
         })
     };
     list.lines().filter_map(client).collect()

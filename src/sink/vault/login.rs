@@ -214,7 +214,7 @@ fn no_token(path: &Path) -> Fault {
 }
 
 /// A file that others write and replace.
-fn read(path: &Path, key: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
+pub fn read(path: &Path, key: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let unreadable = |why: &str| {
         Fault::new(Kind::SinkDenied, format!("The sink's {key}: the file {} {why}", path.display()))
             .advise("check the path, and that keywheel's user may read it")

@@ -10,6 +10,8 @@ mod login;
 mod wire;
 
 pub use login::Auth;
+#[cfg(any(feature = "gcp", feature = "azure"))]
+pub(super) use login::read as read_file;
 
 use super::http::Now;
 use super::web::{layout, no_answer, refused};

@@ -1,6 +1,6 @@
 //! A proxy that passes on one request and its answer at a time, until it is told to do otherwise.
 
-use super::super::conformance::Trouble;
+use super::conformance::Trouble;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +11,21 @@ const HUGE: usize = 100 * 1024 * 1024;
 
 type Act = Box<dyn FnOnce() + Send>;
 
+/// Looks at a request's head and its body.
+type IsWrite = dyn Fn(&str, &str) -> bool + Send + Sync;
+
+/// What the proxy says in the place of a store: a status and a body each.
+pub struct Words {
+    /// Whether a request is the write that readers see.
+    pub writes: Box<IsWrite>,
+    pub throttled: (&'static str, &'static str),
+    pub not_found: (&'static str, &'static str),
+    /// Where the store has no room; absent where the store itself can be made to say so.
+    pub full: Option<(&'static str, &'static str)>,
+    /// How a failing one repeats what it was sent.
+    pub broken: fn(&str) -> serde_json::Value,
+}
+
 pub struct Proxy {
     url: String,
     shared: Arc<Shared>,
@@ -18,17 +33,18 @@ pub struct Proxy {
 
 struct Shared {
     upstream: String,
+    words: Words,
     trouble: Mutex<Option<Trouble>>,
     act: Mutex<Option<Act>>,
     swallowed: AtomicU64,
 }
 
 impl Proxy {
-    pub fn before(upstream: String) -> Self {
+    pub fn before(upstream: String, words: Words) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (trouble, act, swallowed) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
-        let shared = Arc::new(Shared { upstream, trouble, act, swallowed });
+        let shared = Arc::new(Shared { upstream, words, trouble, act, swallowed });
         let kept = shared.clone();
         std::thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
@@ -68,33 +84,29 @@ impl Shared {
             return Ok(());
         }
         let (head, body) = request(connection)?;
-        // A rehearsal writes under a condition that never holds.
-        let writes = body.contains("request_put") && !body.contains("LESS");
+        let writes = (self.words.writes)(&head, &body);
         let act = if writes { self.act.lock().unwrap().take() } else { None };
         if let Some(act) = act {
             act();
         }
-        let answer = |status: &str, text: &str| {
+        let say = |mut connection: &TcpStream, (status, text): (&str, &str)| {
             let length = text.len();
-            format!(
+            let answer = format!(
                 "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
-            )
+            );
+            connection.write_all(answer.as_bytes())
         };
         match trouble {
             Some(Trouble::Hang) => {
                 let waited = connection.read(&mut [0]);
                 waited.map(drop)
             }
-            Some(Trouble::Throttled) => {
-                let text =
-                    r#"{"error":"etcdserver: too many requests","code":8,"message":"etcdserver: too many requests"}"#;
-                connection.write_all(answer("429 Too Many Requests", text).as_bytes())
-            }
-            Some(Trouble::NotFound) => connection.write_all(answer("404 Not Found", "404 page not found").as_bytes()),
+            Some(Trouble::Throttled) => say(connection, self.words.throttled),
+            Some(Trouble::NotFound) => say(connection, self.words.not_found),
+            Some(Trouble::Full) if self.words.full.is_some() => say(connection, self.words.full.unwrap_or_default()),
             Some(Trouble::Broken) => {
-                // Some proxies repeat what they were sent.
-                let text = serde_json::json!({ "error": format!("{head}{body}"), "code": 13 }).to_string();
-                connection.write_all(answer("500 Internal Server Error", &text).as_bytes())
+                let text = (self.words.broken)(&format!("{head}{body}")).to_string();
+                say(connection, ("500 Internal Server Error", &text))
             }
             Some(Trouble::Huge) => {
                 self.pass_on(&head, &body)?;
