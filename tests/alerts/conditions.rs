@@ -12,6 +12,9 @@ use std::time::Duration;
 
 const PATIENCE: Patience = Patience { doubt: Duration::from_secs(900), behind: Duration::from_secs(600) };
 
+/// What is held, since when, from when on somebody is told, and a part of what is said.
+type Expected = (Key, i64, i64, &'static str);
+
 /// A settled target with one sink and one hook.
 fn settled() -> Snapshot {
     Snapshot {
@@ -79,7 +82,7 @@ fn each_condition_holds_when_it_should_and_ripens_after_its_patience() {
             ..snapshot.sinks[0].clone()
         };
     };
-    let rows: Vec<(&str, Snapshot, Vec<(Key, i64, i64, &str)>)> = vec![
+    let rows: Vec<(&str, Snapshot, Vec<Expected>)> = vec![
         ("settled", settled(), vec![]),
         ("paused", with(|it| it.label = Label::Paused), vec![]),
         ("halted", with(halted), vec![(key(Event::Halted, "orders"), 10, 10, "it said no")]),
