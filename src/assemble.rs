@@ -1,5 +1,6 @@
 //! The composition root: the one place that matches on kinds. Configuration in, hands and fleet out.
 
+pub mod alerts;
 mod aws;
 mod clouds;
 mod credentials;
@@ -17,7 +18,7 @@ use crate::fault::{Fault, Kind};
 use crate::hook::Listener;
 use crate::ledger::sqlite::{Reader, SqliteLedger};
 use crate::moment::Moment;
-use crate::name::{HookName, ProviderName, SinkName, TargetName};
+use crate::name::{ChannelName, HookName, ProviderName, SinkName, TargetName};
 use crate::probe::Probe;
 use crate::probe::redis::{
     LoginForm, LoginSettings, RedisProbe, acl_forms, alibaba_forms, login_password, login_user, tencent_forms,
@@ -33,6 +34,7 @@ use crate::seal::aead::SealingKey;
 use crate::sink::command::{CommandSettings, CommandSink};
 use crate::sink::file::{FileSettings, FileSink, Who};
 use crate::sink::{Endpoint, Sink};
+use crate::watch::Post;
 mod adopt;
 
 pub use adopt::password_from;
@@ -151,6 +153,7 @@ pub struct Kit {
     providers: BTreeMap<ProviderName, Arc<dyn Provider>>,
     sinks: BTreeMap<SinkName, Arc<dyn Sink>>,
     hooks: BTreeMap<HookName, Listener>,
+    posts: BTreeMap<ChannelName, Post>,
 }
 
 impl Kit {
@@ -163,6 +166,7 @@ impl Kit {
             providers: made(&config.providers, "providers", |one| provider(config, one))?,
             sinks: made(&config.sinks, "sinks", |one| sink(config, one))?,
             hooks: made(&config.hooks, "hooks", |one| hooks::listener(config, one))?,
+            posts: alerts::posts(config)?,
         };
         // What is wrong with one file of a selection is wrong with all: better now than when the first instance appears.
         for (name, template) in config.selections.values().flat_map(config::Selection::templates) {
@@ -189,6 +193,16 @@ impl Kit {
             }
         }
         Ok(made)
+    }
+
+    /// Who is alerted.
+    pub fn posts(&self) -> &BTreeMap<ChannelName, Post> {
+        &self.posts
+    }
+
+    /// The cloud accounts.
+    pub fn providers(&self) -> &BTreeMap<ProviderName, Arc<dyn Provider>> {
+        &self.providers
     }
 
     /// What each selection looks for, and where.

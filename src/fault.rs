@@ -84,6 +84,8 @@ pub enum Kind {
     SinkNewer,
     /// A hook did not succeed.
     HookFailed,
+    /// A channel for alerts could not be told.
+    AlertFailed,
     /// A consumer does not say that it uses the current password.
     NotAcknowledged,
     /// The ledger's disk is full.
@@ -153,6 +155,9 @@ impl Kind {
             Self::SinkDenied => "give keywheel the right to write to the sink",
             Self::SinkNewer => "find out who else writes to the sink; keywheel never puts an older generation there",
             Self::HookFailed => "read the hook's own log; keywheel repeats it with back-off",
+            Self::AlertFailed => {
+                "check the channel's settings with `keywheel check --alerts`; it is told again with back-off"
+            }
             Self::NotAcknowledged => {
                 "let the consumer move to the current password; the former one goes once it says so"
             }
@@ -190,6 +195,7 @@ impl Kind {
             | Self::SinkUnavailable
             | Self::SinkDenied
             | Self::HookFailed
+            | Self::AlertFailed
             | Self::NotAcknowledged
             | Self::LedgerFull
             | Self::LedgerUnusable

@@ -6,17 +6,18 @@
 //! |---|---|---|
 //! | 0 words | `secret name moment fault` | no I/O, no clock, no randomness |
 //! | 1 rules | `password schedule rotation sign` | pure; time and randomness come in as arguments |
-//! | 2 joints | `provider probe sink hook ledger seal` (their `mod.rs`) | small object-safe traits and plain data |
+//! | 2 joints | `provider probe sink hook consumer alert ledger seal` (their `mod.rs`) | small object-safe traits and plain data |
 //! | 2 tools | `clock alarm http kubernetes pacer process systemd resp` | vendor-free I/O helpers; an API server of Kubernetes |
 //! | 3 hands | the files beside each joint | one vendor, database or destination each |
 //! | 4 driver | `driver` | wakes, claims, folds, decides, performs |
-//! | 5 edges | `config admin telemetry discovery` | what comes in from outside |
+//! | 5 edges | `config admin telemetry discovery watch` | what comes in from outside |
 //! | 6 assemble | `assemble` | the one place that matches on kinds |
 //! | 7 faces | `cli` | what a person types and reads |
 //! | beside | `simulator` | a stand-in cloud for rehearsal, demo, tests and benches; uses the words only |
 
 pub mod admin;
 pub mod alarm;
+pub mod alert;
 pub mod assemble;
 pub mod chance;
 pub mod cli;
@@ -50,6 +51,7 @@ pub mod simulator;
 pub mod sink;
 pub mod systemd;
 pub mod telemetry;
+pub mod watch;
 
 use cli::args::Cli;
 use fault::{Fault, Kind};

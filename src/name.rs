@@ -67,6 +67,8 @@ names! {
     SinkName
     /// One thing told after a delivery, `[hooks.NAME]`.
     HookName
+    /// One channel for alerts, `[alerts.NAME]`.
+    ChannelName
     /// One password policy, `[policies.NAME]`.
     PolicyName
 }

@@ -6,7 +6,7 @@ use keywheel::fault::Kind;
 use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, Queue, What};
-use keywheel::rotation::state::{Doubt, DoubtCause, Phase, Sighting};
+use keywheel::rotation::state::{Doubt, DoubtCause, Phase, Sighting, Standing};
 use keywheel::rotation::{apply, fold};
 use story::*;
 
@@ -159,6 +159,36 @@ fn a_hook_that_was_told_says_when() {
     };
     let told = hooks.values().next().expect("a hook");
     assert_eq!((told.generation, told.tried_at), (Some(generation(2)), Some(Moment::from_seconds(1140))));
+}
+
+/// A fold begins at `settled`; that a hook was given up on outlives it, until the hook is told of a later change.
+#[test]
+fn a_hook_that_was_not_told_is_named_until_it_is() {
+    let hook = || "h".parse().expect("a name");
+    let untold = |story: &[Event]| fold(story).expect("a legal story").standing.untold;
+    let failed = (0..3).fold(proven_story().delivered_all(1150, 2), |story, second| {
+        story.then(1160 + second, What::HookFailed { hook: hook(), fault: busy() })
+    });
+    let first = untold(&failed)[&hook()].rotation;
+    let standing = fold(&failed).expect("a legal story").standing;
+    let settled = failed.clone().then(1170, What::Settled { standing: Box::new(standing.clone()) });
+    assert_eq!(untold(&settled), untold(&settled[settled.len() - 1..]));
+    assert_eq!(untold(&settled)[&hook()].fault, busy());
+    // The next rotation's notice arrives at the second attempt.
+    let next = settled
+        .then(2100, began(3))
+        .then(2110, ready(false))
+        .then(2120, prepared(3))
+        .then(2121, intended(Call::Modify))
+        .then(2130, accepted(None))
+        .then(2131, What::LoginTried { candidate: yes(), previous: None })
+        .then(2132, What::Proven { generation: generation(3), proof: Proof::Login })
+        .then(2140, What::HookFailed { hook: hook(), fault: busy() });
+    assert_eq!(untold(&next)[&hook()].rotation, first, "the first one that it was not told of");
+    assert!(untold(&next.then(2150, What::HookTold { hook: hook() })).is_empty());
+    // An older keywheel settles without a word of it.
+    let older = Standing { untold: [].into(), ..standing };
+    assert_eq!(untold(&failed.then(1170, What::Settled { standing: Box::new(older) })).len(), 1);
 }
 
 #[test]

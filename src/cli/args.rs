@@ -106,6 +106,9 @@ pub struct Check {
     /// Only read the configuration: no secrets, no network
     #[arg(long)]
     pub offline: bool,
+    /// Also send a test message through each channel for alerts
+    #[arg(long, conflicts_with = "offline")]
+    pub alerts: bool,
     /// Only these targets
     pub targets: Vec<TargetName>,
 }

@@ -5,6 +5,7 @@ use super::args;
 use super::look::look;
 use super::output::{addressed, counted, print_line, print_table, table, wrapped};
 use super::scene::Scene;
+use crate::alert::Message;
 use crate::assemble;
 use crate::config::Finding;
 use crate::driver::{Account, Fleet, Target};
@@ -61,6 +62,7 @@ pub async fn check(config: &Path, args: &args::Check) -> Result<Exit, Fault> {
     scene.timely_warnings().await.into_iter().chain(scene.left_out()).for_each(warn);
     let mut found: Vec<Found> = looked.into_iter().map(|(place, fault)| Found { place, fault }).collect();
     found.extend(find(&scene, &targets).await);
+    found.extend(try_channels(&scene, args.alerts).await);
     if found.is_empty() {
         print_line(&format!("{} checked: nothing would fail. Nothing was changed.", counted(targets.len(), "target")));
         return Ok(Exit::Well);
@@ -114,6 +116,29 @@ async fn find(scene: &Scene, targets: &[TargetName]) -> Vec<Found> {
         })
         .buffered(AT_ONCE);
     found.extend(tried.collect::<Vec<_>>().await.into_iter().flatten());
+    found
+}
+
+/// Whether each channel for alerts could be told, or takes a test message; and whether the dead-man URL could be called.
+async fn try_channels(scene: &Scene, tell: bool) -> Vec<Found> {
+    let mut found = Vec::new();
+    // Why one cannot be made was found with the fleet.
+    for (name, post) in assemble::alerts::posts(scene.config()).unwrap_or_default() {
+        let message = Message {
+            id: format!("test-{}", scene.now().millis()),
+            at: scene.now(),
+            host: assemble::alerts::host(),
+            groups: Vec::new(),
+        };
+        let tried = if tell { post.channel.tell(&message).await } else { post.channel.ready().await };
+        match tried {
+            Ok(()) if tell => print_line(&format!("alerts.{name}: it took a test message")),
+            Ok(()) => {}
+            Err(fault) => found.push(Found { place: format!("alerts.{name}"), fault }),
+        }
+    }
+    let dead_man = assemble::alerts::dead_man(scene.config()).and_then(|dead_man| dead_man.ready().err());
+    found.extend(dead_man.map(|fault| Found { place: "watch.dead-man-url".to_owned(), fault }));
     found
 }
 

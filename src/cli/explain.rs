@@ -83,6 +83,9 @@ pub async fn explain(scene: &Scene, args: &args::One) -> Result<Exit, Fault> {
         };
         fact("sink", format!("{} holds {holds}{behind}", sink.sink));
     }
+    for (hook, fault) in &snapshot.untold {
+        fact("hook", format!("{hook} was given up on and is told of the next change: {fault}"));
+    }
     if let Some(fault) = &snapshot.abandoned {
         fact("last time", format!("ended without a change: {}", fault.what));
     }

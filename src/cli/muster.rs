@@ -2,7 +2,7 @@
 
 use super::scene::Scene;
 use crate::alarm::Alarm;
-use crate::assemble::{Kit, Made};
+use crate::assemble::{self, Kit, Made};
 use crate::chance::SystemChance;
 use crate::config::{self, Config};
 use crate::discovery::Discovery;
@@ -12,8 +12,10 @@ use crate::ledger::Ledger;
 use crate::ledger::known::Lists;
 use crate::name::TargetName;
 use crate::rotation::state::Label;
+use crate::watch::pulse::pulse;
+use crate::watch::{Desk, Watch};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -32,7 +34,13 @@ pub struct Muster {
     /// Retired targets that finish something first.
     finishing: BTreeSet<TargetName>,
     /// What was told of instances that are left out.
-    told: BTreeSet<String>,
+    told: Arc<Mutex<BTreeSet<String>>>,
+    /// What was announced, and to whom.
+    desk: Arc<Desk>,
+    /// Ends the watch when it is dropped.
+    watch: Option<DropGuard>,
+    /// Rung after each sweep of a driver that is sound.
+    pub healthy: Arc<Notify>,
     /// Ends the rounds of discovery when it is dropped.
     rounds: Option<DropGuard>,
     /// Rung after each round of discovery.
@@ -47,13 +55,17 @@ impl Muster {
     pub async fn begin(scene: Scene, ledger: Arc<dyn Ledger>) -> Result<(Self, Fleet), Fault> {
         let kit = Kit::of(scene.config())?;
         let bell = Arc::new(Notify::new());
+        let desk = Arc::new(Desk::open(Arc::clone(&ledger)).await?);
         let mut muster = Self {
             scene,
             kit,
             ledger,
             lists: Lists::new(),
             finishing: BTreeSet::new(),
-            told: BTreeSet::new(),
+            told: Arc::default(),
+            desk,
+            watch: None,
+            healthy: Arc::new(Notify::new()),
             rounds: None,
             bell,
         };
@@ -83,6 +95,32 @@ impl Muster {
         );
         let bell = Arc::clone(&self.bell);
         tokio::spawn(discovery.run(stop, move || bell.notify_one()));
+    }
+
+    /// Alerts people from now on, in place of an earlier configuration's watch.
+    pub fn watch(&mut self, driver: &Arc<Driver>) {
+        let stop = CancellationToken::new();
+        self.watch = Some(stop.clone().drop_guard());
+        let config = self.scene.config();
+        if let Some(dead_man) = assemble::alerts::dead_man(config) {
+            let (healthy, every) = (Arc::clone(&self.healthy), config.watch.dead_man_every);
+            tokio::spawn(pulse(dead_man, every, healthy, self.scene.clock(), stop.clone()));
+        }
+        if self.kit.posts().is_empty() {
+            return;
+        }
+        let watch = Watch {
+            driver: Arc::clone(driver),
+            providers: self.kit.providers().clone(),
+            left_out: Arc::clone(&self.told),
+            posts: self.kit.posts().clone(),
+            patience: assemble::alerts::patience(config),
+            every: config.watch.every,
+            host: assemble::alerts::host(),
+            clock: self.scene.clock(),
+            chance: Arc::new(SystemChance),
+        };
+        tokio::spawn(watch.run(Arc::clone(&self.desk), stop));
     }
 
     /// After a round of discovery: a new fleet, if anything changed.
@@ -121,6 +159,7 @@ impl Muster {
             Ok(targets) => {
                 alarm.replace(self.scene.schedules()).await?;
                 self.discover();
+                self.watch(driver);
                 Ok(targets)
             }
             Err(fault) => {
@@ -151,10 +190,11 @@ impl Muster {
         }
         (self.lists, self.finishing) = (lists, finishing);
         let left_out: BTreeSet<String> = self.scene.left_out().iter().map(ToString::to_string).chain(unmade).collect();
-        for line in left_out.difference(&self.told) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in left_out.difference(&told) {
             tracing::warn!("{line}");
         }
-        self.told = left_out;
+        *told = left_out;
     }
 
     /// The retired targets that have something under way, and have had it for no longer than [`FINISHING`].

@@ -43,11 +43,15 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
     let working = tokio::spawn({
         let driver = Arc::clone(&driver);
         let watched = systemd::watchdog_interval().is_some();
+        let (sound, healthy) = (Arc::clone(&driver), Arc::clone(&muster.healthy));
         async move {
             // A sweep that reached the ledger is the sign of life: alarm, driver and ledger all took part in it.
             let sign_of_life = move || {
                 if watched {
                     systemd::keep_alive();
+                }
+                if sound.is_sound() {
+                    healthy.notify_one();
                 }
             };
             driver.run(sign_of_life).await
@@ -57,6 +61,7 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
     systemd::ready();
     systemd::status(&format!("{targets} targets"));
     muster.discover();
+    muster.watch(&driver);
     let looked = Arc::clone(&muster.bell);
     tokio::pin!(working);
     loop {

@@ -4,6 +4,7 @@
 //! [`target`] looks at what only shows between sections. [`expand`] adds what a [`selection`] found. No secret is read and no value that could be one is ever shown.
 
 mod adopt;
+mod alert;
 mod aws;
 mod consumer;
 mod credentials;
@@ -35,6 +36,7 @@ mod template;
 mod variables;
 
 pub use adopt::PasswordRef;
+pub use alert::{Channel, ChannelKind, SmtpChannel, SmtpTls, Watch};
 pub use aws::{AwsCredentials, AwsSink, AwsSource, AwsStore, AwsTier};
 pub use consumer::Consumer;
 pub use credentials::{Credentials, CredentialsFrom};
@@ -60,7 +62,7 @@ pub use store::{Identity, Store, StoreSink};
 pub use target::Target;
 pub use variables::PREFIX;
 
-use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
+use crate::name::{ChannelName, HookName, PolicyName, ProviderName, SinkName, TargetName};
 use crate::password::Policy;
 use crate::rotation::plan::Limits;
 use document::{Node, Table, Value};
@@ -84,6 +86,10 @@ pub struct Config {
     pub sinks: BTreeMap<SinkName, Sink>,
     /// Who is told afterwards.
     pub hooks: BTreeMap<HookName, Hook>,
+    /// What is watched.
+    pub watch: Watch,
+    /// Who is alerted.
+    pub alerts: BTreeMap<ChannelName, Channel>,
     /// What is rotated; with [`Config::with_found`] also what selections found.
     pub targets: BTreeMap<TargetName, Target>,
     /// Targets that are found by tag.
@@ -207,6 +213,8 @@ impl Sections<'_> {
         });
         let templates = selection::take_templates(&mut sinks);
         let hooks = self.named("hooks", |section, _: &HookName| hook::parse(section));
+        let watch = alert::watch(&self.section("watch"));
+        let alerts = self.named("alerts", |section, _: &ChannelName| alert::channel(section));
         let surroundings = target::Surroundings {
             time_zone,
             late_effect: limits.late_effect,
@@ -247,6 +255,8 @@ impl Sections<'_> {
             policies: complete(policies)?,
             sinks: complete(sinks.into_iter().filter(|(name, _)| !templates.contains_key(name)).collect())?,
             hooks: complete(hooks)?,
+            watch,
+            alerts: complete(alerts)?,
             targets: complete(targets)?,
             selections: complete(selections)?,
             retired: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! Every key there is: its section, its shape, whether it must be there, and an example for whoever has to write it.
 
+mod alerts;
 mod aws;
 mod azure;
 mod gcp;
@@ -79,6 +80,8 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "policies", named: Some("policy"), shape: Shape::Table(POLICY) },
     Section { name: "sinks", named: Some("sink"), shape: Shape::Kinds(&SINK) },
     Section { name: "hooks", named: Some("hook"), shape: Shape::Kinds(&hooks::HOOK) },
+    Section { name: "watch", named: None, shape: Shape::Table(alerts::WATCH) },
+    Section { name: "alerts", named: Some("channel"), shape: Shape::Kinds(&alerts::ALERT) },
     Section { name: "targets", named: Some("target"), shape: Shape::Table(TARGET) },
 ];
 

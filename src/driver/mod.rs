@@ -17,7 +17,7 @@ mod turn;
 mod upkeep;
 
 pub use command::{Command, Wish};
-pub use snapshot::{SinkStatus, Snapshot, age, snapshot};
+pub use snapshot::{SinkStatus, Snapshot, Waits, age, snapshot};
 pub use target::{Account, AdoptFrom, Hands, LoginWords, PlanSettings, Target};
 
 use crate::chance::Chance;
@@ -83,6 +83,8 @@ pub struct Driver {
     lent: AtomicUsize,
     /// Whether turns only answer commands: nothing is begun or gone on with.
     only_obeys: AtomicBool,
+    /// Whether the last turn that ended was stopped by the ledger.
+    ledger_fails: AtomicBool,
 }
 
 impl Driver {
@@ -104,12 +106,18 @@ impl Driver {
             strangers: AtomicUsize::new(0),
             lent: AtomicUsize::new(0),
             only_obeys: AtomicBool::new(false),
+            ledger_fails: AtomicBool::new(false),
         })
     }
 
     /// What wakes the driver: the alarm's jobs do nothing but notify it.
     pub fn bell(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
+    }
+
+    /// Whether turns can write down what they do, as far as the last of them knows.
+    pub fn is_sound(&self) -> bool {
+        !self.ledger_fails.load(Ordering::Relaxed)
     }
 
     /// The fleet as configured now.
@@ -302,6 +310,8 @@ impl Driver {
         match ended {
             Ok((name, outcome)) => {
                 lock(&self.busy).remove(&name);
+                let stops = |fault: &Fault| matches!(fault.kind, Kind::LedgerFull | Kind::LedgerUnusable);
+                self.ledger_fails.store(outcome.as_ref().is_err_and(stops), Ordering::Relaxed);
                 match outcome {
                     Ok(()) => {
                         lock(&self.kept_off).remove(&name);

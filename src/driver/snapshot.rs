@@ -5,9 +5,9 @@ use super::target::PlanSettings;
 use crate::fault::{Fault, Kind};
 use crate::ledger::Row;
 use crate::moment::{Moment, show_span};
-use crate::name::{Generation, RotationId, SinkName, TargetName};
+use crate::name::{Generation, HookName, RotationId, SinkName, TargetName};
 use crate::rotation::event::{Proof, What};
-use crate::rotation::state::{Label, State};
+use crate::rotation::state::{Label, Phase, State};
 use crate::rotation::why::Why;
 use crate::rotation::{Action, fold, next};
 use std::collections::BTreeMap;
@@ -37,6 +37,14 @@ pub struct Snapshot {
     pub candidates: Vec<Generation>,
     /// Why a person is needed.
     pub halt: Option<Fault>,
+    /// Since when.
+    pub halted_since: Option<Moment>,
+    /// Since when nobody knows which password is live.
+    pub doubt_since: Option<Moment>,
+    /// Whether a person should know what it waits for, and that; `None` while something is under way.
+    pub waits: Option<Waits>,
+    /// Hooks that are given up on, with what the last attempt met.
+    pub untold: BTreeMap<HookName, Fault>,
     /// Since when the password is older than `max-age`.
     pub too_old_since: Option<Moment>,
     /// The generation before current that is still valid beside it.
@@ -51,6 +59,15 @@ pub struct Snapshot {
     pub sinks: Vec<SinkStatus>,
     /// Why nothing is rotated any more, where its instance is gone; everything is kept.
     pub retired: Option<String>,
+}
+
+/// What a target waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// Something that passes, or comes, by itself.
+    InPeace,
+    /// Something that a person should know of, although keywheel goes on by itself.
+    Alarmingly,
 }
 
 /// What one sink holds.
@@ -113,6 +130,28 @@ pub fn snapshot(target: &TargetName, settings: &PlanSettings, rows: &[Row], now:
         rotation: state.open.as_ref().map(|open| open.id),
         candidates: state.candidates(),
         halt: state.halt.as_ref().map(|halt| halt.fault.clone()),
+        halted_since: state.halt.as_ref().map(|halt| halt.since),
+        doubt_since: doubt_since(&state),
+        waits: match &action {
+            Action::Wait { why, .. } if why.is_alarming() => Some(Waits::Alarmingly),
+            Action::Wait { .. } => Some(Waits::InPeace),
+            Action::Record(_)
+            | Action::Adopt
+            | Action::Pair { .. }
+            | Action::Verify { .. }
+            | Action::Retire { .. }
+            | Action::Begin { .. }
+            | Action::Preflight { .. }
+            | Action::Prepare { .. }
+            | Action::Call { .. }
+            | Action::FindTask { .. }
+            | Action::PollTask(_)
+            | Action::ReadMark
+            | Action::TryLogin { .. }
+            | Action::Deliver { .. }
+            | Action::Tell { .. } => None,
+        },
+        untold: untold(&state, settings),
         too_old_since: too_old_since.filter(|&since| since <= now),
         former: state.standing.former.as_ref().map(|former| former.generation),
         opens: state
@@ -135,6 +174,45 @@ fn label(state: &State, action: &Action) -> Label {
         (Label::Settled, Action::Deliver { .. } | Action::Wait { why: Why::Behind { .. }, .. }) => Label::Behind,
         (label, _) => label,
     }
+}
+
+/// Since a call left that was not answered yet, or since the answer that left us in doubt. A call that is sent again begins anew.
+fn doubt_since(state: &State) -> Option<Moment> {
+    let open = state.open.as_ref()?;
+    match &open.phase {
+        Phase::Doubt(doubt) => Some(doubt.since),
+        Phase::Sent { at, .. } => Some(*at),
+        Phase::Begun
+        | Phase::Ready
+        | Phase::Prepared
+        | Phase::Refused { .. }
+        | Phase::Running(_)
+        | Phase::Proving(_)
+        | Phase::Proven { .. } => None,
+    }
+}
+
+/// Hooks that were not told of a rotation that tells them no more.
+fn untold(state: &State, settings: &PlanSettings) -> BTreeMap<HookName, Fault> {
+    let tried = |hook: &HookName, rotation: RotationId| {
+        let open = state.open.iter().chain(state.earlier.as_deref()).find(|open| open.id == rotation);
+        open.is_some_and(|open| match &open.phase {
+            Phase::Proven { hooks } => {
+                hooks.get(hook).is_none_or(|outlet| outlet.failures < settings.limits.hook_attempts)
+            }
+            Phase::Begun
+            | Phase::Ready
+            | Phase::Prepared
+            | Phase::Sent { .. }
+            | Phase::Refused { .. }
+            | Phase::Running(_)
+            | Phase::Doubt(_)
+            | Phase::Proving(_) => false,
+        })
+    };
+    let all = state.standing.untold.iter().filter(|(hook, _)| settings.hooks.contains(hook));
+    let given_up = all.filter(|(hook, untold)| !tried(hook, untold.rotation));
+    given_up.map(|(hook, untold)| (hook.clone(), untold.fault.clone())).collect()
 }
 
 fn sinks(state: &State, settings: &PlanSettings) -> Vec<SinkStatus> {

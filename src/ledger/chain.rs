@@ -7,6 +7,7 @@
 //! - The head's MAC covers the number and MAC of the last event and the place where reading begins. So rows cut off the end are noticed.
 //! - The roster's MAC covers the names of all targets. So a whole record that is gone is noticed.
 //! - One MAC covers the lists of what selections found. So nobody but keywheel adds an instance to rotate, or takes one away.
+//! - A note's MAC covers its name and text.
 //!
 //! An older copy of everything together is a valid ledger: nothing inside one file can tell that a newer one existed.
 
@@ -119,6 +120,14 @@ pub fn mac_lists<'a>(seal: &dyn Seal, lists: impl Iterator<Item = (&'a str, &'a 
         text.bytes(selection.as_bytes());
         text.bytes(list.as_bytes());
     }
+    seal.mac(&text.0)
+}
+
+/// The MAC over a text that keywheel keeps for itself.
+pub fn mac_note(seal: &dyn Seal, name: &str, note: &str) -> [u8; MAC_BYTES] {
+    let mut text = Encoding::of("note");
+    text.bytes(name.as_bytes());
+    text.bytes(note.as_bytes());
     seal.mac(&text.0)
 }
 

@@ -121,6 +121,18 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// `LedgerCorrupt`, `LedgerUnusable`.
     async fn lists(&self) -> Result<Lists, Fault>;
+
+    /// Keeps a text of keywheel's own under this name, in place of the one before; durable like an append. It must hold no secret.
+    ///
+    /// # Errors
+    /// `LedgerFull`, `LedgerUnusable`. The text before is still there then.
+    async fn keep_note(&self, name: &'static str, text: &str) -> Result<(), Fault>;
+
+    /// The text that was kept last under this name.
+    ///
+    /// # Errors
+    /// `LedgerCorrupt`, `LedgerUnusable`.
+    async fn note(&self, name: &'static str) -> Result<Option<String>, Fault>;
 }
 
 /// How long after its last append a claim is still its holder's, whatever the holder does or does not do. A turn appends in good time while it does

@@ -227,8 +227,9 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 let open = state.open.take().ok_or("no rotation is open")?;
                 require(state.halt.is_none(), "the target is halted")?;
                 require(matches!(open.phase, Phase::Proven { .. }), "the candidate is not proven")?;
-                // A record of an older keywheel says nothing of lost calls.
-                let carried = Standing { lost_at: state.standing.lost_at, ..(**standing).clone() };
+                // A record of an older keywheel says nothing of lost calls, nor of hooks.
+                let Standing { lost_at, ref untold, .. } = state.standing;
+                let carried = Standing { lost_at, untold: untold.clone(), ..(**standing).clone() };
                 require(state.standing == carried, "the standing it carries is not the one its events make")?;
                 // A fold that begins here knows nothing of what held up the adoption of a pair's other account: it is tried again.
                 state.blocked = None;

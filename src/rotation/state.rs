@@ -72,6 +72,19 @@ pub struct Standing {
     pub abandoned: Option<Fault>,
     /// What each sink holds.
     pub sinks: BTreeMap<SinkName, Outlet>,
+    /// Hooks that could not be told since they were told last.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub untold: BTreeMap<HookName, Untold>,
+}
+
+/// A hook that could not be told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Untold {
+    /// The first rotation that it was not told of.
+    pub rotation: RotationId,
+    /// What the last attempt met.
+    pub fault: Fault,
 }
 
 /// The generation that is live as far as we know.

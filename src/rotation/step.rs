@@ -4,7 +4,7 @@ use super::answer::{Answer, Login, Refusal, TaskStatus};
 use super::apply::{Verdict, require};
 use super::event::{Event, What};
 use super::state::{Doubt, DoubtCause, Outlet, Phase, Proving, Rotation, Running};
-use super::state::{Sighting, State, Step, Trouble};
+use super::state::{Sighting, State, Step, Trouble, Untold};
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use crate::name::TaskId;
@@ -151,6 +151,7 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
         (What::HookTold { hook }, Phase::Proven { hooks }) => {
             let generation = open.candidate;
             hooks.insert(hook.clone(), Outlet { generation, tried_at: Some(at), ..Outlet::default() });
+            state.standing.untold.remove(hook);
         }
         (What::HookQueued { hook, until, by }, Phase::Proven { hooks }) => {
             let told = hooks.entry(hook.clone()).or_default();
@@ -163,6 +164,8 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
             told.failures = told.failures.saturating_add(1);
             told.tried_at = Some(at);
             told.fault = Some(fault.clone());
+            let untold = state.standing.untold.entry(hook.clone());
+            untold.or_insert_with(|| Untold { rotation: open.id, fault: fault.clone() }).fault = fault.clone();
         }
         (_, _) => return Err("the rotation is in another phase"),
     }

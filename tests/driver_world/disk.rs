@@ -208,6 +208,14 @@ impl Ledger for DiskOf {
     async fn lists(&self) -> Result<Lists, Fault> {
         Ok(Lists::new())
     }
+
+    async fn keep_note(&self, _name: &'static str, _text: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn note(&self, _name: &'static str) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
 }
 
 struct ClaimOf {

@@ -8,13 +8,16 @@ use super::life::{Story, Traits};
 use super::plan::{Kept, Way};
 use super::runtime;
 use super::truth::{Shelf, Truth};
+use keywheel::alert::{Event, Key};
 use keywheel::driver::{Snapshot, Wish, snapshot};
 use keywheel::moment::Moment;
-use keywheel::name::{Generation, SinkName, TargetName};
-use keywheel::rotation::event::{By, Event, What};
+use keywheel::name::{ChannelName, Generation, SinkName, TargetName};
+use keywheel::rotation::event::{By, Event as Recorded, What};
 use keywheel::rotation::plan::{OnSinkDown, Recovery, Strategy};
 use keywheel::rotation::state::{Label, Phase, State};
 use keywheel::schedule::{Missed, Settings, Timetable};
+use keywheel::watch::book::Book;
+use keywheel::watch::conditions::{Conditions, Patience, of_target};
 use std::time::Duration;
 
 pub const OPERATOR: By = By::Operator { uid: 0 };
@@ -22,6 +25,7 @@ const DOWN: &str = "sink-down";
 const UP: &str = "sink-up";
 const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3_600);
+const BEHIND_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// A target of this name with a sink that will be down, one that never is, and a hook; every two hours a rotation is due and may start for twenty
 /// minutes.
@@ -129,13 +133,41 @@ fn status(story: &Story) -> Snapshot {
     snapshot(&blueprint.name, &blueprint.settings(Moment::default()), &record.rows[record.base..], at).unwrap()
 }
 
-pub fn events(story: &Story, since: Moment) -> Vec<Event> {
+/// Somebody who is alerted: the daemon's own watching, once a minute.
+#[derive(Default)]
+struct Pager {
+    book: Book,
+    holding: Conditions,
+    /// When it heard of what, and whether that was over.
+    heard: Vec<(Moment, Key, bool)>,
+}
+
+impl Pager {
+    async fn until(&mut self, story: &Story, when: Moment) {
+        let patience = Patience { doubt: BEHIND_AFTER, behind: BEHIND_AFTER };
+        let name: ChannelName = "pager".parse().unwrap();
+        let takers = [(name.clone(), Event::ALL.into_iter().map(|(_, event)| event).collect())].into();
+        while now(story) < when {
+            sleep_until(story, when.min(now(story) + MINUTE)).await;
+            let at = now(story);
+            self.holding = of_target(&status(story), patience, &self.holding, at);
+            self.book.update(&self.holding, &takers, at);
+            let Some((message, covered)) = self.book.message(&name, "here", at) else { continue };
+            self.book.heard(&name, &covered);
+            for group in message.groups {
+                self.heard.extend(group.named.into_iter().map(|told| (at, told.key, group.over)));
+            }
+        }
+    }
+}
+
+pub fn events(story: &Story, since: Moment) -> Vec<Recorded> {
     let inner = story.sim.lock();
     let rows = &inner.disk.records[&story.blueprints[0].name].rows;
     rows.iter().map(|row| row.event.clone()).filter(|event| event.at >= since).collect()
 }
 
-pub fn count(events: &[Event], which: impl Fn(&What) -> bool) -> usize {
+pub fn count(events: &[Recorded], which: impl Fn(&What) -> bool) -> usize {
     events.iter().filter(|event| which(&event.what)).count()
 }
 
@@ -241,9 +273,11 @@ fn proceed_rotates_and_the_sink_receives_only_the_newest_generation_at_the_end()
             let newest = story.standing(0).0.standing.newest;
             let back = goes_down(&story, HOUR * 6);
             assert_eq!(slots(&story, from, back), 3);
-            sleep_until(&story, back - MINUTE).await;
+            let mut pager = Pager::default();
+            pager.until(&story, back - MINUTE).await;
             let during = events(&story, from);
-            let proven: Vec<&Event> = during.iter().filter(|event| matches!(event.what, What::Proven { .. })).collect();
+            let proven: Vec<&Recorded> =
+                during.iter().filter(|event| matches!(event.what, What::Proven { .. })).collect();
             assert_eq!(proven.len(), 3, "{way:?}");
             let current = story.standing(0).0.standing.current.unwrap().generation;
             assert_eq!(current.0, newest.0 + 3);
@@ -263,8 +297,15 @@ fn proceed_rotates_and_the_sink_receives_only_the_newest_generation_at_the_end()
             assert_eq!(taken(DOWN), [before, current], "once, and nothing in between");
             let settled = status(&story);
             assert_eq!((settled.sinks[0].behind_since, settled.sinks[0].behind_by), (None, 0));
+            pager.until(&story, now(&story) + MINUTE * 30).await;
+            // Three passwords missed are one lag: it is told of once, a quarter of an hour after it began, and once that it is over.
+            let [(raised, ref lag, false), (over, _, true)] = pager.heard[..] else { panic!("{:?}", pager.heard) };
+            assert_eq!((lag.event, lag.part.as_deref()), (Event::Behind, Some(DOWN)));
+            let ripe = proven[0].at + BEHIND_AFTER;
+            assert!(raised >= ripe && raised <= ripe + MINUTE, "{raised}, not {ripe}");
+            assert!(over >= back && over <= back + MINUTE * 10, "{over}, not {back}");
             let last = events(&story, proven[2].at);
-            let told = |event: &&Event| matches!(event.what, What::HookTold { .. });
+            let told = |event: &&Recorded| matches!(event.what, What::HookTold { .. });
             assert_eq!(last.iter().filter(told).count(), 2, "told again for those who read it");
             if way != Way::InPlace {
                 check_late(&story).await;
@@ -275,7 +316,7 @@ fn proceed_rotates_and_the_sink_receives_only_the_newest_generation_at_the_end()
 }
 
 /// Who reads the sink that is down had the grace since the password after theirs was proven, before theirs stopped working.
-fn check_grace(story: &Story, way: Way, during: &[Event]) {
+fn check_grace(story: &Story, way: Way, during: &[Recorded]) {
     let mut proven: Option<Moment> = None;
     let mut taken_away = 0;
     for event in during {

@@ -66,6 +66,7 @@ fn older_standing(standing: &mut Standing) {
         verified,
         abandoned: _,
         sinks,
+        untold: _,
     } = standing;
     for Current { generation: _, proof: _, proven_at, rotation: _, account: _ } in current.iter_mut().chain(former) {
         older(proven_at);

@@ -11,7 +11,7 @@ use keywheel::rotation::Action;
 use keywheel::rotation::answer::{Answer, Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{By, Event, Proof, Queue, What};
 use keywheel::rotation::plan::{Abilities, Limits, OnSinkDown, Plan, Recovery, Strategy};
-use keywheel::rotation::state::{Current, Outlet, Pause, Standing, Trouble, Verified};
+use keywheel::rotation::state::{Current, Outlet, Pause, Standing, Trouble, Untold, Verified};
 use keywheel::rotation::why::Why;
 use std::time::Duration;
 
@@ -461,7 +461,13 @@ pub fn one_of_each() -> Vec<Event> {
             shape: Some("a digest".to_owned()),
         },
         What::HookQueued { hook: hook.clone(), until: Moment::from_seconds(1200), by: Queue::Others },
-        What::HookQueued { hook, until: Moment::from_seconds(1200), by: Queue::Budget },
+        What::HookQueued { hook: hook.clone(), until: Moment::from_seconds(1200), by: Queue::Budget },
+        What::Settled {
+            standing: Box::new(Standing {
+                untold: [(hook, Untold { rotation, fault: busy() })].into(),
+                ..Standing::default()
+            }),
+        },
     ];
     (0..).zip(whats).map(|(second, what)| at(second, what)).collect()
 }

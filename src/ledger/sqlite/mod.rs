@@ -1,9 +1,10 @@
 //! The embedded ledger: one SQLite file, one process that writes it.
 //!
 //! `place` has the files and what is checked before they are used, `schema` the tables, `writer` the one writing thread, `record` what it writes,
-//! `lists` what selections found, `reader` what anybody reads.
+//! `lists` what selections found, `notes` texts of keywheel's own, `reader` what anybody reads.
 
 mod lists;
+mod notes;
 mod place;
 mod reader;
 mod record;
@@ -62,6 +63,7 @@ impl SqliteLedger {
             let seal = place::unlock(&reading, key)?;
             place::check_heads(&reading, seal.as_ref())?;
             lists::check(&reading, seal.as_ref())?;
+            notes::check(&reading, seal.as_ref())?;
             let writing = schema::writer(path)?;
             place::upgrade(&writing, seal.as_ref())?;
             place::try_writing(&writing)?;
@@ -145,6 +147,16 @@ impl Ledger for SqliteLedger {
 
     async fn lists(&self) -> Result<Lists, Fault> {
         self.shared.reader.lists().await
+    }
+
+    async fn keep_note(&self, name: &'static str, text: &str) -> Result<(), Fault> {
+        let (text, seal) = (text.to_owned(), Arc::clone(&self.shared.seal));
+        self.shared.writer.write(move |connection| notes::keep(connection, seal.as_ref(), name, &text)).await
+    }
+
+    async fn note(&self, name: &'static str) -> Result<Option<String>, Fault> {
+        let seal = Arc::clone(&self.shared.seal);
+        self.shared.reader.read(move |connection| notes::read(connection, seal.as_ref(), name)).await
     }
 }
 
