@@ -221,3 +221,19 @@ fn a_record_means_the_same_from_settled_on_and_as_a_whole() {
     let recent = &whole[whole.len() - 1..];
     assert_eq!(fold(&whole), fold(recent));
 }
+
+/// A hook that was told is told again once a late sink has the password, and that is another telling: whoever acts once for each must act again.
+#[test]
+fn a_delivery_after_the_hooks_is_worth_another_telling() {
+    let hook_told = || What::HookTold { hook: "h".parse().expect("a name") };
+    let late = |story: &[Event]| fold(story).expect("a legal story").open.expect("a rotation").late;
+    let one = || proven_story().then(1140, delivered("a", 2)).then(1140, undelivered("b", 2));
+    assert_eq!(late(&one().then(1150, delivered("b", 2))), 0, "nobody was told before");
+    let told = || one().then(1262, hook_told());
+    assert_eq!((late(&told()), late(&told().then(1270, delivered("b", 2)))), (0, 1));
+    assert_eq!(
+        late(&told().then(1270, delivered("b", 2)).then(1271, hook_told())),
+        1,
+        "the same number until the next late one"
+    );
+}

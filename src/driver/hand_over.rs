@@ -176,7 +176,8 @@ pub(super) async fn tell(
     generation: Generation,
 ) -> Result<(), Fault> {
     let (name, rotation) = (target.name.clone(), journal.rotation());
-    let notice = Notice { target: name, generation, rotation, others: BTreeMap::new() };
+    let telling = journal.state().open.as_ref().map_or(0, |open| open.late) + 1;
+    let notice = Notice { target: name, generation, rotation, telling, others: BTreeMap::new() };
     let holding = journal.state().standing.sinks.values().filter(|sink| sink.generation == Some(generation));
     let delivered_at = holding.filter_map(|sink| sink.tried_at).max();
     let mut notices = Vec::new();

@@ -106,7 +106,7 @@ impl Outbox {
         // What was told before the last delivery is no news of it.
         let told = state.told.remove(&(hook.clone(), notice.target.clone()));
         let is_this = |told: &Told| {
-            (told.notice.rotation, told.notice.generation) == (notice.rotation, notice.generation)
+            (told.notice.rotation, told.notice.news()) == (notice.rotation, notice.news())
                 && delivered_at.is_none_or(|delivered_at| delivered_at <= told.at)
         };
         if let Some(told) = told.filter(is_this) {
@@ -170,7 +170,7 @@ impl State {
         now: Moment,
     ) -> Call {
         members.remove(&notice.target);
-        notice.others = members.iter().map(|(target, one)| (target.clone(), one.generation)).collect();
+        notice.others = members.iter().map(|(target, one)| (target.clone(), one.news())).collect();
         let (sender, outcome) = watch::channel(None);
         for (target, notice) in members {
             self.told.insert((hook.clone(), target), Told { at: now, notice, outcome: outcome.clone() });
@@ -197,7 +197,13 @@ mod tests {
     }
 
     fn notice(target: &str) -> Notice {
-        Notice { target: target.parse().unwrap(), generation: Generation(2), rotation: None, others: BTreeMap::new() }
+        Notice {
+            target: target.parse().unwrap(),
+            generation: Generation(2),
+            rotation: None,
+            telling: 1,
+            others: BTreeMap::new(),
+        }
     }
 
     fn ask(outbox: &Outbox, hook: &str, terms: Terms, target: &str, now: Moment) -> Turn {

@@ -88,6 +88,7 @@ fn default_timeout() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hook::News;
     use crate::moment::Moment;
     use crate::name::{Generation, RotationId};
 
@@ -97,8 +98,8 @@ mod tests {
     }
 
     fn notice(rotation: Option<RotationId>) -> Notice {
-        let others = [("till-cache".parse().unwrap(), Generation(2))].into();
-        Notice { target: "orders-cache".parse().unwrap(), generation: Generation(7), rotation, others }
+        let others = [("till-cache".parse().unwrap(), News { generation: Generation(2), telling: 1 })].into();
+        Notice { target: "orders-cache".parse().unwrap(), generation: Generation(7), rotation, telling: 1, others }
     }
 
     #[tokio::test]

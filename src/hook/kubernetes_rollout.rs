@@ -2,14 +2,14 @@
 //! pods' template.
 //!
 //! The annotation's key names the target and its value the generation. A notice that is told again, because its answer was lost or keywheel was
-//! killed, changes nothing, so that it restarts nothing, whoever else restarted the workload meanwhile. One that comes after a telling that went well
-//! comes for a sink that was late, whose readers have to look again: it has a value of its own.
+//! killed, changes nothing, so that it restarts nothing, whoever else restarted the workload meanwhile. One that comes for a sink that was late, whose
+//! readers have to look again, has a value of its own.
 
 use super::{Hook, Notice};
 use crate::fault::{Fault, Kind};
 use crate::http::{Effect, SendError};
 use crate::kubernetes::{Answer, Api, ApiSettings, FIELD_MANAGER, Failure, Now};
-use crate::name::{Generation, TargetName};
+use crate::name::TargetName;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
@@ -20,7 +20,6 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 /// What annotations of a target's rotations begin with.
 const PREFIX: &str = "rotation.keywheel/";
@@ -82,8 +81,6 @@ pub struct RolloutSettings {
 pub struct RolloutHook {
     api: Api,
     workloads: Vec<Workload>,
-    /// How often each target's newest generation was told well.
-    told: Mutex<BTreeMap<TargetName, (Generation, u32)>>,
 }
 
 impl fmt::Debug for RolloutHook {
@@ -107,38 +104,17 @@ fn change(annotations: &BTreeMap<String, String>) -> Value {
     json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } })
 }
 
-/// Everybody that a notice tells of.
-fn named(notice: &Notice) -> impl Iterator<Item = (&TargetName, Generation)> {
-    let others = notice.others.iter().map(|(target, generation)| (target, *generation));
-    std::iter::once((&notice.target, notice.generation)).chain(others)
+/// What the workloads are to say after a notice.
+fn annotations(notice: &Notice) -> BTreeMap<String, String> {
+    let own = notice.news();
+    let told = notice.others.iter().chain([(&notice.target, &own)]);
+    told.map(|(target, news)| (key(target), news.to_string())).collect()
 }
 
 impl RolloutHook {
     /// The hook. Nobody is asked yet.
     pub fn new(settings: RolloutSettings, now: Now) -> Self {
-        Self { api: Api::new(settings.api, now), workloads: settings.workloads, told: Mutex::default() }
-    }
-
-    /// What the workloads are to say after a notice.
-    fn annotations(&self, notice: &Notice) -> BTreeMap<String, String> {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = |(target, generation): (&TargetName, Generation)| {
-            let before = told.get(target).filter(|(held, _)| *held == generation).map_or(0, |(_, times)| *times);
-            let value = if before == 0 { generation.to_string() } else { format!("{generation}-{}", before + 1) };
-            (key(target), value)
-        };
-        named(notice).map(value).collect()
-    }
-
-    /// Remembers that a notice was told well.
-    fn remember(&self, notice: &Notice) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for (target, generation) in named(notice) {
-            match told.get_mut(target) {
-                Some((held, times)) if *held == generation => *times += 1,
-                _ => drop(told.insert(target.clone(), (generation, 1))),
-            }
-        }
+        Self { api: Api::new(settings.api, now), workloads: settings.workloads }
     }
 
     /// Sends each workload this change, and says what kept the first one from taking it: one that is gone keeps none of the others from being told.
@@ -195,9 +171,7 @@ impl RolloutHook {
 #[async_trait]
 impl Hook for RolloutHook {
     async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
-        self.change(&self.annotations(notice), false).await?;
-        self.remember(notice);
-        Ok(())
+        self.change(&annotations(notice), false).await
     }
 
     async fn ready(&self) -> Result<(), Fault> {

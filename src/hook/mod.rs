@@ -12,6 +12,7 @@ use crate::fault::Fault;
 use crate::name::{Generation, RotationId, TargetName};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,37 @@ pub struct Notice {
     pub generation: Generation,
     /// By which rotation; the same for a repeated notice, so that a hook can tell.
     pub rotation: Option<RotationId>,
-    /// The other targets that are told of by the same notice, and their generations.
-    pub others: BTreeMap<TargetName, Generation>,
+    /// Which telling of that generation this is, from 1: another one comes when a sink was late, and its readers have to look again. A repeated notice
+    /// has the same number.
+    pub telling: u32,
+    /// The other targets that are told of by the same notice.
+    pub others: BTreeMap<TargetName, News>,
+}
+
+/// What a notice tells of one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct News {
+    /// The generation.
+    pub generation: Generation,
+    /// Which telling of it this is, from 1.
+    pub telling: u32,
+}
+
+impl Notice {
+    /// What it tells of its own target.
+    pub const fn news(&self) -> News {
+        News { generation: self.generation, telling: self.telling }
+    }
+}
+
+impl fmt::Display for News {
+    /// `7`, or `7-2` where it is told a second time: the same for a repeated notice and for nothing else.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.telling {
+            0 | 1 => write!(formatter, "{}", self.generation),
+            telling => write!(formatter, "{}-{telling}", self.generation),
+        }
+    }
 }
 
 /// When a hook is told.

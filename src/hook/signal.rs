@@ -246,7 +246,13 @@ mod tests {
     }
 
     fn notice() -> Notice {
-        Notice { target: "t".parse().unwrap(), generation: Generation(1), rotation: None, others: [].into() }
+        Notice {
+            target: "t".parse().unwrap(),
+            generation: Generation(1),
+            rotation: None,
+            telling: 1,
+            others: [].into(),
+        }
     }
 
     #[tokio::test]

@@ -130,8 +130,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("systemctl");
         let heard = folder.path().join("heard");
-        let notice =
-            Notice { target: "orders".parse().unwrap(), generation: Generation(1), rotation: None, others: [].into() };
+        let notice = Notice {
+            target: "orders".parse().unwrap(),
+            generation: Generation(1),
+            rotation: None,
+            telling: 1,
+            others: [].into(),
+        };
         for (status, advice) in [(0, ""), (1, "journalctl"), (4, "polkit"), (5, "does not know")] {
             std::fs::write(&program, format!("#!/bin/sh\necho \"$@\" > {}\nexit {status}\n", heard.display())).unwrap();
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();

@@ -1,7 +1,8 @@
 //! The hook `webhook`: a POST to a URL after a delivery, signed as Standard Webhooks are, so that a receiver verifies it with an existing library.
 //!
 //! The body is `{"type": "keywheel.delivered", "timestamp": …, "data": {"target", "generation", "rotation", "others"}}` and holds no password. `webhook-id` is
-//! `TARGET:GENERATION`, the same for every attempt: a receiver that keeps the ids it has seen acts once.
+//! `TARGET:GENERATION`, the same for every attempt, and `TARGET:GENERATION-2` where a late sink makes it worth telling again: a receiver that keeps the ids it
+//! has seen acts once.
 
 use super::{Hook, Notice};
 use crate::fault::{Fault, Kind};
@@ -56,7 +57,7 @@ struct Data<'a> {
     target: &'a TargetName,
     generation: Generation,
     rotation: Option<RotationId>,
-    others: &'a BTreeMap<TargetName, Generation>,
+    others: BTreeMap<&'a TargetName, Generation>,
 }
 
 impl WebhookHook {
@@ -108,11 +109,12 @@ impl WebhookHook {
 #[async_trait]
 impl Hook for WebhookHook {
     async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
-        let Notice { target, generation, rotation, others } = notice;
+        let Notice { target, generation, rotation, telling: _, others } = notice;
+        let others = others.iter().map(|(target, news)| (target, news.generation)).collect();
         let data = Data { target, generation: *generation, rotation: *rotation, others };
         let body = Body { r#type: "keywheel.delivered", timestamp: (self.now)().to_string(), data };
         let body = serde_json::to_vec(&body).expect("names and numbers always have a JSON form");
-        let headers = self.headers(&format!("{target}:{generation}"), &body)?;
+        let headers = self.headers(&format!("{target}:{}", notice.news()), &body)?;
         let url = self.settings.url.clone();
         match self.client.send(Method::POST, url, &headers, Zeroizing::new(body), Effect::Write).await {
             Ok(reply) if (200..300).contains(&reply.status) => Ok(()),

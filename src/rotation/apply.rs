@@ -123,6 +123,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 let_in: false,
                 sent: None,
                 attempts: 0,
+                late: 0,
                 redraws: 0,
                 dropped: BTreeSet::new(),
                 stuck: None,
@@ -203,6 +204,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             // A hook that was told before knows nothing of this sink.
             for rotation in state.open.iter_mut().chain(state.earlier.as_deref_mut()) {
                 if let Phase::Proven { hooks } = &mut rotation.phase {
+                    rotation.late += u32::from(hooks.values().any(|told| told.generation.is_some()));
                     hooks.clear();
                 }
             }

@@ -227,6 +227,8 @@ pub struct Rotation {
     pub sent: Option<(Moment, Moment)>,
     /// Calls that counted as an attempt.
     pub attempts: u32,
+    /// Deliveries that came when a hook had been told already: it is told again of what it knows, for the sake of that sink's readers.
+    pub late: u32,
     /// Candidates dropped because they broke a rule.
     pub redraws: u32,
     /// Which ones. An answer may be wrong, so they stay named until another one is proven.

@@ -80,7 +80,7 @@ fn a_sink_that_cannot_give_the_password_says_why_and_nothing_changes() {
     );
     for (content, mode, words) in [
         ("", 0o600, &["holds no password"][..]),
-        ("REDIS_HOST=\"h\"\n", 0o600, &["does not set REDIS_PASSWORD", "correct the file"]),
+        ("REDIS_HOST=\"h\"\n", 0o600, &["does not set REDIS_PASSWORD", "correct what is there"]),
         ("REDIS_PASSWORD=hunter2 # why\n", 0o600, &["a line 1", "keywheel adopt orders-cache"]),
         ("REDIS_PASSWORD=\"hunter2\"\n", 0o644, &["has the mode 0644, wider than the sink's 0640", "chmod 0640"]),
         (

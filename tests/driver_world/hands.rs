@@ -450,9 +450,10 @@ impl Hook for BellOf {
         }
         {
             let mut inner = self.process.sim.lock();
-            for (target, generation) in notice.others.iter().chain([(&self.target, &notice.generation)]) {
+            let own = notice.news();
+            for (target, news) in notice.others.iter().chain([(&self.target, &own)]) {
                 if let Some(truth) = inner.truths.get_mut(target) {
-                    truth.told.insert((self.hook.clone(), *generation));
+                    truth.told.insert((self.hook.clone(), news.generation));
                 }
             }
         }

@@ -116,6 +116,7 @@ fn older_rotation(open: &mut Rotation) {
         let_in: _,
         sent,
         attempts: _,
+        late: _,
         redraws: _,
         dropped: _,
         stuck: _,

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use keywheel::clock::{Clock, SystemClock};
 use keywheel::fault::{Fault, Kind, Retry};
 use keywheel::hook::webhook::{WebhookHook, WebhookSettings};
-use keywheel::hook::{Hook, Notice};
+use keywheel::hook::{Hook, News, Notice};
 use keywheel::http::Settings;
 use keywheel::name::Generation;
 use keywheel::secret::{Credential, Secret};
@@ -61,8 +61,8 @@ fn hook(url: &str, key: &str) -> WebhookHook {
 }
 
 fn notice() -> Notice {
-    let others = [("till-cache".parse().unwrap(), Generation(9))].into();
-    Notice { target: "orders-cache".parse().unwrap(), generation: Generation(7), rotation: None, others }
+    let others = [("till-cache".parse().unwrap(), News { generation: Generation(9), telling: 1 })].into();
+    Notice { target: "orders-cache".parse().unwrap(), generation: Generation(7), rotation: None, telling: 1, others }
 }
 
 async fn receiver() -> StandIn<Receiver> {
@@ -91,6 +91,10 @@ async fn a_library_verifies_the_notice_and_a_repeated_one_has_the_same_id() {
             json!({ "target": "orders-cache", "generation": 7, "rotation": null, "others": { "till-cache": 9 } })
         );
     }
+    // A late sink is worth another one.
+    hook.tell(&Notice { telling: 2, ..notice() }).await.unwrap();
+    let again = receiver.service.told.lock().unwrap().remove(0);
+    assert_eq!(again["headers"]["webhook-id"], "orders-cache:7-2");
     let Some(python) = python() else { return };
     let program = "import json, sys\n\
         from standardwebhooks.webhooks import Webhook\n\
