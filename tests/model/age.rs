@@ -71,8 +71,7 @@ fn older_standing(standing: &mut Standing) {
     for Current { generation: _, proof: _, proven_at, rotation: _, account: _ } in current.iter_mut().chain(former) {
         older(proven_at);
     }
-    // The only question asked of it spans a day, which is more than a story here lasts: one moment stands for all.
-    lost_at.iter_mut().for_each(|lost| *lost = NOW - TICK * OLDEST);
+    lost_at.iter_mut().for_each(older);
     retiring.iter_mut().for_each(older_trouble);
     older(slots_after);
     rotated_at.iter_mut().for_each(older);
@@ -125,7 +124,7 @@ fn older_rotation(open: &mut Rotation) {
         held,
         phase,
     } = open;
-    lost_before.iter_mut().for_each(|lost| *lost = NOW - TICK * OLDEST);
+    lost_before.iter_mut().for_each(older);
     older(began_at);
     closes.iter_mut().for_each(older);
     if let Some((first, last)) = sent {
