@@ -2,6 +2,7 @@
 //! leave, or may have been received, or has a whole answer.
 
 pub mod nearby;
+pub mod signed;
 
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
@@ -25,7 +26,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest "retry after" that is believed.
 pub const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(600);
 /// The largest file of certificates, in bytes.
-const CA_FILE_LIMIT: u64 = 4 * 1024 * 1024;
+pub const CA_FILE_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// How the client reaches its endpoint.
 #[derive(Debug, Clone)]

@@ -1,14 +1,15 @@
-//! A URL that is a secret itself, and what an answer means that is no success.
+//! A URL that is a secret itself.
 
 use crate::fault::{Fault, Kind};
-use crate::http::{Client, Effect, Method, Reply, SendError, Settings};
+use crate::http::signed::{Whose, taken};
+use crate::http::{Client, Effect, Method, Settings};
 use crate::secret::{Credential, Secret};
 use std::sync::{Mutex, PoisonError};
 use url::Url;
 use zeroize::Zeroizing;
 
-/// Who speaks.
-pub const USER_AGENT: (&str, &str) = ("user-agent", concat!("keywheel/", env!("CARGO_PKG_VERSION")));
+/// Whose receivers these are.
+pub const WHOSE: Whose = Whose { noun: "channel", kind: Kind::AlertFailed };
 
 /// A URL whose path or query opens a door, read anew for each request.
 pub struct SecretUrl {
@@ -54,33 +55,6 @@ impl SecretUrl {
     pub async fn send(&self, method: Method, headers: &[(String, String)], body: Vec<u8>) -> Result<(), Fault> {
         let client = self.client()?;
         let url = client.endpoint().clone();
-        taken(&client, client.send(method, url, headers, Zeroizing::new(body), Effect::Write).await)
+        taken(WHOSE, &client, client.send(method, url, headers, Zeroizing::new(body), Effect::Write).await)
     }
-}
-
-/// Whether a request was taken.
-///
-/// # Errors
-/// `AlertFailed`.
-pub fn taken(client: &Client, answer: Result<Reply, SendError>) -> Result<(), Fault> {
-    let reply = match answer {
-        Ok(reply) if (200..300).contains(&reply.status) => return Ok(()),
-        Ok(reply) => reply,
-        Err(SendError::NotSent(fault) | SendError::Unanswered(fault)) => {
-            return Err(Fault::new(Kind::AlertFailed, fault.what).advise("see that the receiver can be reached"));
-        }
-    };
-    let (whom, status) = (client.authority(), reply.status);
-    let fault = |why: &str| Fault::new(Kind::AlertFailed, format!("{whom} answered with HTTP status {status}{why}"));
-    Err(match status {
-        300..=399 => fault(", a redirect, which is not followed").advise("use the address that it leads to"),
-        400 | 401 | 403 => {
-            fault(": it does not accept the message").advise("compare the channel's secrets with the receiver's")
-        }
-        404 | 405 | 410 => fault(": nobody takes messages there").advise("check the channel's URL"),
-        _ => match reply.retry_after {
-            Some(span) => fault("").after(span),
-            None => fault(""),
-        },
-    })
 }

@@ -1,7 +1,8 @@
 //! The dead-man URL: somebody else's service that raises its own alarm when it is *not* called for a while.
 
-use super::address::{SecretUrl, USER_AGENT};
+use super::address::SecretUrl;
 use crate::fault::Fault;
+use crate::http::signed::USER_AGENT;
 use crate::http::{Method, Settings};
 use crate::secret::Credential;
 

@@ -1,9 +1,10 @@
 //! `kind = "slack"`: an incoming webhook as Slack has it, and Mattermost and others after it. The URL is the secret.
 
-use super::address::{SecretUrl, USER_AGENT};
+use super::address::SecretUrl;
 use super::text::body;
 use super::{Channel, Message};
 use crate::fault::Fault;
+use crate::http::signed::USER_AGENT;
 use crate::http::{Method, Settings};
 use crate::secret::Credential;
 use async_trait::async_trait;

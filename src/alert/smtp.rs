@@ -3,6 +3,7 @@
 use super::text::{body, subject};
 use super::{Channel, Message};
 use crate::fault::{Fault, Kind, scrub};
+use crate::http::CA_FILE_LIMIT;
 use crate::secret::Credential;
 use async_trait::async_trait;
 use lettre::message::Mailbox;
@@ -13,9 +14,6 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// The largest file of certificates, in bytes.
-const CA_FILE_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// How the connection is kept private.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

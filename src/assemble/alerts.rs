@@ -5,10 +5,11 @@ use super::{at, now};
 use crate::alert::Channel;
 use crate::alert::dead_man::DeadMan;
 use crate::alert::slack::Slack;
-use crate::alert::webhook::{Webhook, WebhookSettings};
+use crate::alert::webhook::Webhook;
 use crate::config::{self, ChannelKind, Config};
 use crate::fault::Fault;
 use crate::http::Settings;
+use crate::http::signed::ReceiverSettings;
 use crate::name::ChannelName;
 use crate::watch::Post;
 use crate::watch::conditions::Patience;
@@ -50,7 +51,7 @@ fn channel(channel: &config::Channel) -> Result<Arc<dyn Channel>, Fault> {
     let reach = Settings { timeout: channel.timeout, ca_file: channel.ca_file.clone() };
     match &channel.kind {
         ChannelKind::Webhook { url, signing_key, token } => {
-            let settings = WebhookSettings {
+            let settings = ReceiverSettings {
                 url: url.clone(),
                 signing_key: read_anew(signing_key),
                 token: token.as_ref().map(read_anew),

@@ -10,9 +10,10 @@ use crate::fault::Fault;
 use crate::hook::command::{CommandHook, CommandHookSettings};
 use crate::hook::signal::SignalHook;
 use crate::hook::systemd::{SystemdHook, SystemdSettings};
-use crate::hook::webhook::{WebhookHook, WebhookSettings};
+use crate::hook::webhook::WebhookHook;
 use crate::hook::{Hook, Listener, Terms};
 use crate::http::Settings;
+use crate::http::signed::ReceiverSettings;
 use std::sync::Arc;
 
 /// The hook, and when it is told.
@@ -61,7 +62,7 @@ fn told(told: &Told) -> Result<Arc<dyn Hook>, Fault> {
             SignalHook::new(signal.signal, signal.whom.clone()).map(|hook| Arc::new(hook) as Arc<dyn Hook>)
         }
         Told::Webhook(webhook) => {
-            let settings = WebhookSettings {
+            let settings = ReceiverSettings {
                 url: webhook.url.clone(),
                 signing_key: read_anew(&webhook.signing_key),
                 token: webhook.token.as_ref().map(read_anew),

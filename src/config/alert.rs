@@ -150,12 +150,8 @@ pub(super) fn channel(section: &Section<'_>) -> Option<Channel> {
         "webhook" => {
             let url = section.parsed("url", web_address);
             let signing_key = SecretRef::parse(section, "signing-key");
-            let token = section.has("token").then(|| SecretRef::parse(section, "token"));
-            let token = match token {
-                Some(token) => Some(token?),
-                None => None,
-            };
-            ChannelKind::Webhook { url: url?, signing_key: signing_key?, token }
+            let token = SecretRef::if_written(section, "token");
+            ChannelKind::Webhook { url: url?, signing_key: signing_key?, token: token? }
         }
         "slack" => ChannelKind::Slack { url: SecretRef::parse(section, "url")? },
         "smtp" => ChannelKind::Smtp(Box::new(smtp(section)?)),

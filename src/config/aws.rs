@@ -258,12 +258,8 @@ fn source(section: &Section<'_>) -> Option<AwsSource> {
         "static" => {
             let id = SecretRef::parse(section, "access-key-id");
             let key = SecretRef::parse(section, "secret-access-key");
-            let token = section.has("session-token").then(|| SecretRef::parse(section, "session-token"));
-            let token = match token {
-                Some(token) => Some(token?),
-                None => None,
-            };
-            Some(AwsSource::Static { id: id?, key: key?, token })
+            let token = SecretRef::if_written(section, "session-token");
+            Some(AwsSource::Static { id: id?, key: key?, token: token? })
         }
         "environment" => Some(AwsSource::Environment),
         "profile" => {

@@ -59,13 +59,9 @@ pub(super) fn parse(section: &Section<'_>, strategy: Option<&Strategy>) -> Optio
         }
         (false, true) => {
             let url = table.parsed("url", web_address);
-            let token = table.has("token").then(|| SecretRef::parse(&table, "token"));
-            let token = match token {
-                Some(token) => Some(token?),
-                None => None,
-            };
+            let token = SecretRef::if_written(&table, "token");
             let timeout = table.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(TIMEOUT);
-            Some(Consumer::Url { url: url?, token, timeout, ca_file: table.path("ca-file") })
+            Some(Consumer::Url { url: url?, token: token?, timeout, ca_file: table.path("ca-file") })
         }
         (true, true) | (false, false) => {
             let what = "A consumer says it in a file or at a URL";

@@ -173,15 +173,11 @@ fn signal(section: &Section<'_>) -> Option<SignalHook> {
 fn webhook(section: &Section<'_>) -> Option<WebhookHook> {
     let url = section.parsed("url", web_address);
     let signing_key = SecretRef::parse(section, "signing-key");
-    let token = section.has("token").then(|| SecretRef::parse(section, "token"));
+    let token = SecretRef::if_written(section, "token");
     let timeout = section.span_up_to("timeout", TIMEOUT_LIMIT).unwrap_or(webhook::TIMEOUT);
     let ca_file = section.path("ca-file");
     if ca_file.is_some() && url.as_ref().is_some_and(|url| url.scheme() == "http") {
         section.refuse("ca-file", refusal("This key means nothing without TLS", "write https:// or remove it"));
     }
-    let token = match token {
-        Some(token) => Some(token?),
-        None => None,
-    };
-    Some(WebhookHook { url: url?, signing_key: signing_key?, token, timeout, ca_file })
+    Some(WebhookHook { url: url?, signing_key: signing_key?, token: token?, timeout, ca_file })
 }

@@ -54,13 +54,9 @@ pub(super) fn age(section: &Section<'_>) -> Option<AgeSink> {
         let what = "A recipient begins with age1, or with ssh- as an SSH public key does";
         section.refuse("recipients", refusal(what, "write public keys here, and replace a secret key that stood here"));
     }
-    let identity = section.has("identity").then(|| SecretRef::parse(section, "identity"));
-    let identity = match identity {
-        Some(identity) => Some(identity?),
-        None => None,
-    };
+    let identity = SecretRef::if_written(section, "identity");
     let recipients = recipients.into_iter().map(str::to_owned).collect();
-    Some(AgeSink { file: file?, recipients, armor: section.flag("armor").unwrap_or(false), identity })
+    Some(AgeSink { file: file?, recipients, armor: section.flag("armor").unwrap_or(false), identity: identity? })
 }
 
 pub(super) fn credential(section: &Section<'_>) -> Option<CredentialSink> {

@@ -39,6 +39,14 @@ impl fmt::Display for SecretRef {
 }
 
 impl SecretRef {
+    /// The reference at a key that need not be there; `None` where one is written and cannot be used, which must not be taken for none.
+    pub(super) fn if_written(section: &Section<'_>, key: &str) -> Option<Option<Self>> {
+        match section.has(key) {
+            true => Self::parse(section, key).map(Some),
+            false => Some(None),
+        }
+    }
+
     /// The reference at a key.
     pub(super) fn parse(section: &Section<'_>, key: &str) -> Option<Self> {
         let table = section.section(key)?;

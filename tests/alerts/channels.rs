@@ -7,11 +7,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keywheel::alert::dead_man::DeadMan;
 use keywheel::alert::slack::Slack;
-use keywheel::alert::webhook::{Webhook, WebhookSettings};
+use keywheel::alert::webhook::Webhook;
 use keywheel::alert::{Channel, Message};
 use keywheel::clock::{Clock, SystemClock};
 use keywheel::fault::{Fault, Kind, Retry};
 use keywheel::http::Settings;
+use keywheel::http::signed::ReceiverSettings;
 use keywheel::secret::{Credential, Secret};
 use keywheel::watch::book::Book;
 use keywheel::watch::pulse::pulse;
@@ -55,7 +56,7 @@ fn reveals_nothing(fault: &Fault) {
 }
 
 fn webhook(url: &str) -> Webhook {
-    let settings = WebhookSettings {
+    let settings = ReceiverSettings {
         url: format!("{url}?token={DOOR}").parse().unwrap(),
         signing_key: secret(STANDARD.encode(KEY)),
         token: Some(secret(TOKEN)),
@@ -161,10 +162,14 @@ async fn the_dead_man_is_called_after_a_healthy_sweep_and_only_then() {
         stop.clone(),
     ));
     for beats in 1..=3 {
-        while receiver.heard().len() < beats {
-            healthy.notify_one();
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        // Soon, or never.
+        let beat = tokio::time::timeout(Duration::from_secs(60), async {
+            while receiver.heard().len() < beats {
+                healthy.notify_one();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        beat.await.expect("nobody is called");
     }
     stop.cancel();
     beating.await.unwrap();

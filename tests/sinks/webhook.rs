@@ -9,9 +9,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keywheel::clock::{Clock, SystemClock};
 use keywheel::fault::{Fault, Kind, Retry};
-use keywheel::hook::webhook::{WebhookHook, WebhookSettings};
+use keywheel::hook::webhook::WebhookHook;
 use keywheel::hook::{Hook, News, Notice};
 use keywheel::http::Settings;
+use keywheel::http::signed::ReceiverSettings;
 use keywheel::name::Generation;
 use keywheel::secret::{Credential, Secret};
 use serde_json::{Value, json};
@@ -51,7 +52,7 @@ fn secret(text: String) -> Credential {
 }
 
 fn hook(url: &str, key: &str) -> WebhookHook {
-    let settings = WebhookSettings {
+    let settings = ReceiverSettings {
         url: format!("{url}/hooks?token=in-the-url").parse().unwrap(),
         signing_key: secret(key.to_owned()),
         token: Some(secret(TOKEN.to_owned())),

@@ -43,7 +43,7 @@ pub(super) fn url(text: &str) -> Result<String, Refusal> {
 pub(super) fn parse(section: &Section<'_>) -> Option<HttpSink> {
     let url = section.parsed("url", |text| if is_template(text) { Ok(text.to_owned()) } else { url(text) });
     let signing_key = SecretRef::parse(section, "signing-key");
-    let token = section.has("token").then(|| SecretRef::parse(section, "token"));
+    let token = SecretRef::if_written(section, "token");
     let check = section.flag("check").unwrap_or(false);
     let read = section.flag("read").unwrap_or(false);
     let timeout = section.span_up_to("timeout", REQUEST_TIMEOUT_LIMIT).unwrap_or(TIMEOUT);
@@ -51,10 +51,5 @@ pub(super) fn parse(section: &Section<'_>) -> Option<HttpSink> {
     if ca_file.is_some() && url.as_ref().is_some_and(|url| url.starts_with("http://")) {
         section.refuse("ca-file", refusal("This key means nothing without TLS", "write https:// or remove it"));
     }
-    // One that is written and cannot be used was refused; the sink must not do without it.
-    let token = match token {
-        Some(token) => Some(token?),
-        None => None,
-    };
-    Some(HttpSink { url: url?, signing_key: signing_key?, token, check, read, timeout, ca_file })
+    Some(HttpSink { url: url?, signing_key: signing_key?, token: token?, check, read, timeout, ca_file })
 }
