@@ -37,7 +37,7 @@ pub enum Verb {
     /// Rotates each target on its schedule until it is told to stop. SIGHUP reads the configuration again (a bad one is refused and
     /// the old stays). SIGTERM or Ctrl-C finishes the step under way and stops; a second Ctrl-C stops at once. Either way the next
     /// start goes on where this one stopped. KEYWHEEL_LOG=debug says more.
-    Run,
+    Run(Run),
 
     /// Try everything that could fail, without changing anything
     ///
@@ -98,6 +98,14 @@ pub enum Verb {
     /// Run the stand-in cloud alone, to rehearse a real configuration against it
     #[cfg(feature = "simulator")]
     Simulate(Simulate),
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Stop when the process with this id, which started this one, ends in whatever way; for `keywheel demo`
+    #[arg(long, hide = true, value_name = "PID")]
+    pub end_with_parent: Option<u32>,
 }
 
 /// `check`

@@ -1,6 +1,7 @@
 //! `run`: the daemon.
 
 use super::Exit;
+use super::args;
 use super::muster::Muster;
 use super::scene::Scene;
 use crate::admin;
@@ -9,6 +10,7 @@ use crate::assemble;
 use crate::driver::{Driver, Tools};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
+use crate::process::end_with_parent;
 use crate::systemd;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,8 +26,12 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What keeps the daemon from starting: configuration, key, ledger, socket.
-pub async fn run(config: &Path) -> Result<Exit, Fault> {
+pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     let mut signals = Signals::new()?;
+    if let Some(parent) = args.end_with_parent {
+        end_with_parent(parent)
+            .map_err(|error| Fault::new(crate::fault::Kind::Bug, format!("the parent cannot be watched: {error}")))?;
+    }
     let mut hang_up = listen(SignalKind::hangup())?;
     let scene = Scene::read(config)?;
     scene.start_logging("info")?;

@@ -159,7 +159,7 @@ sinks    = ["orders-env"]
             .map_err(|error| wrong("the daemon's log", &error))?;
         let mut command = Command::new(program);
         command
-            .args(["run", "--config"])
+            .args(["run", "--end-with-parent", &std::process::id().to_string(), "--config"])
             .arg(self.path("keywheel.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
