@@ -157,6 +157,10 @@ pub struct Status {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Only ask whether the daemon runs and turns: exit 0 if it does, 1 if not, whatever the targets are doing. For a container's health check, which
+    /// restarts what fails it: a halted target needs a person and no restart
+    #[arg(long, conflicts_with_all = ["json", "targets"])]
+    pub health: bool,
     /// Only these targets
     pub targets: Vec<TargetName>,
 }

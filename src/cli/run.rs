@@ -52,7 +52,8 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     let stop = CancellationToken::new();
     let tools = Tools { ledger, clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
     let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
-    let serving = admin::serve(&scene.config().daemon.control_socket, Arc::clone(&driver), stop.clone()).await?;
+    let socket = &scene.config().daemon.control_socket;
+    let serving = admin::serve(socket, Arc::clone(&driver), health(&signs), stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
     let working = tokio::spawn({
         let driver = Arc::clone(&driver);
@@ -140,6 +141,18 @@ async fn open(listen: Option<SocketAddr>, signs: &Arc<Signs>) -> Result<(), Faul
         tokio::spawn(door.serve(Console::new(Arc::clone(signs))));
     }
     Ok(())
+}
+
+/// Whether the daemon turns, for who asks by the control socket.
+fn health(signs: &Arc<Signs>) -> impl Fn() -> Result<String, Fault> + Clone + Send + Sync + 'static {
+    let signs = Arc::clone(signs);
+    move || {
+        let health = signs.alive();
+        match health.well {
+            true => Ok(health.status.to_owned()),
+            false => Err(Fault::new(crate::fault::Kind::ControlUnreachable, health.reasons.join("; "))),
+        }
+    }
 }
 
 /// What the alarm's jobs do, and all they do.

@@ -177,6 +177,24 @@ fn a_password_free_instance_halts_and_goes_on_when_told() {
     daemon.stop();
 }
 
+/// What a container's health check asks: whether the daemon turns, and nothing about its targets.
+#[test]
+fn a_daemon_that_turns_is_healthy_whatever_its_targets_do() {
+    let stage = stage();
+    let health = || stage.keywheel(&["status", "--health"]);
+    let gone = health();
+    assert_eq!(gone.status, 1, "{}{}", gone.out, gone.err);
+    assert!(gone.out.contains("no daemon listens on"), "{}", gone.out);
+    // A target that cannot be adopted wants attention and no restart.
+    fs::remove_file(stage.path("initial")).unwrap();
+    let daemon = stage.start(&[]);
+    assert_eq!(stage.status().1, 1);
+    let well = health();
+    assert_eq!((well.status, well.out.as_str()), (0, "alive\n"), "{}", well.err);
+    daemon.stop();
+    assert_eq!(health().status, 1);
+}
+
 /// The process that this one started, once there is one.
 fn child_of(pid: u32) -> u32 {
     let mut child = None;
