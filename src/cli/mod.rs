@@ -67,7 +67,7 @@ pub fn before_all(cli: &Cli) -> Option<Result<Exit, Fault>> {
 pub async fn obey(cli: Cli) -> Result<Exit, Fault> {
     let config = cli.config.as_path();
     match cli.verb {
-        Verb::Run => run::run(config).await,
+        Verb::Run(args) => run::run(config, &args).await,
         Verb::Follow(args) => follow::follow(config, args).await,
         Verb::Check(args) => check::check(config, &args).await,
         Verb::Plan(args) => plan::plan(&Scene::read(config)?, &args).await,
