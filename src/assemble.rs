@@ -4,12 +4,14 @@ pub mod alerts;
 mod aws;
 mod clouds;
 mod credentials;
+pub mod follow;
 mod foreign;
 mod hooks;
 mod kubernetes;
 mod local;
 mod redis;
 mod stores;
+mod vanishing;
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::discovery::{Search, Sought};
@@ -53,7 +55,10 @@ pub fn variable(name: &str) -> Option<String> {
 pub fn ledger(config: &Config, holder: &str) -> Result<SqliteLedger, Fault> {
     let key = sealing_key(&config.daemon.sealing_key)?;
     match &config.daemon.ledger {
-        LedgerUrl::Sqlite(path) => SqliteLedger::open(path, &key, holder),
+        LedgerUrl::Sqlite(path) => {
+            vanishing::refuse(path, config.daemon.ephemeral)?;
+            SqliteLedger::open(path, &key, holder)
+        }
     }
 }
 
@@ -299,7 +304,7 @@ fn hands(config: &Config, name: &TargetName, target: &config::Target, kit: &Kit)
         hooks: target.hooks.iter().map(|name| (name.clone(), kit.hooks[name].clone())).collect(),
         policy: target.policy.clone(),
         profile: target.profile,
-        adopt: adopt::adopt_from(name, target, forms(config, target, &target.address), |name| {
+        adopt: adopt::adopt_from(name, target, adopt::forms(config, target), |name| {
             sinks.get(name).or_else(|| kit.sinks.get(name)).map(Arc::clone)
         }),
         adopt_resting: adopt::secret(target.adopt_resting.clone()),

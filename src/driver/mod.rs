@@ -18,7 +18,7 @@ mod upkeep;
 
 pub use command::{Command, Wish};
 pub use snapshot::{SinkStatus, Snapshot, Waits, age, snapshot};
-pub use target::{Account, AdoptFrom, Hands, LoginWords, PlanSettings, Target};
+pub use target::{Account, AdoptFrom, Adoptable, Hands, LoginWords, PlanSettings, Target};
 
 use crate::chance::Chance;
 use crate::clock::Clock;

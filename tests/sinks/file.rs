@@ -23,12 +23,19 @@ fn mount(options: &[&str], folder: &Path) -> bool {
 }
 
 impl Disk {
-    fn place(&self) -> PathBuf {
+    pub fn place(&self) -> PathBuf {
         self.folder.path().join("orders")
     }
 
     fn file(&self) -> PathBuf {
         self.place().join("redis.json")
+    }
+
+    /// Holds what a delivery has to lock.
+    pub fn hold(&self, locked: &Path) {
+        let lock = File::open(locked).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        *self.lock.lock().unwrap() = Some(lock);
     }
 
     fn settings(&self) -> serde_json::Value {
@@ -84,11 +91,7 @@ impl Store for Disk {
             Trouble::Full => {
                 fs::write(self.folder.path().join("ballast"), vec![0; 256 * 1024]).unwrap_err();
             }
-            Trouble::Hang => {
-                let lock = File::open(self.place().join(".redis.json.keywheel")).unwrap();
-                flock(&lock, FlockOperation::LockExclusive).unwrap();
-                *self.lock.lock().unwrap() = Some(lock);
-            }
+            Trouble::Hang => self.hold(&self.place().join(".redis.json.keywheel")),
             Trouble::Down
             | Trouble::Throttled
             | Trouble::Broken

@@ -180,6 +180,10 @@ impl Sink for Watched {
         self.heard(self.sink.read_back(target).await)
     }
 
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        self.heard(self.sink.copy(target).await)
+    }
+
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {
         self.heard(self.sink.holds(document).await)
     }
@@ -337,6 +341,7 @@ pub async fn play<S: Store>(row: Row, store: &S) {
             assert_eq!(other.holds(&document(2)).await.unwrap(), Holds::Other);
             let elsewhere = Document { login_user: Some("another".to_owned()), ..document(1) };
             assert_eq!(other.holds(&elsewhere).await.unwrap(), Holds::Other);
+            copied(&other, &document(1)).await;
             assert_eq!(store.mark().await, mark, "reading made another version");
         }
         Row::Wiped => {
@@ -359,6 +364,19 @@ pub async fn play<S: Store>(row: Row, store: &S) {
     }
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
     assert_eq!(Traces::of(&secrets()).found(said.as_bytes()), None, "a fault holds a secret: {said}");
+}
+
+/// What is handed on is the document that was delivered, with its generation, wherever whole documents are given back.
+async fn copied(sink: &Watched, document: &Document) {
+    let copy = match sink.copy(&target()).await {
+        Ok(copy) => copy.unwrap(),
+        Err(fault) => return assert_eq!(fault.kind, Kind::Unsupported, "{fault}"),
+    };
+    assert_eq!((&copy.target, copy.generation), (&document.target, document.generation));
+    assert_eq!((&copy.account, &copy.login_user), (&document.account, &document.login_user));
+    assert_eq!(copy.login_password.expose(), document.login_password.expose());
+    assert_eq!(copy.endpoint, document.endpoint);
+    sink.copy(&"billing".parse().unwrap()).await.unwrap_err();
 }
 
 /// One trouble: what it is called, that nothing changes while it lasts, and that a delivery goes through once it is mended.

@@ -15,6 +15,7 @@ use crate::fault::{Fault, Kind};
 use crate::name::TargetName;
 use crate::secret::Secret;
 use crate::sink::file::Format;
+use crate::sink::file::copying;
 use crate::sink::file::format::Layout;
 use crate::sink::file::reading;
 use crate::sink::store::secret::Text;
@@ -439,6 +440,21 @@ impl Sink for ParameterStore {
         match self.value(look.shown()).await? {
             Some(text) if !matches!(Text::read(text.expose()), Text::Empty) => {
                 reading::held(&self.layout, text.expose().as_bytes(), &self.place()).map(Some)
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if !self.layout.can_be_read_back() {
+            return Err(crate::sink::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        let Some(look) = self.look().await? else { return Ok(None) };
+        self.refuse_stranger(look.shown(), target)?;
+        let marked = look.shown().mark().map_or(0, |mark| mark.generation).into();
+        match self.value(look.shown()).await? {
+            Some(text) if !matches!(Text::read(text.expose()), Text::Empty) => {
+                copying::document(&self.layout, text.expose().as_bytes(), &self.place(), target, marked).map(Some)
             }
             Some(_) | None => Ok(None),
         }

@@ -13,6 +13,7 @@ mod carrier;
 pub use carrier::METADATA_HOST;
 
 use super::file::Format;
+use super::file::copying;
 use super::file::format::Layout;
 use super::file::reading;
 use super::web::Credential;
@@ -170,7 +171,7 @@ impl AzureKeyVault {
         let form = match self.settings.format {
             Format::Json => "application/json",
             Format::Yaml => "application/yaml",
-            Format::Raw | Format::Env | Format::Url | Format::Template => "text/plain",
+            Format::Raw | Format::Env | Format::Url | Format::Template | Format::Directory => "text/plain",
         };
         let tags = [(TARGET, document.target.to_string()), (GENERATION, document.generation.to_string())];
         Ok(SetSecretParameters {
@@ -335,6 +336,17 @@ impl Sink for AzureKeyVault {
         let Some(version) = current.version() else { return Ok(None) };
         self.refuse(&version.tags, target, None)?;
         reading::held(&self.layout, version.value.as_bytes(), &format!("The value of {}", self.place())).map(Some)
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if !self.layout.can_be_read_back() {
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        let current = self.look(None).await?;
+        let Some(version) = current.version() else { return Ok(None) };
+        self.refuse(&version.tags, target, None)?;
+        let marked = generation(&version.tags).into();
+        copying::document(&self.layout, version.value.as_bytes(), &self.place(), target, marked).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

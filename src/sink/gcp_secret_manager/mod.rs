@@ -20,6 +20,7 @@ pub use identity::{Identity, METADATA_HOST};
 
 use super::fields::{Found, picked};
 use super::file::Format;
+use super::file::copying;
 use super::file::format::Layout;
 use super::file::reading;
 use super::http::Now;
@@ -197,11 +198,11 @@ impl GcpSecretManager {
         let mut at = |name: Option<&str>| name.and_then(|name| found.remove(name));
         let target = match at(names[0]) {
             Some(Found::Text(text)) => Some(text.expose().to_owned()),
-            Some(Found::Number(_) | Found::Nothing | Found::Other) | None => None,
+            Some(Found::Number(_) | Found::Flag(_) | Found::Nothing | Found::Other) | None => None,
         };
         let generation = match at(names[1]) {
             Some(Found::Number(number)) => Some(number),
-            Some(Found::Text(_) | Found::Nothing | Found::Other) | None => None,
+            Some(Found::Text(_) | Found::Flag(_) | Found::Nothing | Found::Other) | None => None,
         };
         (target, generation)
     }
@@ -384,6 +385,19 @@ impl Sink for GcpSecretManager {
             }
             None => Ok(None),
         }
+    }
+
+    /// The generation is noted before its version is there: a document that does not say so itself may be taken for a newer one for a moment.
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if !self.layout.can_be_read_back() {
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        let latest = self.version("latest").await?;
+        let Some(about) = self.about().await? else { return Ok(None) };
+        self.refuse(&about, &latest, target, None)?;
+        let noted: u64 = about.annotations.get(GENERATION).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let Some(data) = latest.data() else { return Ok(None) };
+        copying::document(&self.layout, data, &self.place(), target, noted.into()).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

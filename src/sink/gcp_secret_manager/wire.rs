@@ -191,7 +191,7 @@ pub fn given(body: &[u8]) -> Option<Given> {
 pub fn text_at(text: &[u8], name: &str) -> Option<Secret> {
     match fields::picked(std::str::from_utf8(text).ok()?, &[name]).ok()?.remove(name)? {
         fields::Found::Text(found) => Some(found),
-        fields::Found::Number(_) | fields::Found::Nothing | fields::Found::Other => None,
+        fields::Found::Number(_) | fields::Found::Flag(_) | fields::Found::Nothing | fields::Found::Other => None,
     }
 }
 

@@ -10,6 +10,7 @@
 mod wire;
 
 use super::file::Format;
+use super::file::copying;
 use super::file::format::Layout;
 use super::web::{no_answer, refused};
 use super::{Document, Held, Holds, Sink};
@@ -366,6 +367,18 @@ impl Sink for KubernetesSink {
             None => Err(Fault::new(Kind::SecretUnreadable, format!("{} has no text under {key}", self.place()))
                 .advise(format!("put the password there under the key {key}, or give it in another way"))),
         }
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if self.password_key.is_none() {
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        let Layout::Json(names) = &self.layout else { return Ok(None) };
+        let Some(found) = self.look().await?.filter(|found| !found.is_empty()) else { return Ok(None) };
+        self.refuse(&found, target, None)?;
+        let texts = copying::named(names).into_iter().filter_map(|(part, key)| Some((part, found.text(key)?)));
+        let marked = found.generation().unwrap_or(0).into();
+        copying::made_of(texts.collect(), &self.place(), target, marked).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {
