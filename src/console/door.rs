@@ -92,8 +92,8 @@ impl Crowd {
             let _place = place;
             let service = service_fn(|request: Request<Incoming>| {
                 crowd.spoke(number);
-                let answer = answer(&console, request.method(), request.uri().path());
-                std::future::ready(Ok::<_, Infallible>(answer))
+                let console = Arc::clone(&console);
+                async move { Ok::<_, Infallible>(answer(&console, request.method(), request.uri().path()).await) }
             });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_SIZE).max_headers(HEADERS);
