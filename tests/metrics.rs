@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use keywheel::alert;
+use keywheel::clock::{Clock, SystemClock};
+use keywheel::console::Console;
+use keywheel::console::door::Door;
 use keywheel::console::figures::{Figures, View};
 use keywheel::console::metrics::Shown;
 use keywheel::console::metrics::table::{ALL, Kind, Metric};
+use keywheel::console::signs::Signs;
 use keywheel::driver::Tally;
 use keywheel::fault;
 use keywheel::ledger::sqlite::Commits;
@@ -201,4 +205,29 @@ fn the_dashboard_asks_only_for_what_there_is() {
     let unknown: Vec<&String> = asked.difference(&known).collect();
     assert_eq!(unknown, Vec::<&String>::new());
     assert!(asked.len() >= 15, "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_still_starting_is_alive_unready_and_says_little() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let signs = Arc::new(Signs::default());
+    let console = Console::new(Arc::clone(&signs), clock.now(), clock);
+    let door = Door::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = door.address();
+    tokio::spawn(door.serve(console));
+    let get = |path: &'static str| async move {
+        let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(format!("http://{address}{path}"));
+        let answer = answer.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    keywheel::http::choose_cryptography();
+    assert_eq!(get("/healthz").await, (200, "{\"status\":\"alive\",\"reasons\":[]}\n".to_owned()));
+    let starting = (503, "{\"status\":\"unready\",\"reasons\":[\"keywheel is starting\"]}\n".to_owned());
+    assert_eq!(get("/readyz").await, starting);
+    let (status, text) = get("/metrics").await;
+    assert_eq!(status, 200);
+    assert!(text.contains("\nkeywheel_ready 0.0\n") && !text.contains("keywheel_targets"), "{text}");
+    promtool(&["check", "metrics"], &text);
+    signs.swept(true);
+    assert_eq!(get("/readyz").await.0, 200);
 }

@@ -41,6 +41,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// An address that is listened on, and nobody let in yet.
 pub struct Door {
     listener: TcpListener,
+    address: SocketAddr,
 }
 
 impl Door {
@@ -56,7 +57,12 @@ impl Door {
         let listener = TcpListener::bind(address).await.map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
         tracing::info!(%address, "the console is open");
-        Ok(Self { listener })
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Lets people in, without end.

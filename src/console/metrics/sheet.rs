@@ -23,10 +23,11 @@ pub(super) fn word(kind: fault::Kind) -> String {
     word.as_ref().and_then(|word| word.as_str()).unwrap_or_default().to_owned()
 }
 
-/// The families of one answer.
-#[derive(Debug, Default)]
-pub(super) struct Sheet(Vec<Family>);
+/// One answer, as far as it is written.
+#[derive(Default)]
+pub(super) struct Sheet(String);
 
+/// One metric with its series; written at once, so that only the text of a large fleet is ever held as a whole.
 #[derive(Debug)]
 struct Family {
     metric: Metric,
@@ -74,17 +75,15 @@ impl Sheet {
         debug_assert!(series.iter().all(|(labels, _)| fits(labels)), "{}", metric.name);
         // Without a series there is nothing to say.
         if !series.is_empty() {
-            self.0.push(Family { metric: *metric, series });
+            let mut registry = Registry::default();
+            registry.register_collector(Box::new(Family { metric: *metric, series }));
+            prometheus_text::encode(&mut self.0, &registry).expect("a text grows as long as there is memory");
         }
     }
 
-    /// All of it as text.
+    /// All of it.
     pub(super) fn text(self) -> String {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(self));
-        let mut text = String::new();
-        prometheus_text::encode(&mut text, &registry).expect("a text grows as long as there is memory");
-        text
+        self.0
     }
 }
 
@@ -101,19 +100,18 @@ impl<V: Into<String>, const N: usize> Labels for [(&'static str, V); N] {
     }
 }
 
-impl Collector for Sheet {
+impl Collector for Family {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for Family { metric, series } in &self.0 {
-            let (name, kind) = match metric.kind {
-                Kind::Gauge => (metric.name, MetricType::Gauge),
-                // The library puts the ending on a counter's name itself.
-                Kind::Counter => (metric.name.strip_suffix("_total").unwrap_or(metric.name), MetricType::Counter),
-                Kind::Histogram => (metric.name, MetricType::Histogram),
-            };
-            let mut family = encoder.encode_descriptor(name, metric.help, None, kind)?;
-            for (labels, value) in series {
-                put(family.encode_family(labels)?, value)?;
-            }
+        let Self { metric, series } = self;
+        let (name, kind) = match metric.kind {
+            Kind::Gauge => (metric.name, MetricType::Gauge),
+            // The library puts the ending on a counter's name itself.
+            Kind::Counter => (metric.name.strip_suffix("_total").unwrap_or(metric.name), MetricType::Counter),
+            Kind::Histogram => (metric.name, MetricType::Histogram),
+        };
+        let mut family = encoder.encode_descriptor(name, metric.help, None, kind)?;
+        for (labels, value) in series {
+            put(family.encode_family(labels)?, value)?;
         }
         Ok(())
     }
