@@ -1,6 +1,7 @@
 //! `run`: the daemon.
 
 use super::Exit;
+use super::args;
 use super::muster::Muster;
 use super::scene::Scene;
 use crate::admin;
@@ -13,6 +14,7 @@ use crate::console::{Console, Works};
 use crate::driver::{Driver, Tools};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
+use crate::process::end_with_parent;
 use crate::systemd;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -29,8 +31,12 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What keeps the daemon from starting: configuration, key, ledger, socket.
-pub async fn run(config: &Path) -> Result<Exit, Fault> {
+pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     let mut signals = Signals::new()?;
+    if let Some(parent) = args.end_with_parent {
+        end_with_parent(parent)
+            .map_err(|error| Fault::new(crate::fault::Kind::Bug, format!("the parent cannot be watched: {error}")))?;
+    }
     let mut hang_up = listen(SignalKind::hangup())?;
     let scene = Scene::read(config)?;
     scene.start_logging("info")?;
@@ -54,7 +60,8 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
         console.show(Works { driver: Arc::clone(&driver), look, commits, alerts: Arc::clone(muster.desk().tally()) });
     }
     console.follow(muster.shown());
-    let serving = admin::serve(&scene.config().daemon.control_socket, Arc::clone(&driver), stop.clone()).await?;
+    let socket = &scene.config().daemon.control_socket;
+    let serving = admin::serve(socket, Arc::clone(&driver), health(&signs), stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
     let working = tokio::spawn({
         let driver = Arc::clone(&driver);
@@ -143,6 +150,18 @@ async fn open(listen: Option<SocketAddr>, console: &Arc<Console>) -> Result<(), 
         tokio::spawn(door.serve(Arc::clone(console)));
     }
     Ok(())
+}
+
+/// Whether the daemon turns, for who asks by the control socket.
+fn health(signs: &Arc<Signs>) -> impl Fn() -> Result<String, Fault> + Clone + Send + Sync + 'static {
+    let signs = Arc::clone(signs);
+    move || {
+        let health = signs.alive();
+        match health.well {
+            true => Ok(health.status.to_owned()),
+            false => Err(Fault::new(crate::fault::Kind::ControlUnreachable, health.reasons.join("; "))),
+        }
+    }
 }
 
 /// What the alarm's jobs do, and all they do.

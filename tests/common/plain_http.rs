@@ -1,5 +1,7 @@
 //! A client of the daemon's console that says exactly what a test wants said.
 
+#![allow(dead_code, reason = "each test file uses the part it needs")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
