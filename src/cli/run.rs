@@ -7,9 +7,10 @@ use super::scene::Scene;
 use crate::admin;
 use crate::alarm::{Alarm, Wake};
 use crate::assemble;
-use crate::console::Console;
 use crate::console::door::Door;
+use crate::console::look::Look;
 use crate::console::signs::Signs;
+use crate::console::{Console, Works};
 use crate::driver::{Driver, Tools};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
@@ -43,15 +44,22 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
         tracing::warn!("{warning}");
     }
     let signs = Arc::new(Signs::default());
-    let opened = open(scene.config().daemon.listen, &signs).await;
+    let console = Console::new(Arc::clone(&signs), scene.up_since(), scene.clock());
+    let opened = open(scene.config().daemon.listen, &console).await;
     let ledger = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
     // Only now: where another daemon has the ledger as well as the address, that says more.
     opened?;
+    let commits = ledger.commits();
     let (mut muster, fleet) = Muster::begin(scene, Arc::clone(&ledger) as Arc<dyn Ledger>).await?;
     let (scene, targets) = (muster.scene(), fleet.len());
     let stop = CancellationToken::new();
     let tools = Tools { ledger, clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
     let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
+    if scene.config().daemon.listen.is_some() {
+        let look = Look::through(assemble::reader(scene.config())?, Arc::clone(&driver), scene.clock());
+        console.show(Works { driver: Arc::clone(&driver), look, commits, alerts: Arc::clone(muster.desk().tally()) });
+    }
+    console.follow(muster.shown());
     let socket = &scene.config().daemon.control_socket;
     let serving = admin::serve(socket, Arc::clone(&driver), health(&signs), stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
@@ -90,6 +98,7 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
                 systemd::reloading();
                 let reloaded = reload(config, &mut muster, &driver, &mut alarm).await;
                 signs.reloaded(reloaded.is_err());
+                console.follow(muster.shown());
                 match reloaded {
                     Ok(targets) => systemd::status(&format!("{targets} targets")),
                     Err(fault) => {
@@ -135,10 +144,10 @@ async fn finish(
 }
 
 /// Opens the console, where it is to be open; it stays so until the process ends.
-async fn open(listen: Option<SocketAddr>, signs: &Arc<Signs>) -> Result<(), Fault> {
+async fn open(listen: Option<SocketAddr>, console: &Arc<Console>) -> Result<(), Fault> {
     if let Some(address) = listen {
         let door = Door::open(address).await?;
-        tokio::spawn(door.serve(Console::new(Arc::clone(signs))));
+        tokio::spawn(door.serve(Arc::clone(console)));
     }
     Ok(())
 }
