@@ -159,8 +159,8 @@ impl Vendor for Kms {
 /// A stand-in cloud with one secret in it.
 pub struct Cloud<V> {
     cloud: Simulator,
-    /// The generation that another writer delivers right before the next version is written.
-    between: Arc<Mutex<Option<u64>>>,
+    /// What another writer does right before the next version is written.
+    between: Arc<Mutex<Option<Trouble>>>,
     /// The secret, while it is away.
     away: Mutex<Option<Kept>>,
     vendor: std::marker::PhantomData<V>,
@@ -169,7 +169,7 @@ pub struct Cloud<V> {
 /// Lets another writer go first.
 struct Meddled {
     api: Arc<dyn StoreApi>,
-    between: Arc<Mutex<Option<u64>>>,
+    between: Arc<Mutex<Option<Trouble>>>,
     other: Arc<dyn Sink>,
 }
 
@@ -177,10 +177,17 @@ struct Meddled {
 impl StoreApi for Meddled {
     async fn call(&self, call: StoreCall<'_>) -> Result<serde_json::Value, StoreFailure> {
         let meddle = if call.action == "PutSecretValue" { self.between.lock().unwrap().take() } else { None };
-        if let Some(generation) = meddle {
+        if let Some(Trouble::Between(generation) | Trouble::LostBetween(generation)) = meddle {
             self.other.deliver(&document(generation)).await.unwrap();
         }
-        self.api.call(call).await
+        let answer = self.api.call(call).await;
+        match meddle {
+            Some(Trouble::LostBetween(_)) => {
+                let fault = keywheel::fault::Fault::new(keywheel::fault::Kind::Unanswered, "no answer");
+                Err(keywheel::sink::StoreFailure { code: None, fault })
+            }
+            _ => answer,
+        }
     }
 }
 
@@ -259,7 +266,7 @@ impl<V: Vendor> Store for Cloud<V> {
             }
             Trouble::Hang => self.every_call("*", Fault::NeverAnswer { applied: false }),
             Trouble::Huge => self.every_call("*", Fault::HugeBody { applied: true }),
-            Trouble::Between(generation) => *self.between.lock().unwrap() = Some(generation),
+            Trouble::Between(_) | Trouble::LostBetween(_) => *self.between.lock().unwrap() = Some(trouble),
         }
     }
 

@@ -111,7 +111,10 @@ impl Store for Key {
         match trouble {
             Trouble::Denied => shared().permit(false),
             Trouble::Full => shared().alarm(true),
-            Trouble::Between(generation) => {
+            Trouble::Between(generation) | Trouble::LostBetween(generation) => {
+                if matches!(trouble, Trouble::LostBetween(_)) {
+                    self.proxy.fail(trouble);
+                }
                 let other = EtcdSink::new(with_user(&shared().url(), &self.key)).unwrap();
                 self.proxy.before_the_next_write(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -496,7 +496,8 @@ impl Service for Cluster {
             | Trouble::LostAnswer
             | Trouble::Hang
             | Trouble::Huge
-            | Trouble::Between(_) => unreachable!(),
+            | Trouble::Between(_)
+            | Trouble::LostBetween(_) => unreachable!(),
         }
     }
 }
