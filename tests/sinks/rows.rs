@@ -396,7 +396,6 @@ async fn trouble<S: Store>(store: &S, sink: &Watched, trouble: Trouble, kinds: &
 }
 
 /// Whoever asked for a delivery is gone when its write has covered a newer one (the claim was lost, the ledger is full): it is put right all the same.
-#[cfg(any(feature = "gcp", feature = "azure", feature = "aws"))]
 pub async fn left_in_the_middle<S: Store>(store: &S, hold: impl Fn(bool)) {
     let sink = store.sink(false);
     sink.deliver(&document(1)).await.unwrap();
@@ -411,7 +410,6 @@ pub async fn left_in_the_middle<S: Store>(store: &S, hold: impl Fn(bool)) {
 }
 
 /// Waits until readers see this generation.
-#[cfg(any(feature = "gcp", feature = "azure", feature = "aws"))]
 async fn shows<S: Store>(store: &S, generation: u64) {
     for _ in 0..6_000 {
         if store.seen().await == seen_of(&document(generation)) {
