@@ -152,8 +152,11 @@ mod tests {
     }
 
     async fn answer(script: &str) -> Result<Credentials, String> {
-        asked(&format!("/bin/sh -c '{script}' hunter2"), Duration::from_millis(500)).await
+        let timeout = Duration::from_secs(if script == SLOW { 1 } else { 60 });
+        asked(&format!("/bin/sh -c '{script}' hunter2"), timeout).await
     }
+
+    const SLOW: &str = "sleep 600";
 
     #[tokio::test]
     async fn the_answer_is_a_credential_and_what_is_none_is_said_without_repeating_it() {
@@ -170,8 +173,8 @@ mod tests {
             ),
             ("echo no session >&2; exit 3", "status 3 and said: no session"),
             ("echo hunter2; echo hunter2 >&2; exit 3", "not shown"),
-            ("yes hunter2", "more than 65536 bytes"),
-            ("sleep 600", "did not end within 500ms"),
+            ("head -c 100000 /dev/zero", "more than 65536 bytes"),
+            (SLOW, "did not end within 1s"),
         ] {
             let why = answer(script).await.unwrap_err();
             assert!(why.contains(said) && !why.contains("hunter2"), "{script}: {why}");
