@@ -48,17 +48,24 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Refuses a ledger on storage that vanishes, unless the configuration says what is to be done then.
+///
+/// # Errors
+/// `LedgerUnusable`.
+pub fn refuse_what_vanishes(config: &Config) -> Result<(), Fault> {
+    let LedgerUrl::Sqlite(path) = &config.daemon.ledger;
+    vanishing::refuse(path, config.daemon.ephemeral)
+}
+
 /// The ledger, taken by this process alone. `holder` says who that is.
 ///
 /// # Errors
 /// What keeps it from being opened: key, lock, file.
 pub fn ledger(config: &Config, holder: &str) -> Result<SqliteLedger, Fault> {
+    refuse_what_vanishes(config)?;
     let key = sealing_key(&config.daemon.sealing_key)?;
     match &config.daemon.ledger {
-        LedgerUrl::Sqlite(path) => {
-            vanishing::refuse(path, config.daemon.ephemeral)?;
-            SqliteLedger::open(path, &key, holder)
-        }
+        LedgerUrl::Sqlite(path) => SqliteLedger::open(path, &key, holder),
     }
 }
 

@@ -115,14 +115,6 @@ pub enum Verb {
     Simulate(Simulate),
 }
 
-/// `run`
-#[derive(Debug, Args)]
-pub struct Run {
-    /// Stop when the process with this id, which started this one, ends in whatever way; for `keywheel demo`
-    #[arg(long, hide = true, value_name = "PID")]
-    pub end_with_parent: Option<u32>,
-}
-
 /// `follow`
 #[derive(Debug, Args)]
 pub struct Follow {
@@ -138,6 +130,14 @@ pub struct Follow {
     /// The application whose parent this is, and its arguments
     #[arg(last = true, value_name = "CMD")]
     pub application: Vec<OsString>,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Stop when the process with this id, which started this one, ends in whatever way; for `keywheel demo`
+    #[arg(long, hide = true, value_name = "PID")]
+    pub end_with_parent: Option<u32>,
 }
 
 /// `check`

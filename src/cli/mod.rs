@@ -57,10 +57,7 @@ impl From<Exit> for std::process::ExitCode {
 /// # Errors
 /// Why it could not be done.
 pub fn before_all(cli: &Cli) -> Option<Result<Exit, Fault>> {
-    match &cli.verb {
-        Verb::Follow(args) => follow::before_all(args),
-        _ => None,
-    }
+    if let Verb::Follow(args) = &cli.verb { follow::before_all(args) } else { None }
 }
 
 /// Does what was typed.

@@ -94,6 +94,7 @@ impl Daemon {
             listen: None,
             metrics_targets: METRICS_TARGETS,
             ephemeral: None,
+            listen: None,
         }
     }
 }

@@ -112,14 +112,13 @@ pub(super) fn follower(section: &Section<'_>, private_variables: BTreeSet<String
 
 pub(super) fn followed(section: &Section<'_>, target: &TargetName, around: &Around<'_>) -> Option<Followed> {
     let source = section.text("source").and_then(|text| around.sink(section, "source", text, target));
+    let bare = |from: &Sink| {
+        matches!(from, Sink::Command(_)).then_some(("its program prints a password alone", "name another sink"))
+    };
     if let Some((name, Some(from))) = &source
-        && let Some((what, next_step)) = from.obstacle_to_reading().or_else(|| match from {
-            Sink::Command(_) => Some(("its program prints a password alone", "name another sink")),
-            _ => None,
-        })
+        && let Some((what, next_step)) = from.obstacle_to_reading().or_else(|| bare(from))
     {
         section.refuse("source", refusal(format!("The sink {name} cannot be followed: {what}"), next_step));
-        return None;
     }
     let every = section.span_up_to("every", LONGEST);
     if every.is_some_and(|every| every < SHORTEST) {

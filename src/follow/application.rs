@@ -19,8 +19,12 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-/// How often it is said what the application waits for.
+/// When it is first said what the application waits for, where that does not come at once.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
+/// How often it is said again.
 const REMINDER: Duration = Duration::from_secs(30);
 
 /// The argument that makes this program become the application; what follows is the number of its parent.
@@ -176,7 +180,7 @@ impl Application {
             }
         };
         tokio::pin!(deadline);
-        let mut said = tokio::time::interval(REMINDER);
+        let mut said = tokio::time::interval_at(Instant::now() + FIRST_WORD, REMINDER);
         loop {
             let Some(missing) = states.iter().find_map(|state| {
                 let state = state.borrow();

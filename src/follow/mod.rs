@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 /// How long a source may take to be read, whatever its own limits say.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
-/// The longest wait between two looks at a source that is down, unless it is looked at less often anyhow.
-const BACKOFF_LIMIT: Duration = Duration::from_secs(30);
+/// The longest wait between two looks at a source that is down, unless it is looked at less often anyhow: so late is the first look at one that is back.
+const BACKOFF_LIMIT: Duration = Duration::from_secs(10);
 
 /// The longest wait before a hook that failed is told again.
 const HOOK_BACKOFF_LIMIT: Duration = Duration::from_secs(60);
@@ -141,6 +141,8 @@ impl Follower {
         loop {
             failures = match self.look().await {
                 Ok(()) => 0,
+                // The source answers, and may say something better at any moment.
+                Err(fault) if [Kind::SecretUnreadable, Kind::SinkNewer].contains(&fault.kind) => 0,
                 Err(_told) => failures + 1,
             };
             let pause = pause(self.followed.every, failures, self.chance.bits());
@@ -352,9 +354,9 @@ mod tests {
             (0, u128::MAX, 1_100, 1_100),
             (1, 0, 1_000, 1_000),
             (1, u128::MAX, 2_000, 2_000),
-            (4, u128::MAX, 16_000, 16_000),
-            (400, u128::MAX, 30_000, 30_000),
-            (400, 1 << 31, 15_000, 16_000),
+            (3, u128::MAX, 8_000, 8_000),
+            (400, u128::MAX, 10_000, 10_000),
+            (400, 1 << 31, 5_000, 6_000),
         ] {
             let pause = pause(second, failures, bits).as_millis();
             assert!((least..=most).contains(&pause), "{failures} {bits}: {pause}");

@@ -58,6 +58,8 @@ fn a_ledger_in_memory_is_refused() {
     configure(&stage, "", "strategy = \"alternate\"\ngrace = \"2s\"");
     let folder = stage.path("state");
     let Some(_memory) = Memory::over(&folder) else { return };
+    let found = stage.keywheel(&["check"]);
+    assert!(found.status == 1 && found.out.contains("lies on tmpfs"), "{}", found.out);
     let ended = stage.keywheel(&["run"]);
     assert_eq!(ended.status, 2, "{}", ended.err);
     assert!(

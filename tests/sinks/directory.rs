@@ -57,9 +57,10 @@ impl Store for Swapped {
     }
 
     async fn fail(&self, trouble: Trouble) {
-        match trouble {
-            Trouble::Hang => self.0.hold(&self.folder()),
-            other => self.0.fail(other).await,
+        if trouble == Trouble::Hang {
+            self.0.hold(&self.folder());
+        } else {
+            self.0.fail(trouble).await;
         }
     }
 

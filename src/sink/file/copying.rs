@@ -11,7 +11,6 @@ use crate::sink::fields::{Found, Names, picked};
 use crate::sink::{Document, Endpoint};
 use std::collections::BTreeMap;
 use url::Url;
-use zeroize::Zeroizing;
 
 /// What a marker says of a document beside it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -157,7 +156,7 @@ fn texts(layout: &Layout, text: &str) -> Legible<Texts> {
 }
 
 /// The wanted parts of a list of names and values; a name that stands there twice could be read either way.
-fn from_list(wanted: &[(&'static str, &str)], values: Vec<(&str, Option<Zeroizing<String>>)>) -> Legible<Texts> {
+fn from_list(wanted: &[(&'static str, &str)], values: reading::Values<'_>) -> Legible<Texts> {
     let mut texts = Texts::new();
     for (name, value) in values {
         let Some((part, _)) = wanted.iter().find(|(_, known)| *known == name) else { continue };

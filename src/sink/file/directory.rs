@@ -16,6 +16,7 @@
 
 use super::copying::Texts;
 use super::disk::{self, Stamp, trouble};
+use super::format::Files;
 use super::marker::{self, Marker};
 use super::slot::{HELD_LIMIT, Place};
 use crate::fault::{Fault, Kind};
@@ -27,7 +28,6 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
 /// The link that readers follow.
 const DATA: &str = "..data";
@@ -43,9 +43,6 @@ const FOLDER: &str = "..";
 
 /// How many bytes a check writes: more than a document ever has.
 const CHECK_SIZE: usize = 4096;
-
-/// The files, by name.
-pub type Files = Vec<(String, Zeroizing<Vec<u8>>)>;
 
 /// What was found behind the link.
 pub struct Generation {
@@ -207,13 +204,8 @@ impl Place {
     /// The folder, made where it is not there, and the lock on it. Released when dropped.
     fn locked_folder(&self) -> Result<File, Fault> {
         let locked = || -> io::Result<File> {
-            match DirBuilder::new().mode(0o700).create(&self.path) {
-                Ok(()) => {
-                    self.stamp_folder(&self.path)?;
-                    disk::settle(self.around())?;
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+            if !self.path.exists() {
+                self.make_folder()?;
             }
             let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
             let folder = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&self.path)?;
@@ -221,6 +213,24 @@ impl Place {
             Ok(folder)
         };
         locked().map_err(|error| trouble("lock", &self.path, &error))
+    }
+
+    /// Makes the folder, and gives it its name when its owner and mode are what they should be: nobody sets those right later.
+    fn make_folder(&self) -> io::Result<()> {
+        let draft = self.path.with_file_name(disk::beside(&self.path, ".keywheel-new")?);
+        // What a crash left is empty.
+        match fs::remove_dir(&draft) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Err(_) | Ok(()) => {}
+        }
+        DirBuilder::new().mode(0o700).create(&draft)?;
+        self.stamp_folder(&draft)?;
+        match fs::rename(&draft, &self.path) {
+            // Somebody else made it meanwhile.
+            Err(error) if self.path.exists() => fs::remove_dir(&draft).or(Err(error))?,
+            renamed => renamed?,
+        }
+        disk::settle(self.around())
     }
 
     /// The files of a generation in a folder of their own, down to the disk, with the modes that they keep.

@@ -105,6 +105,9 @@ pub fn parts_used(
     NAMES.into_iter().filter(uses).collect()
 }
 
+/// The files of a folder: what each is called, and what is in it.
+pub type Files = Vec<(String, Zeroizing<Vec<u8>>)>;
+
 /// A format with everything it needs, checked.
 #[derive(Debug)]
 pub enum Layout {
@@ -276,7 +279,7 @@ impl Layout {
     ///
     /// # Errors
     /// As for [`Layout::render`].
-    pub fn files(&self, document: &Document) -> Result<Option<Vec<(String, Zeroizing<Vec<u8>>)>>, Fault> {
+    pub fn files(&self, document: &Document) -> Result<Option<Files>, Fault> {
         let Self::Directory(names) = self else { return Ok(None) };
         let url = connection_url(document);
         let url = url.as_ref().map(|url| url.as_str());

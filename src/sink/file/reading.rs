@@ -59,6 +59,9 @@ pub fn held(layout: &Layout, content: &[u8], place: &str) -> Result<Held, Fault>
     })
 }
 
+/// Names and values in order; `None` where there is a name and no value.
+pub type Values<'a> = Vec<(&'a str, Option<Zeroizing<String>>)>;
+
 /// That it is not.
 pub fn illegible<T>(why: impl Into<String>) -> Legible<T> {
     Err(Illegible(why.into()))
@@ -81,7 +84,7 @@ fn from_env(text: &str, key: &str) -> Legible<Zeroizing<String>> {
 }
 
 /// Every variable that is set, in order.
-pub fn env_values(text: &str) -> Legible<Vec<(&str, Option<Zeroizing<String>>)>> {
+pub fn env_values(text: &str) -> Legible<Values<'_>> {
     let mut values = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         if line.trim_start().is_empty() || line.starts_with('#') {
@@ -150,7 +153,7 @@ fn from_yaml(text: &str, name: &str) -> Legible<Zeroizing<String>> {
 }
 
 /// Every key with its value, in order; `None` where it is null.
-pub fn yaml_values(text: &str) -> Legible<Vec<(&str, Option<Zeroizing<String>>)>> {
+pub fn yaml_values(text: &str) -> Legible<Values<'_>> {
     let value = |value| match value {
         Scalar::Quoted(text) => Some(text),
         Scalar::Word("null") => None,

@@ -48,6 +48,7 @@ pub fn run(input: &[u8]) {
             is_read_as_written(format, template, &text, &document);
             if template.is_none() {
                 is_read_back(&sink, &text, password);
+                is_copied(&sink, format, &text, password);
             }
         }
         None => {
@@ -154,6 +155,20 @@ fn is_read_back(sink: &FileSink, text: &str, password: &str) {
             holds_none_of(&fault.to_string(), &secrets);
             let lines = password.trim_matches(['\n', '\r']).is_empty();
             assert!(lines || text.len() > 64 * 1024, "{fault}: {text:?}");
+        }
+    }
+}
+
+/// What is handed on makes the same text again. Only some formats say which generation it is; of the others the marker does, and there is none here.
+fn is_copied(sink: &FileSink, format: Format, text: &str, password: &str) {
+    let says_which = matches!(format, Format::Json | Format::Yaml);
+    match block_on(sink.copy(&"orders-cache".parse().unwrap())) {
+        Ok(Some(copy)) => assert_eq!(rendered(sink, &copy).as_deref(), Some(text), "{format:?}"),
+        Ok(None) => assert!(text.is_empty(), "nothing is copied of {text:?}"),
+        Err(fault) => {
+            let secrets: Vec<&str> = Some(password).filter(|text| text.len() > 8).into_iter().collect();
+            holds_none_of(&fault.to_string(), &secrets);
+            assert!(!says_which || password.is_empty() || text.len() > 64 * 1024, "{fault}: {text:?}");
         }
     }
 }

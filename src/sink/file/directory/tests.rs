@@ -89,7 +89,10 @@ async fn what_a_crash_left_in_a_folder_is_removed() {
     let around = tempfile::tempdir().unwrap();
     let path = around.path().join("redis");
     let sink = folder_sink(&path);
+    // Killed while the folder itself was made.
+    fs::create_dir(around.path().join(".redis.keywheel-new")).unwrap();
     sink.deliver(&document(1, "first")).await.unwrap();
+    assert_eq!(names(around.path()), ["redis"]);
     // Killed while the folder of the next generation was written, and when only its link lacked its name.
     fs::create_dir(path.join("..2.abcdef")).unwrap();
     fs::write(path.join("..2.abcdef/password"), "sec").unwrap();
