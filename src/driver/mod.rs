@@ -30,7 +30,7 @@ use crate::rotation::fold;
 use crate::secret::Secret;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -85,6 +85,8 @@ pub struct Driver {
     only_obeys: AtomicBool,
     /// Whether the last turn that ended was stopped by the ledger.
     ledger_fails: AtomicBool,
+    /// How many turns have ended.
+    ended: AtomicU64,
 }
 
 impl Driver {
@@ -107,6 +109,7 @@ impl Driver {
             lent: AtomicUsize::new(0),
             only_obeys: AtomicBool::new(false),
             ledger_fails: AtomicBool::new(false),
+            ended: AtomicU64::new(0),
         })
     }
 
@@ -118,6 +121,11 @@ impl Driver {
     /// Whether turns can write down what they do, as far as the last of them knows.
     pub fn is_sound(&self) -> bool {
         !self.ledger_fails.load(Ordering::Relaxed)
+    }
+
+    /// How many turns have ended so far, and how many are under way. Records change in turns and nowhere else.
+    pub fn turns(&self) -> (u64, usize) {
+        (self.ended.load(Ordering::Relaxed), lock(&self.busy).len())
     }
 
     /// The fleet as configured now.
@@ -318,6 +326,7 @@ impl Driver {
                     }
                     Err(fault) => self.keep_off(name, &fault),
                 }
+                self.ended.fetch_add(1, Ordering::Relaxed);
             }
             // A panic in a turn is a defect; its target stays marked busy, so that it is not repeated, until the next start.
             Err(defect) => {

@@ -20,6 +20,7 @@ mod memory;
 mod overlap;
 mod rotation;
 mod sinks;
+mod systemd;
 mod tair;
 mod tair_modes;
 mod tencent_modes;
