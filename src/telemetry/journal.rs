@@ -103,8 +103,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
             }
         }
         event.record(&mut fields);
-        // Where a message of the `log` crate stands in the source is of no use to an operator.
-        fields.0.retain(|(name, _)| !name.starts_with("log."));
+        // What has no value is not told of, nor where a message of the `log` crate stands in its source.
+        fields.0.retain(|(name, value)| !value.is_empty() && !name.starts_with("log."));
         let text = message(&fields);
         let priority = priority(*event.metadata().level());
         if self.socket.send(&datagram(priority, &text, &fields)).is_err() {
@@ -205,7 +205,7 @@ mod tests {
             let act = tracing::error_span!("act", rotation = tracing::field::Empty);
             act.record("rotation", "01J");
             let _within = act.enter();
-            tracing::warn!(retry_in = ?3, "two\nlines={}", "x");
+            tracing::warn!(retry_in = ?3, hook = "", "two\nlines={}", "x");
             tracing::info!(target = "another", "plain");
         });
         let mut packet = [0; 2_048];

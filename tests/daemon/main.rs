@@ -18,6 +18,7 @@ mod keys;
 mod lifecycle;
 mod memory;
 mod overlap;
+mod papers;
 mod rotation;
 mod sinks;
 mod systemd;

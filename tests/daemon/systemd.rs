@@ -126,7 +126,8 @@ fn a_command_that_waits_waits_for_the_ledger_too() {
     };
     let first = run(TARGET);
     until("the first one's call", || {
-        stage.path("state/ledger.db").exists() && stage.status_of(TARGET)["state"] == "rotating"
+        let history = || stage.keywheel(&["history", TARGET, "--json"]).out;
+        stage.path("state/ledger.db").exists() && history().contains("\"answered\"")
     });
     let second = run("sessions");
     until("the second one to wait", || {
@@ -134,7 +135,8 @@ fn a_command_that_waits_waits_for_the_ledger_too() {
     });
     assert_eq!(stage.passwords(other), [INITIAL]);
     stage.change(keywheel::simulator::Change { release_stuck: true, ..Default::default() });
-    for (child, target) in [(first, TARGET), (second, "sessions")] {
+    for (mut child, target) in [(first, TARGET), (second, "sessions")] {
+        until(target, || child.try_wait().unwrap().is_some());
         let ended = child.wait_with_output().unwrap();
         assert!(
             ended.status.success(),
@@ -144,4 +146,12 @@ fn a_command_that_waits_waits_for_the_ledger_too() {
         assert_eq!(String::from_utf8(ended.stdout).unwrap(), format!("{target}: settled, generation 2\n"));
     }
     assert_eq!((stage.passwords(INSTANCE).len(), stage.passwords(other).len()), (2, 2));
+}
+
+/// What systemd-analyze says of the units: their keys, their exposure, and that both services are locked in alike.
+#[test]
+fn systemd_finds_nothing_to_complain_of_in_the_units() {
+    let output = std::process::Command::new("tests/verify-units").output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert_eq!((output.status.success(), String::from_utf8_lossy(&said).as_ref()), (true, ""));
 }
