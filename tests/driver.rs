@@ -16,11 +16,12 @@ use keywheel::name::{Generation, TargetName};
 use keywheel::rotation::event::By;
 use keywheel::seal::aead::SealingKey;
 use keywheel::secret::Secret;
+use keywheel::watch::bulletin::Bulletin;
 use std::future::{Future, poll_fn};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -76,8 +77,17 @@ struct Hesitant {
     ledger: SqliteLedger,
     asked: AtomicUsize,
     answers: Semaphore,
+    listed: AtomicUsize,
     /// Every second question is answered with a failure.
     fails: bool,
+}
+
+impl Hesitant {
+    fn of(folder: &Path, answers: usize, fails: bool) -> Arc<Self> {
+        let ledger = assemble::ledger(&configuration(folder), "a test").unwrap();
+        let answers = Semaphore::new(answers);
+        Arc::new(Self { ledger, asked: AtomicUsize::new(0), answers, listed: AtomicUsize::new(0), fails })
+    }
 }
 
 #[async_trait]
@@ -108,6 +118,7 @@ impl Ledger for Hesitant {
     }
 
     async fn listing(&self) -> Result<Vec<Listing>, Fault> {
+        self.listed.fetch_add(1, Ordering::SeqCst);
         self.ledger.listing().await
     }
 
@@ -137,8 +148,7 @@ impl Ledger for Hesitant {
 async fn a_sign_of_life_is_a_sweep_that_reached_the_ledger_and_nothing_else() {
     for fails in [false, true] {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = assemble::ledger(&configuration(folder.path()), "a test").unwrap();
-        let ledger = Arc::new(Hesitant { ledger, asked: AtomicUsize::new(0), answers: Semaphore::new(0), fails });
+        let ledger = Hesitant::of(folder.path(), 0, fails);
         let stop = CancellationToken::new();
         let tools = Tools {
             ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
@@ -174,4 +184,54 @@ async fn a_sign_of_life_is_a_sweep_that_reached_the_ledger_and_nothing_else() {
         ledger.answers.add_permits(1_000);
         running.await.unwrap().unwrap();
     }
+}
+
+/// A clock that is set by hand.
+struct ByHand(AtomicI64);
+
+#[async_trait]
+impl Clock for ByHand {
+    fn now(&self) -> Moment {
+        Moment::from_millis(self.0.load(Ordering::SeqCst))
+    }
+
+    async fn sleep(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
+}
+
+#[tokio::test]
+async fn the_sentence_for_systemd_costs_nothing_while_nothing_happens() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Hesitant::of(folder.path(), 1_000, false);
+    let (stop, clock) = (CancellationToken::new(), Arc::new(ByHand(AtomicI64::new(1_000_000))));
+    let tools =
+        Tools { ledger: Arc::clone(&ledger) as Arc<dyn Ledger>, clock: clock.clone(), chance: Arc::new(SystemChance) };
+    let driver = Driver::new(tools, Fleet::new(), 1, stop.clone());
+    let bulletin =
+        Bulletin::new(Arc::clone(&driver), Arc::clone(&ledger) as Arc<dyn Ledger>, clock.clone(), chrono_tz::UTC);
+    let looking = tokio::spawn(Arc::clone(&bulletin).keep_up());
+    // Sweeps, an hour apart each, until the fleet was looked at so often, or for so many.
+    let sweep = async |listed: usize, at_most: usize| {
+        for _ in 0..at_most {
+            clock.0.fetch_add(3_600_000, Ordering::SeqCst);
+            bulletin.swept.notify_one();
+            // A look reads the ledger on another thread.
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                if ledger.listed.load(Ordering::SeqCst) == listed {
+                    return;
+                }
+            }
+        }
+    };
+    sweep(1, 1_000).await;
+    assert_eq!(ledger.listed.load(Ordering::SeqCst), 1, "the first look");
+    sweep(2, 20).await;
+    assert_eq!(ledger.listed.load(Ordering::SeqCst), 1, "no turn, no look");
+    // Another fleet is one to look at.
+    driver.reload(Fleet::new()).await.unwrap();
+    sweep(2, 1_000).await;
+    assert_eq!(ledger.listed.load(Ordering::SeqCst), 2);
+    looking.abort();
 }
