@@ -94,7 +94,6 @@ impl Daemon {
             listen: None,
             metrics_targets: METRICS_TARGETS,
             ephemeral: None,
-            listen: None,
         }
     }
 }
