@@ -78,12 +78,14 @@ pub struct Gateway {
     endpoints: Vec<Url>,
     reach: http::Settings,
     certificate: Option<Certificate>,
-    /// The members, and a digest of the certificate that they are shown: a short-lived one is replaced under the same name.
-    open: std::sync::Mutex<(Option<[u8; 32]>, Arc<[Member]>)>,
+    open: std::sync::Mutex<Open>,
     user: Option<(String, Credential)>,
     /// Kept until it is refused.
     token: Mutex<Option<Secret>>,
 }
+
+/// The members, and before them a digest of the certificate that they are shown: a short-lived one is replaced under the same name.
+type Open = (Option<[u8; 32]>, Arc<[Member]>);
 
 struct Member {
     authority: String,
