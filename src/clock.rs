@@ -17,6 +17,23 @@ pub trait Clock: Send + Sync {
     async fn sleep(&self, span: Duration);
 }
 
+/// How long something has taken. It counts running time, whatever is done to the clock on the wall.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Runs from now on.
+    #[allow(clippy::disallowed_methods, reason = "this is the place the ban points to")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// The time since.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// The machine's own clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

@@ -10,7 +10,7 @@
 //! | 2 tools | `clock alarm http kubernetes pacer process systemd resp` | vendor-free I/O helpers; an API server of Kubernetes |
 //! | 3 hands | the files beside each joint | one vendor, database or destination each |
 //! | 4 driver | `driver` | wakes, claims, folds, decides, performs |
-//! | 5 edges | `config admin telemetry discovery watch` | what comes in from outside |
+//! | 5 edges | `config admin telemetry discovery watch console` | what comes in from outside |
 //! | 6 assemble | `assemble` | the one place that matches on kinds |
 //! | 7 faces | `cli` | what a person types and reads |
 //! | beside | `simulator` | a stand-in cloud for rehearsal, demo, tests and benches; uses the words only |
@@ -23,6 +23,7 @@ pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod consumer;
 pub mod discovery;
 pub mod driver;

@@ -3,7 +3,7 @@
 use crate::fault::scrub;
 use crate::moment::show_span;
 use crate::secret::Secret;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -27,6 +27,19 @@ const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 
 /// The search path of a program where the daemon has none itself.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// From now on this process is asked to stop (SIGTERM) when its parent, which has this id, ends in whatever way.
+///
+/// # Errors
+/// What the kernel says against it.
+pub fn end_with_parent(parent: u32) -> std::io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    // Of one that ended before the kernel was asked it tells nobody.
+    if std::os::unix::process::parent_id() != parent {
+        kill_process(rustix::process::getpid(), Signal::TERM)?;
+    }
+    Ok(())
+}
 
 /// A program that was found runnable in form: an absolute path, its arguments, what it may see, and how long it may take.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 mod story;
 
-use keywheel::fault::Kind;
+use keywheel::fault::{Fault, Kind};
 use keywheel::moment::Moment;
 use keywheel::rotation::answer::{Call, Login, Refusal, TaskStatus};
 use keywheel::rotation::event::{Event, Proof, Queue, What};
@@ -235,5 +235,21 @@ fn a_delivery_after_the_hooks_is_worth_another_telling() {
         late(&told().then(1270, delivered("b", 2)).then(1271, hook_told())),
         1,
         "the same number until the next late one"
+    );
+    let unheard = |story: Vec<Event>| {
+        story.then(
+            1262,
+            What::HookFailed { hook: "h".parse().expect("a name"), fault: Fault::new(Kind::HookFailed, "no answer") },
+        )
+    };
+    assert_eq!(
+        late(&unheard(one()).then(1270, delivered("b", 2))),
+        1,
+        "it may have been told: only its answer is missing"
+    );
+    assert_eq!(
+        late(&one().then(1270, delivered("b", 2))),
+        1,
+        "keywheel was cut off before it could write down that it told"
     );
 }

@@ -360,7 +360,7 @@ fn deliveries_hooks_and_the_end() {
         let called = story.then(1121, intended(Call::Modify)).then(1130, accepted(None)).then(1140, What::LoginTried { candidate: yes(), previous: None });
         called.then(1140, What::Proven { generation: generation(2), proof: Proof::Login })
     };
-    let gave_up = (0..8).fold(delivered_both(), |story, n| story.then(1160 + n, hook_failed()));
+    let gave_up = (0..20).fold(delivered_both(), |story, n| story.then(1160 + n, hook_failed()));
     check(vec![
         Row("every sink at once", plan(), proven(), 1145, "deliver 2 to a b"),
         Row("the one that is down", plan(), proven().then(1150, delivered("a", 2)).then(1150, undelivered("b", 2)), 1150, "wait ~ Behind"),

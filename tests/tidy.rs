@@ -13,7 +13,7 @@ const RULES: &[&str] = &["password", "schedule", "rotation", "sign"];
 const JOINTS: &[&str] = &["provider", "probe", "sink", "hook", "consumer", "alert", "ledger", "seal"];
 const TOOLS: &[&str] =
     &["clock", "chance", "alarm", "http", "kubernetes", "pacer", "process", "memory", "systemd", "resp"];
-const EDGES: &[&str] = &["config", "admin", "telemetry", "discovery", "watch"];
+const EDGES: &[&str] = &["config", "admin", "telemetry", "discovery", "watch", "console"];
 const FACES: &[&str] = &["cli", "lib", "main"];
 
 /// The stand-in cloud stands beside the floors: it knows the words and nothing else, so that its signature verifier is its own.

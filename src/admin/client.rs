@@ -10,6 +10,9 @@ use std::time::Duration;
 /// A command is answered when its target's turn has recorded it; a turn may first have to finish a call.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 
+/// Whether it turns it says at once, or it does not turn.
+const HEALTH_LIMIT: Duration = Duration::from_secs(5);
+
 /// A connection to a running daemon.
 pub struct Control {
     client: reqwest::Client,
@@ -107,30 +110,39 @@ impl Control {
         self.ask(target, "reveal", Request { all, ..Request::default() }).await
     }
 
+    /// Whether the daemon turns.
+    ///
+    /// # Errors
+    /// Why it does not, in its own words; `ControlUnreachable` when it gives no answer soon.
+    pub async fn health(&self) -> Result<String, Fault> {
+        answered(self.client.get(format!("http://keywheel/{VERSION}/health")).timeout(HEALTH_LIMIT)).await
+    }
+
     async fn ask(&self, target: &TargetName, verb: &str, mut request: Request) -> Result<String, Fault> {
-        let unreachable = |what: String| Fault::new(Kind::ControlUnreachable, what);
         let body = serde_json::to_vec(&request)
             .map_err(|error| Fault::new(Kind::Bug, format!("the request cannot be written: {error}")))?;
         if let Some(password) = &mut request.password {
             zeroize::Zeroize::zeroize(password);
         }
-        let answer = self
-            .client
-            .post(format!("http://keywheel/{VERSION}/targets/{target}/{verb}"))
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| unreachable(format!("the daemon did not answer: {}", error.without_url())))?;
-        let body =
-            answer.bytes().await.map_err(|error| unreachable(format!("the daemon's answer broke off: {error}")))?;
-        if body.len() > MESSAGE_LIMIT {
-            return Err(unreachable("the daemon's answer is too long".to_owned()));
-        }
-        match serde_json::from_slice(&body) {
-            Ok(Reply::Done(done)) => Ok(done),
-            Ok(Reply::Refused(fault)) => Err(fault),
-            Err(_) => Err(unreachable("the daemon's answer is not understood; are both of one version?".to_owned())),
-        }
+        answered(self.client.post(format!("http://keywheel/{VERSION}/targets/{target}/{verb}")).body(body)).await
+    }
+}
+
+/// What the daemon answers to this request.
+async fn answered(request: reqwest::RequestBuilder) -> Result<String, Fault> {
+    let unreachable = |what: String| Fault::new(Kind::ControlUnreachable, what);
+    let answer = request
+        .send()
+        .await
+        .map_err(|error| unreachable(format!("the daemon did not answer: {}", error.without_url())))?;
+    let body = answer.bytes().await.map_err(|error| unreachable(format!("the daemon's answer broke off: {error}")))?;
+    if body.len() > MESSAGE_LIMIT {
+        return Err(unreachable("the daemon's answer is too long".to_owned()));
+    }
+    match serde_json::from_slice(&body) {
+        Ok(Reply::Done(done)) => Ok(done),
+        Ok(Reply::Refused(fault)) => Err(fault),
+        Err(_) => Err(unreachable("the daemon's answer is not understood; are both of one version?".to_owned())),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::secret::Secret;
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -36,15 +36,21 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     }
 }
 
-/// Serves the socket until told to stop. A socket file that nobody listens on any more is replaced. The task that is returned ends when every
+/// Serves the socket until told to stop. `health` says whether the daemon turns. A socket file that nobody listens on any more is replaced. The task that is returned ends when every
 /// answer is out and the socket's file is gone.
 ///
 /// # Errors
 /// `LedgerHeld` when another daemon listens there; `ConfigInvalid` when the path cannot be used.
-pub async fn serve(path: &FilePath, driver: Arc<Driver>, stop: CancellationToken) -> Result<JoinHandle<()>, Fault> {
+pub async fn serve(
+    path: &FilePath,
+    driver: Arc<Driver>,
+    health: impl Fn() -> Result<String, Fault> + Clone + Send + Sync + 'static,
+    stop: CancellationToken,
+) -> Result<JoinHandle<()>, Fault> {
     let listener = listen(path).await?;
     let routes = Router::new()
         .route(&format!("/{VERSION}/targets/{{target}}/{{verb}}"), post(obey))
+        .route(&format!("/{VERSION}/health"), get(move || std::future::ready(told(health()))))
         .layer(DefaultBodyLimit::max(MESSAGE_LIMIT))
         .with_state(driver);
     let service = routes.into_make_service_with_connect_info::<Peer>();
@@ -93,6 +99,10 @@ async fn obey(
         },
         Err(fault) => Err(fault),
     };
+    told(answer)
+}
+
+fn told(answer: Result<String, Fault>) -> (StatusCode, Json<Reply>) {
     match answer {
         Ok(done) => (StatusCode::OK, Json(Reply::Done(done))),
         Err(fault) if fault.kind == Kind::Denied => (StatusCode::FORBIDDEN, Json(Reply::Refused(fault))),

@@ -37,7 +37,7 @@ pub enum Verb {
     /// Rotates each target on its schedule until it is told to stop. SIGHUP reads the configuration again (a bad one is refused and
     /// the old stays). SIGTERM or Ctrl-C finishes the step under way and stops; a second Ctrl-C stops at once. Either way the next
     /// start goes on where this one stopped. KEYWHEEL_LOG=debug says more.
-    Run,
+    Run(Run),
 
     /// Try everything that could fail, without changing anything
     ///
@@ -115,6 +115,14 @@ pub enum Verb {
     Simulate(Simulate),
 }
 
+/// `run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Stop when the process with this id, which started this one, ends in whatever way; for `keywheel demo`
+    #[arg(long, hide = true, value_name = "PID")]
+    pub end_with_parent: Option<u32>,
+}
+
 /// `check`
 #[derive(Debug, Args)]
 pub struct Check {
@@ -164,6 +172,10 @@ pub struct Status {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Only ask whether the daemon runs and turns: exit 0 if it does, 1 if not, whatever the targets are doing. For a container's health check, which
+    /// restarts what fails it: a halted target needs a person and no restart
+    #[arg(long, conflicts_with_all = ["json", "targets"])]
+    pub health: bool,
     /// Only these targets
     pub targets: Vec<TargetName>,
 }

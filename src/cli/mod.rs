@@ -56,7 +56,7 @@ impl From<Exit> for std::process::ExitCode {
 pub async fn obey(cli: Cli) -> Result<Exit, Fault> {
     let config = cli.config.as_path();
     match cli.verb {
-        Verb::Run => run::run(config).await,
+        Verb::Run(args) => run::run(config, &args).await,
         Verb::Check(args) => check::check(config, &args).await,
         Verb::Plan(args) => plan::plan(&Scene::read(config)?, &args).await,
         Verb::Rotate(args) => rotate::rotate(&Scene::read(config)?, &args).await,

@@ -1,17 +1,23 @@
 //! `run`: the daemon.
 
 use super::Exit;
+use super::args;
 use super::muster::Muster;
 use super::scene::Scene;
 use crate::admin;
 use crate::alarm::{Alarm, Wake};
 use crate::assemble;
+use crate::console::Console;
+use crate::console::door::Door;
+use crate::console::signs::Signs;
 use crate::driver::{Driver, Tools};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
+use crate::process::end_with_parent;
 use crate::systemd;
 use crate::watch::bulletin::Bulletin;
 use chrono_tz::Tz;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +33,12 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What keeps the daemon from starting: configuration, key, ledger, socket.
-pub async fn run(config: &Path) -> Result<Exit, Fault> {
+pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     let mut signals = Signals::new()?;
+    if let Some(parent) = args.end_with_parent {
+        end_with_parent(parent)
+            .map_err(|error| Fault::new(crate::fault::Kind::Bug, format!("the parent cannot be watched: {error}")))?;
+    }
     let mut hang_up = listen(SignalKind::hangup())?;
     let scene = Scene::read(config)?;
     scene.start_logging("info")?;
@@ -36,28 +46,34 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
         tracing::warn!("{warning}");
     }
     systemd::status("reading the ledger");
+    let signs = Arc::new(Signs::default());
+    let opened = open(scene.config().daemon.listen, &signs).await;
     let ledger: Arc<dyn Ledger> = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
+    // Only now: where another daemon has the ledger as well as the address, that says more.
+    opened?;
     let (mut muster, fleet) = Muster::begin(scene, Arc::clone(&ledger)).await?;
     let (scene, targets) = (muster.scene(), fleet.len());
     let stop = CancellationToken::new();
     let tools =
         Tools { ledger: Arc::clone(&ledger), clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
     let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
-    let serving = admin::serve(&scene.config().daemon.control_socket, Arc::clone(&driver), stop.clone()).await?;
+    let socket = &scene.config().daemon.control_socket;
+    let serving = admin::serve(socket, Arc::clone(&driver), health(&signs), stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
     let bulletin = Bulletin::new(Arc::clone(&driver), ledger, scene.clock(), scene.config().daemon.time_zone);
     let first_sweep = Arc::new(Notify::new());
     let working = tokio::spawn({
         let driver = Arc::clone(&driver);
         let watched = systemd::watchdog_interval().is_some();
-        let (sound, healthy, bulletin) = (Arc::clone(&driver), Arc::clone(&muster.healthy), Arc::clone(&bulletin));
-        let first_sweep = Arc::clone(&first_sweep);
+        let (sound, healthy, signs) = (Arc::clone(&driver), Arc::clone(&muster.healthy), Arc::clone(&signs));
+        let (bulletin, first_sweep) = (Arc::clone(&bulletin), Arc::clone(&first_sweep));
         async move {
             // A sweep that reached the ledger is the sign of life: alarm, driver and ledger all took part in it.
             let sign_of_life = move || {
                 if watched {
                     systemd::keep_alive();
                 }
+                signs.swept(sound.is_sound());
                 if sound.is_sound() {
                     healthy.notify_one();
                 }
@@ -92,6 +108,7 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
                 let reloaded = reload(config, &mut muster, &driver, &mut alarm).await.map_err(|fault| {
                     tracing::error!(%fault, "the new configuration is refused; the old one stays");
                 });
+                signs.reloaded(reloaded.is_err());
                 bulletin.reloaded(reloaded);
                 systemd::ready();
             }
@@ -106,6 +123,7 @@ pub async fn run(config: &Path) -> Result<Exit, Fault> {
     tracing::info!("stopping: the step under way is finished; a second signal stops at once");
     systemd::stopping();
     systemd::status("stopping: the step under way is finished");
+    signs.stopping();
     stop.cancel();
     tokio::select! {
         ended = &mut working => finish(ended, alarm, serving).await,
@@ -130,6 +148,27 @@ async fn finish(
     }
 }
 
+/// Opens the console, where it is to be open; it stays so until the process ends.
+async fn open(listen: Option<SocketAddr>, signs: &Arc<Signs>) -> Result<(), Fault> {
+    if let Some(address) = listen {
+        let door = Door::open(address).await?;
+        tokio::spawn(door.serve(Console::new(Arc::clone(signs))));
+    }
+    Ok(())
+}
+
+/// Whether the daemon turns, for who asks by the control socket.
+fn health(signs: &Arc<Signs>) -> impl Fn() -> Result<String, Fault> + Clone + Send + Sync + 'static {
+    let signs = Arc::clone(signs);
+    move || {
+        let health = signs.alive();
+        match health.well {
+            true => Ok(health.status.to_owned()),
+            false => Err(Fault::new(crate::fault::Kind::ControlUnreachable, health.reasons.join("; "))),
+        }
+    }
+}
+
 /// What the alarm's jobs do, and all they do.
 fn wake(driver: &Arc<Driver>) -> Wake {
     let bell = driver.bell();
@@ -141,6 +180,9 @@ async fn reload(config: &Path, muster: &mut Muster, driver: &Arc<Driver>, alarm:
     let scene = Scene::read(config)?;
     for warning in scene.timely_warnings().await {
         tracing::warn!("{warning}");
+    }
+    if scene.config().daemon.listen != muster.scene().config().daemon.listen {
+        tracing::warn!("daemon.listen has changed: it is taken up at the next start");
     }
     let targets = muster.reload(scene, driver, alarm).await?;
     tracing::info!(targets, "the configuration was read again");

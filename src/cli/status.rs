@@ -4,6 +4,7 @@ use super::Exit;
 use super::args;
 use super::output::{addressed, bold, is_wide, print_line, print_table, state, table, wrapped};
 use super::scene::Scene;
+use crate::admin::Control;
 use crate::driver::{SinkStatus, Snapshot, age};
 use crate::fault::Fault;
 use crate::moment::Moment;
@@ -16,6 +17,9 @@ use serde::Serialize;
 /// # Errors
 /// When the configuration or the ledger cannot be read.
 pub async fn status(scene: &Scene, args: &args::Status) -> Result<Exit, Fault> {
+    if args.health {
+        return health(scene).await;
+    }
     let now = scene.now();
     let snapshots = scene.snapshots_of(&scene.shown(&args.targets)?).await?;
     if args.json {
@@ -36,6 +40,25 @@ pub async fn status(scene: &Scene, args: &args::Status) -> Result<Exit, Fault> {
     Ok(match exit(&snapshots) {
         Exit::Well if !deserted.is_empty() => Exit::Attention,
         exit @ (Exit::Well | Exit::Attention | Exit::Halted) => exit,
+    })
+}
+
+/// Whether the daemon turns, in its own words.
+async fn health(scene: &Scene) -> Result<Exit, Fault> {
+    let path = &scene.config().daemon.control_socket;
+    let Some(control) = Control::connect(path).await? else {
+        print_line(&format!("no daemon listens on {}", path.display()));
+        return Ok(Exit::Attention);
+    };
+    Ok(match control.health().await {
+        Ok(said) => {
+            print_line(&said);
+            Exit::Well
+        }
+        Err(fault) => {
+            print_line(&fault.what);
+            Exit::Attention
+        }
     })
 }
 

@@ -5,6 +5,7 @@ use super::reading::{Refusal, Section, absolute, refusal};
 use super::secret_ref::SecretRef;
 use crate::rotation::plan::{Backoff, Limits};
 use chrono_tz::{TZ_VARIANTS, Tz};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct Daemon {
     pub sealing_key: SecretRef,
     /// Where the command line reaches the daemon.
     pub control_socket: PathBuf,
+    /// Where the daemon is watched over TCP; `None` = nowhere.
+    pub listen: Option<SocketAddr>,
     /// The zone of schedules that name none.
     pub time_zone: Tz,
     /// How many rotations may be under way at once.
@@ -87,6 +90,10 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         let what = format!("The path of a socket has at most {SOCKET_PATH_LIMIT} bytes");
         section.refuse("control-socket", refusal(what, "choose a shorter path"));
     }
+    let listen = section.parsed("listen", |text| {
+        let advice = "write an IP address and a port, such as 127.0.0.1:9464, [::1]:9464 or 0.0.0.0:9464";
+        text.parse().map_err(|_| refusal("This is no address to listen on", advice))
+    });
     let max_in_flight = section.number("max-in-flight", 1..=IN_FLIGHT_LIMIT).unwrap_or(MAX_IN_FLIGHT);
     let restart_budget = section.number("restart-budget", 1..=RESTARTS_LIMIT).and_then(NonZeroU32::new);
     let discover_every = section.span_up_to("discover-every", DISCOVER_LIMIT).unwrap_or(DISCOVER_EVERY);
@@ -95,6 +102,7 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         ledger: ledger?,
         sealing_key: sealing_key?,
         control_socket,
+        listen,
         time_zone,
         max_in_flight,
         restart_budget: restart_budget.unwrap_or(RESTART_BUDGET),

@@ -89,6 +89,7 @@ const DAEMON: &[Key] = &[
     must("ledger", Shape::Text, "\"sqlite:///var/lib/keywheel/ledger.db\""),
     must("sealing-key", Shape::Reference, "{ credential = \"sealing-key\" }"),
     may("control-socket", Shape::Text, "\"/run/keywheel/control.sock\""),
+    may("listen", Shape::Text, "\"127.0.0.1:9464\""),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
     may("max-in-flight", Shape::Number, "256"),
     may("restart-budget", Shape::Number, "30"),

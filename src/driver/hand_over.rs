@@ -7,6 +7,7 @@ use super::outbox::{Outbox, Turn};
 use super::target::{Account, Target};
 use crate::fault::{Fault, Kind};
 use crate::hook::{Hook, Listener, Notice};
+use crate::moment::Moment;
 use crate::name::{Generation, HookName, SinkName};
 use crate::rotation::answer::Login;
 use crate::rotation::event::What;
@@ -49,10 +50,15 @@ fn bare(target: &Target, current: &Current, account: &Account, password: Secret)
     }
 }
 
-/// A digest of what each sink would be given now, but for the password and for what only a login tells.
+/// A digest of what each sink would be given now, but for what every rotation changes and for what only a login tells.
 fn shapes(target: &Target, current: &Current) -> BTreeMap<SinkName, String> {
     let Ok(account) = target.account(current.account.as_deref()) else { return BTreeMap::new() };
-    let document = bare(target, current, account, Secret::new("PASSWORD".to_owned()));
+    let document = Document {
+        generation: Generation(1),
+        rotation: None,
+        proven_at: Moment::default(),
+        ..bare(target, current, account, Secret::new("PASSWORD".to_owned()))
+    };
     let shape = |(name, sink): (&SinkName, &Arc<dyn Sink>)| {
         Some((name.clone(), hex::encode(Sha256::digest(sink.shape(&document)?))))
     };

@@ -28,6 +28,7 @@ use crate::moment::Moment;
 use crate::name::{Generation, TargetName};
 use crate::rotation::fold;
 use crate::secret::Secret;
+use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -42,6 +43,9 @@ const TURN_RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from
 
 /// What asks sinks or hooks and takes longer than this gives its place to another target: a sink that hangs delays nobody else.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How many targets are asked at once, after a start, whether a sink lost their password, and how long one sink has for its answer.
+const LOST_SEARCH: (usize, Duration) = (64, Duration::from_secs(10));
 
 /// How many turns may wait for sinks and hooks beside those that have a place.
 const LENT_LIMIT: usize = 1_000;
@@ -158,13 +162,19 @@ impl Driver {
             }
         };
         let fleet = self.fleet();
-        for row in listing.iter().filter(|row| row.projection.generation > Generation::default()) {
-            let Some(target) = fleet.get(&row.target) else { continue };
-            for (name, sink) in &target.hands.sinks {
-                if sink.has_lost_it().await {
-                    // A sink that never had it is refused there and receives it anyway.
-                    let _answer = self.command(&row.target, Wish::Redeliver { sink: name.clone() }).await;
-                }
+        let (at_once, limit) = LOST_SEARCH;
+        let delivered = listing.iter().filter(|row| row.projection.generation > Generation::default());
+        let targets: Vec<_> = delivered.filter_map(|row| fleet.get(&row.target)).collect();
+        for some in targets.chunks(at_once) {
+            let sinks =
+                some.iter().flat_map(|target| target.hands.sinks.iter().map(|(name, sink)| (&target.name, name, sink)));
+            let asked = sinks.map(|(target, name, sink)| async move {
+                let lost = tokio::time::timeout(limit, sink.has_lost_it()).await;
+                lost.unwrap_or(false).then_some((target, name))
+            });
+            for (target, sink) in join_all(asked).await.into_iter().flatten() {
+                // A sink that never had it is refused there and receives it anyway.
+                let _answer = self.command(target, Wish::Redeliver { sink: sink.clone() }).await;
             }
         }
     }

@@ -72,6 +72,8 @@ struct State {
     last_turn: Moment,
     /// When a restart was last caused, or may have been.
     last_restart: Moment,
+    /// The last turn of one that missed its own.
+    last_late: Moment,
 }
 
 struct Batch {
@@ -137,14 +139,19 @@ impl State {
     /// Sees to it that a restart is due now only where the budget has room for it.
     fn budget(&mut self, batch: &mut Batch, gap: Duration, now: Moment) {
         let in_line = batch.by == Queue::Budget;
+        let next = self.last_restart + gap;
         if in_line && now.since(batch.turn) <= gap {
             // One that comes a little late keeps its place.
-            batch.turn = batch.turn.max(self.last_restart + gap);
+            batch.turn = batch.turn.max(next);
+        } else if in_line {
+            // Those who missed their turns, because a wake-up was late or the machine slept, go before those whose turn is still to come, one after the
+            // other. At the end of the line they would miss the next one, too, where turns are closer together than wake-ups.
+            batch.turn = now.max(next).max(self.last_late + gap);
+            self.last_late = batch.turn;
         } else {
-            // One that missed its turn would push in.
-            batch.turn = now.max(self.last_turn + gap).max(self.last_restart + gap);
-            self.last_turn = batch.turn;
+            batch.turn = now.max(next).max(self.last_turn + gap);
         }
+        self.last_turn = self.last_turn.max(batch.turn);
         batch.by = Queue::Budget;
         if batch.turn <= now {
             self.last_restart = now;
@@ -159,6 +166,7 @@ impl State {
         let in_line = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
         let longest = gap.unwrap_or_default().saturating_mul(in_line.saturating_add(1));
         self.last_turn = self.last_turn.min(now + longest);
+        self.last_late = self.last_late.min(now + longest);
     }
 
     /// Tells the hook for all who wait under its key.
@@ -238,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_little_late_keeps_its_place_and_a_missed_turn_goes_to_the_end() {
+    fn a_little_late_keeps_its_place_and_those_who_missed_theirs_go_one_after_the_other() {
         let outbox = Outbox::new(at(0));
         for hook in ["a", "b", "c", "d"] {
             assert!(later(&ask(&outbox, hook, ten_a_minute(), "t", at(0))).is_some());
@@ -250,6 +258,40 @@ mod tests {
         assert!(later(&ask(&outbox, "b", ten_a_minute(), "t", at(600))).is_none_or(|(until, _)| until == at(600)));
         let turns: Vec<_> = ["c", "d"].map(|hook| later(&ask(&outbox, hook, ten_a_minute(), "t", at(600)))).into();
         assert_eq!(turns, [Some((at(606), Queue::Budget)), Some((at(612), Queue::Budget))]);
+    }
+
+    /// Ten a second, and a wake-up each second: each one misses its turn, and all of them are told in the time that the budget needs.
+    #[test]
+    fn turns_that_are_closer_together_than_wake_ups_are_not_lost() {
+        let terms = Terms { per_minute: NonZeroU32::new(600), ..Terms::default() };
+        let gap = Duration::from_millis(100);
+        let outbox = Outbox::new(at(0));
+        let names: Vec<String> = (0..100).map(|number| format!("h{number}")).collect();
+        let mut turns: BTreeMap<&str, Moment> = names.iter().map(|name| (name.as_str(), at(0))).collect();
+        let mut told = Vec::new();
+        let mut now = at(0);
+        let mut asks = 0;
+        while !turns.is_empty() {
+            // What is due within three seconds has a timer of its own; the rest is found by the sweep.
+            let soon = turns.values().copied().filter(|&turn| turn > now && turn <= now + 3 * SECOND).min();
+            now = soon.unwrap_or(now + SECOND).max(now + Duration::from_millis(7));
+            let due: Vec<&str> = turns.iter().filter(|(_, turn)| **turn <= now).map(|(name, _)| *name).collect();
+            for hook in due {
+                asks += 1;
+                match later(&ask(&outbox, hook, terms, "t", now)) {
+                    Some((until, _)) => {
+                        turns.insert(hook, until);
+                    }
+                    None => {
+                        turns.remove(hook);
+                        told.push(now);
+                    }
+                }
+            }
+        }
+        assert!(told.windows(2).all(|pair| pair[1].since(pair[0]) >= gap), "the budget is exceeded");
+        assert!(now <= at(0) + 13 * SECOND, "a hundred took until {now}");
+        assert!(asks <= 400, "{asks} asks");
     }
 
     #[test]

@@ -166,7 +166,13 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
                 let span = tracing::error_span!("act", rotation);
                 let asks_outlets = matches!(
                     act,
-                    Action::Deliver { .. } | Action::Tell { .. } | Action::Preflight { .. } | Action::Verify { .. }
+                    Action::Adopt
+                        | Action::Pair { .. }
+                        | Action::Deliver { .. }
+                        | Action::Tell { .. }
+                        | Action::Preflight { .. }
+                        | Action::Retire { .. }
+                        | Action::Verify { .. }
                 );
                 let work = act::perform(tools, &driver.outbox, target, &mut journal, &mut memory, act).instrument(span);
                 if asks_outlets { driver.without_place(work).await? } else { work.await? }

@@ -96,7 +96,8 @@ impl SignalHook {
                 }
                 let workers: Vec<_> = named
                     .values()
-                    .filter(|(pid, _)| parent(*pid).is_some_and(|parent| named.contains_key(&parent.as_raw_nonzero())))
+                    // One without a parent has ended meanwhile.
+                    .filter(|(pid, _)| parent(*pid).is_none_or(|parent| named.contains_key(&parent.as_raw_nonzero())))
                     .map(|(pid, _)| pid.as_raw_nonzero())
                     .collect();
                 workers.iter().for_each(|worker| drop(named.remove(worker)));
@@ -312,7 +313,8 @@ mod tests {
         let name = format!("kw-w-{}", std::process::id() % 100_000);
         std::os::unix::fs::symlink("/bin/sh", folder.path().join(&name)).unwrap();
         let program = folder.path().join(&name);
-        let script = format!("{} -c 'echo ready; read -r line' & wait", program.display());
+        // A shell gives its background jobs an empty input unless it is told which one; this one lives until ours is closed.
+        let script = format!("{} -c 'echo ready; read -r line' <&0 & wait", program.display());
         let mut server =
             Command::new(&program).args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();

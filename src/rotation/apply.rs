@@ -1,6 +1,7 @@
 //! The one table of legal moves: a state and an event make the next state, or the event is illegal there.
 
 use super::answer::Login;
+use super::deliver::HOOKS_WAIT;
 use super::event::{By, Event, Proof, What};
 use super::state::{Ask, Current, DoubtCause, Halt, Outlet, Pause, Phase, Rotation};
 use super::state::{Sighting, Standing, State, Verified};
@@ -201,10 +202,12 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             let outlet = outlet(&mut state, sink, *generation)?;
             let shape = shape.clone();
             *outlet = Outlet { generation: Some(*generation), tried_at: Some(at), shape, ..Outlet::default() };
-            // A hook that was told before knows nothing of this sink.
+            let overdue = state.standing.current.as_ref().is_some_and(|current| at >= current.proven_at + HOOKS_WAIT);
+            // A hook that was told before knows nothing of this sink. One that gave no answer, or was cut off before its answer was recorded, may have been told.
             for rotation in state.open.iter_mut().chain(state.earlier.as_deref_mut()) {
                 if let Phase::Proven { hooks } = &mut rotation.phase {
-                    rotation.late += u32::from(hooks.values().any(|told| told.generation.is_some()));
+                    let was_told = |told: &Outlet| told.generation.is_some() || told.failures > 0;
+                    rotation.late += u32::from(overdue || hooks.values().any(was_told));
                     hooks.clear();
                 }
             }
@@ -230,8 +233,8 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 require(state.halt.is_none(), "the target is halted")?;
                 require(matches!(open.phase, Phase::Proven { .. }), "the candidate is not proven")?;
                 // A record of an older keywheel says nothing of lost calls, nor of hooks.
-                let Standing { lost_at, ref untold, .. } = state.standing;
-                let carried = Standing { lost_at, untold: untold.clone(), ..(**standing).clone() };
+                let Standing { lost_at, told_at, ref untold, .. } = state.standing;
+                let carried = Standing { lost_at, told_at, untold: untold.clone(), ..(**standing).clone() };
                 require(state.standing == carried, "the standing it carries is not the one its events make")?;
                 // A fold that begins here knows nothing of what held up the adoption of a pair's other account: it is tried again.
                 state.blocked = None;

@@ -3,7 +3,7 @@
 
 use super::backoff;
 use super::event::What;
-use super::next::Action;
+use super::next::{Action, not_before};
 use super::plan::{OnSinkDown, Plan};
 use super::state::{Current, Outlet, Phase, Rotation, State};
 use super::why::Why;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long hooks wait for sinks that are behind. Then they are told, for the sake of those who read the other sinks, and again after each late delivery.
-const HOOKS_WAIT: Duration = Duration::from_secs(120);
+pub(super) const HOOKS_WAIT: Duration = Duration::from_secs(120);
 
 /// The sinks whose time it is to receive current. Those that failed go last and by themselves: one that hangs keeps nobody waiting who takes its
 /// password at once.
@@ -66,7 +66,7 @@ pub(super) fn hooks(state: &State, open: &Rotation, plan: &Plan, now: Moment, is
         (None, 0) => Moment::default(),
         (None, failures) => {
             let wait = backoff::wait(plan.limits.outlet_backoff, failures, open.id.seed());
-            outlet.tried_at.unwrap_or_default() + wait
+            outlet.tried_at.unwrap_or_default() + not_before(outlet.fault.as_ref(), wait)
         }
     };
     let pending = |hook: &&HookName| {
@@ -117,6 +117,7 @@ fn behind<'a>(
 fn try_at(outlet: Option<&Outlet>, plan: &Plan, current: &Current) -> Moment {
     let seed = current.rotation.map_or(current.generation.0, |rotation| rotation.seed());
     outlet.filter(|outlet| outlet.failures > 0).map_or(current.proven_at, |outlet| {
-        outlet.tried_at.unwrap_or_default() + backoff::wait(plan.limits.outlet_backoff, outlet.failures, seed)
+        let wait = backoff::wait(plan.limits.outlet_backoff, outlet.failures, seed);
+        outlet.tried_at.unwrap_or_default() + not_before(outlet.fault.as_ref(), wait)
     })
 }

@@ -236,13 +236,14 @@ fn begin(state: &State, open: &Rotation, plan: &Plan, now: Moment) -> Action {
     if is_closed(open, now) {
         return Action::Record(What::Abandoned { fault: fault.advise("nothing; the next slot tries again") });
     }
-    let too_long = |trouble: &Trouble| now >= trouble.since + plan.limits.lock_patience;
-    if open.closes.is_none() && state.blocked.as_ref().is_some_and(too_long) {
+    let since = state.blocked.as_ref().map(|trouble| trouble.since);
+    let too_long_since = since.filter(|&since| now >= since + plan.limits.lock_patience);
+    if open.closes.is_none() && too_long_since.is_some() {
         return Action::Record(What::Abandoned {
             fault: fault.advise("ask again when this is mended; nothing has changed"),
         });
     }
-    if now < until { Action::Wait { until, why: Why::NotReady(fault) } } else { preflight() }
+    if now < until { Action::Wait { until, why: Why::NotReady { fault, too_long_since } } } else { preflight() }
 }
 
 /// Refused, and certainly not applied.
@@ -410,6 +411,11 @@ fn asked_wait(fault: &Fault) -> Option<Duration> {
         }
         Retry::Never | Retry::Later => None,
     }
+}
+
+/// What is told or written on somebody else's side is tried again after our own wait, and never before they said.
+pub(super) fn not_before(fault: Option<&Fault>, wait: Duration) -> Duration {
+    fault.and_then(asked_wait).map_or(wait, |asked| asked.max(wait))
 }
 
 pub(super) fn blocked_until(blocked: Option<&Trouble>, plan: &Plan, seed: u64) -> Option<(Moment, Fault)> {

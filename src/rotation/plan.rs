@@ -208,7 +208,7 @@ impl Default for Limits {
             redraws: 2,
             agreement: 4,
             rounds: 60,
-            hook_attempts: 8,
+            hook_attempts: 20,
             call_backoff: Backoff { first: seconds(4), longest: seconds(120) },
             look_backoff: Backoff { first: seconds(2), longest: seconds(30) },
             outlet_backoff: Backoff { first: seconds(2), longest: seconds(300) },

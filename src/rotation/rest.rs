@@ -4,7 +4,7 @@
 use super::backoff;
 use super::deliver;
 use super::event::{By, Proof, What};
-use super::next::{Action, blocked_until, drift_at_rest};
+use super::next::{Action, blocked_until, drift_at_rest, not_before};
 use super::plan::{Plan, Strategy};
 use super::state::{State, Trouble, Verified};
 use super::why::Why;
@@ -156,8 +156,8 @@ fn on_its_word(state: &State, plan: &Plan) -> Option<Moment> {
     known.filter(|known| known.proof == Proof::Acceptance).map(|known| known.proven_at + plan.limits.late_effect).max()
 }
 
-/// Until when two passwords are left valid: from the moment on at which the last sink held current. One that still lacks it is either waited for,
-/// and then nobody asks, or has had the grace since current was proven.
+/// Until when two passwords are left valid: from the moment on at which the last sink held current and the last hook was told, which may only begin a
+/// restart then. A sink that still lacks it is either waited for, and then nobody asks, or has had the grace since current was proven.
 fn grace_ends(state: &State, plan: &Plan) -> Option<Moment> {
     let grace = match plan.strategy {
         Strategy::InPlace => return None,
@@ -173,10 +173,10 @@ fn grace_ends(state: &State, plan: &Plan) -> Option<Moment> {
     Some(moved_at(state, plan)? + grace)
 }
 
-/// When the last sink received current.
+/// When the last sink received current, or the last hook was told, whichever came later.
 fn moved_at(state: &State, plan: &Plan) -> Option<Moment> {
     let current = state.standing.current.as_ref()?;
-    deliver::last_at(state, plan).max(Some(current.proven_at))
+    deliver::last_at(state, plan).max(state.standing.told_at).max(Some(current.proven_at))
 }
 
 /// Passwords that current stands beside are taken away: the former one after its grace, and those a person's `--set` left behind.
@@ -194,7 +194,8 @@ fn retire(state: &State, plan: &Plan, current: Generation, now: Moment) -> Optio
     match &state.standing.retiring {
         _ if now < at => Some(Action::Wait { until: at, why: Why::Overlapping { until: at } }),
         Some(Trouble { fault, times, since, at: tried }) => {
-            let until = *tried + backoff::wait(plan.limits.outlet_backoff, *times, generation.0);
+            let wait = backoff::wait(plan.limits.outlet_backoff, *times, generation.0);
+            let until = *tried + not_before(Some(fault), wait);
             match now < until {
                 true => {
                     let too_long_since = Some(*since).filter(|&since| now >= since + plan.limits.lock_patience);

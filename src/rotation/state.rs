@@ -59,6 +59,9 @@ pub struct Standing {
     pub slots_after: Moment,
     /// When a rotation last made a generation current.
     pub rotated_at: Option<Moment>,
+    /// When a hook was last told of a password: what it set off takes its time from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Moment>,
     /// Nobody knows today's password and nobody needs to: the first rotation resets it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub taken_over: bool,
@@ -227,7 +230,7 @@ pub struct Rotation {
     pub sent: Option<(Moment, Moment)>,
     /// Calls that counted as an attempt.
     pub attempts: u32,
-    /// Deliveries that came when a hook had been told already: it is told again of what it knows, for the sake of that sink's readers.
+    /// Deliveries that came when a hook had been told already, or may have been: it is told again of what it knows, for the sake of that sink's readers.
     pub late: u32,
     /// Candidates dropped because they broke a rule.
     pub redraws: u32,

@@ -151,6 +151,7 @@ pub(super) fn step_rotation(state: &mut State, event: &Event) -> Verdict<()> {
         (What::HookTold { hook }, Phase::Proven { hooks }) => {
             let generation = open.candidate;
             hooks.insert(hook.clone(), Outlet { generation, tried_at: Some(at), ..Outlet::default() });
+            state.standing.told_at = Some(at);
             state.standing.untold.remove(hook);
         }
         (What::HookQueued { hook, until, by }, Phase::Proven { hooks }) => {

@@ -18,7 +18,12 @@ pub enum Why {
     /// Today's password could not be taken in yet.
     NotAdopted(Fault),
     /// The preflight did not pass; nothing has changed.
-    NotReady(Fault),
+    NotReady {
+        /// What stands in the way.
+        fault: Fault,
+        /// Since when, if it outlasted the patience for locks.
+        too_long_since: Option<Moment>,
+    },
     /// Sinks do not hold the current generation yet.
     Behind {
         /// One of them.
@@ -111,9 +116,12 @@ impl Why {
             Self::Halted(_)
             | Self::Held { too_long_since: Some(_), .. }
             | Self::RetireAgain { too_long_since: Some(_), .. }
+            | Self::NotReady { too_long_since: Some(_), .. }
             | Self::Unverified { .. } => true,
             // It is waited for, and may need a person all the same.
-            Self::NotAdopted(fault) | Self::NotReady(fault) => matches!(fault.kind, Kind::CredentialMissing),
+            Self::NotAdopted(fault) | Self::NotReady { fault, too_long_since: None } => {
+                matches!(fault.kind, Kind::CredentialMissing)
+            }
             Self::NotDue
             | Self::OnlyWhenAsked
             | Self::Behind { .. }
@@ -143,7 +151,10 @@ impl fmt::Display for Why {
             Self::OnlyWhenAsked => out.write_str("it has no schedule and rotates when asked"),
             Self::Halted(fault) => write!(out, "halted: {fault}"),
             Self::NotAdopted(fault) => write!(out, "today's password is not taken in yet: {fault}"),
-            Self::NotReady(fault) => write!(out, "nothing has changed yet, because {fault}"),
+            Self::NotReady { fault, too_long_since: None } => write!(out, "nothing has changed yet, because {fault}"),
+            Self::NotReady { fault, too_long_since: Some(since) } => {
+                write!(out, "nothing has changed yet, held up since {since}, longer than lock-patience: {fault}")
+            }
             Self::Behind { sink, sinks, generation, fault, held } => {
                 match sinks {
                     1 => write!(out, "sink {sink} lacks generation {generation}")?,

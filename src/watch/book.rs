@@ -106,10 +106,16 @@ impl Book {
         news
     }
 
-    /// Forgets channels that are no longer configured.
+    /// Forgets channels that are no longer configured, and what they do not take any more. One that is new, or has another name, is told of what holds.
     pub fn keep_channels(&mut self, takers: &Takers) {
         for alert in self.0.values_mut() {
-            alert.channels.retain(|name, _| takers.contains_key(name));
+            let takes = |name: &ChannelName| takers.get(name).is_some_and(|events| events.contains(&alert.key.event));
+            alert.channels.retain(|name, _| takes(name));
+            if alert.over_at.is_none() {
+                takers.keys().filter(|&name| takes(name)).for_each(|name| {
+                    alert.channels.entry(name.clone()).or_insert(false);
+                });
+            }
         }
         self.forget_the_heard();
     }

@@ -68,7 +68,8 @@ pub fn of_target(snapshot: &Snapshot, patience: Patience, before: &Conditions, n
     for (hook, fault) in &snapshot.untold {
         let since = snapshot.proof.map(|(_, proven_at)| proven_at).unwrap_or_default();
         let what = format!("it was not told of the last change, and is told of the next one: {}", fault.what);
-        hold(Event::Hook, Some(hook.as_str()), since, Duration::ZERO, what, &fault.next_step);
+        let next = "do by hand what it should have done, and mend it: nothing tells it again before the next change";
+        hold(Event::Hook, Some(hook.as_str()), since, Duration::ZERO, what, next);
     }
     let waiting = key(Event::Waiting, target.as_str(), None);
     match (snapshot.waits, before.get(&waiting)) {
@@ -77,6 +78,13 @@ pub fn of_target(snapshot: &Snapshot, patience: Patience, before: &Conditions, n
         (Some(Waits::Alarmingly), known) => {
             let since = known.map_or(now, |known| known.since);
             hold(Event::Waiting, None, since, Duration::ZERO, snapshot.why.clone(), explain);
+        }
+        // Over only when one changes something: a slot that came to nothing is not mended by having passed.
+        (Some(Waits::InPeace), known) if snapshot.abandoned.is_some() => {
+            let since = known.map_or(now, |known| known.since);
+            let fault = snapshot.abandoned.as_ref().map(|fault| fault.what.as_str()).unwrap_or_default();
+            let what = format!("the last rotation ended and the password is as it was: {fault}");
+            hold(Event::Waiting, None, since, Duration::ZERO, what, explain);
         }
         // A call that is out says nothing of the lock that held it off before.
         (None, Some(known)) => {

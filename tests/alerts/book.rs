@@ -95,13 +95,18 @@ fn a_channel_takes_what_it_is_configured_to_take() {
     book.update(&halted(&["orders"], 0), &only, at(0));
     assert_eq!(message(&book, "mail", 0), None);
     assert_eq!(hears(&mut book, "chat", 0), [(false, Event::Halted, 1)]);
-    // A channel that is new hears of what begins from now on; one that is gone is forgotten.
+    // A channel that is new, or has another name or other events, hears of what holds; one that is gone is forgotten.
     let later = takers(&["mail", "pager"]);
     book.keep_channels(&later);
     book.update(&halted(&["orders", "till"], 0), &later, at(30));
     assert_eq!(message(&book, "chat", 30), None);
-    let (told, _) = message(&book, "pager", 30).unwrap();
-    assert_eq!(told.groups[0].named[0].key.subject, "till");
+    for channel in ["mail", "pager"] {
+        assert_eq!(hears(&mut book, channel, 30), [(false, Event::Halted, 2)], "{channel}");
+    }
+    // Nobody was there to hear of it for a while.
+    book.keep_channels(&takers(&[]));
+    book.keep_channels(&takers(&["phone"]));
+    assert_eq!(hears(&mut book, "phone", 60), [(false, Event::Halted, 2)]);
 }
 
 #[test]

@@ -111,6 +111,11 @@ fn each_condition_holds_when_it_should_and_ripens_after_its_patience() {
             with(|it| (it.label, it.waits, it.why) = (Label::Rotating, Some(Waits::Alarmingly), "held off".to_owned())),
             vec![(key(Event::Waiting, "orders"), 50, 50, "held off")],
         ),
+        (
+            "a rotation came to nothing",
+            with(|it| it.abandoned = Some(fault(Kind::SinkDenied))),
+            vec![(key(Event::Waiting, "orders"), 50, 50, "the password is as it was: it said no")],
+        ),
         ("under way", with(|it| (it.label, it.waits) = (Label::Rotating, None)), vec![]),
     ];
     for (name, snapshot, expected) in rows {
@@ -139,7 +144,12 @@ fn what_held_on_began_when_it_began_and_what_cannot_be_told_stays() {
     assert_eq!(second, first);
     let third = look(&waits(Some(Waits::Alarmingly)), &second, 110);
     assert_eq!(third, first, "one and the same wait");
-    assert!(look(&waits(Some(Waits::InPeace)), &third, 140).is_empty());
+    // The window closed meanwhile: the same alert, until a rotation changes something.
+    let closed = with(|it| it.abandoned = Some(fault(Kind::Busy)));
+    let fourth = look(&closed, &third, 140);
+    assert_eq!(fourth.keys().collect::<Vec<_>>(), third.keys().collect::<Vec<_>>());
+    assert_eq!(fourth.values().next().unwrap().since, at(50));
+    assert!(look(&waits(Some(Waits::InPeace)), &fourth, 170).is_empty());
     // A call that is sent again in doubt makes the doubt no younger.
     let doubt = |since| with(|it| (it.label, it.doubt_since) = (Label::Doubt, Some(at(since))));
     let first = look(&doubt(0), &Conditions::new(), 10);

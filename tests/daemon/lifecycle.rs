@@ -176,3 +176,52 @@ fn a_password_free_instance_halts_and_goes_on_when_told() {
     stage.until(TARGET, "settled", 1);
     daemon.stop();
 }
+
+/// What a container's health check asks: whether the daemon turns, and nothing about its targets.
+#[test]
+fn a_daemon_that_turns_is_healthy_whatever_its_targets_do() {
+    let stage = stage();
+    let health = || stage.keywheel(&["status", "--health"]);
+    let gone = health();
+    assert_eq!(gone.status, 1, "{}{}", gone.out, gone.err);
+    assert!(gone.out.contains("no daemon listens on"), "{}", gone.out);
+    // A target that cannot be adopted wants attention and no restart.
+    fs::remove_file(stage.path("initial")).unwrap();
+    let daemon = stage.start(&[]);
+    assert_eq!(stage.status().1, 1);
+    let well = health();
+    assert_eq!((well.status, well.out.as_str()), (0, "alive\n"), "{}", well.err);
+    daemon.stop();
+    assert_eq!(health().status, 1);
+}
+
+/// The process that this one started, once there is one.
+fn child_of(pid: u32) -> u32 {
+    let mut child = None;
+    until("a child process", || {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        child = children.split_whitespace().next().map(|child| child.parse().unwrap());
+        child.is_some()
+    });
+    child.unwrap()
+}
+
+#[test]
+fn a_demo_that_is_killed_leaves_no_daemon_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_keywheel"))
+        .arg("demo")
+        .env("TMPDIR", folder.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let daemon = child_of(demo.id());
+    let ready =
+        || fs::read_dir(folder.path()).unwrap().any(|stage| stage.unwrap().path().join("control.sock").exists());
+    until("its daemon to be there", ready);
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    // One that nobody has waited for is still listed, as a zombie.
+    let ended = || fs::read_to_string(format!("/proc/{daemon}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    until("its daemon to end", ended);
+}

@@ -12,6 +12,7 @@ mod alternate;
 mod between;
 mod check;
 mod clouds;
+mod console;
 mod credentials;
 mod discovery;
 mod keys;

@@ -118,7 +118,7 @@ impl Story {
         let idle = match why {
             Why::Halted(_) => return true,
             // A task that never ends keeps the instance: each slot waits for its window and passes.
-            Why::NotReady(_) if self.is_stuck(at) => return true,
+            Why::NotReady { .. } if self.is_stuck(at) => return true,
             // A grace as long as the step of the schedule: the next slot always has to wait for its end.
             Why::Grace { .. } => true,
             Why::NotDue | Why::OnlyWhenAsked | Why::SinkDiffers { .. } | Why::Overlapping { .. } => true,

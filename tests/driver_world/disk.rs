@@ -304,6 +304,10 @@ fn commit(inner: &mut Inner, claim: &ClaimOf, entries: &[Entry], projection: &Pr
 /// One event, with what it means for the promises.
 fn write(inner: &mut Inner, name: &TargetName, entry: &Entry) -> Told {
     inner.say(|| format!("{name} + {:?}", entry.event.what));
+    // It begins without waiting for a sink that is down; one that comes back before the call has had its time all the same.
+    if matches!(entry.event.what, What::Began { .. }) {
+        promises::excuse(inner, name);
+    }
     let record = inner.disk.records.get_mut(name).ok_or("the record is gone")?;
     if let Some((generation, password)) = &entry.password {
         let before = record.passwords.insert(*generation, number(password));

@@ -325,8 +325,9 @@ impl Sink for ShelfOf {
         self.open(&mut inner).map(|_| ())
     }
 
-    fn shape(&self, _document: &Document) -> Option<Vec<u8>> {
-        Some(Vec::new())
+    /// As a sink has it that writes whole documents.
+    fn shape(&self, document: &Document) -> Option<Vec<u8>> {
+        Some(format!("{} {:?} {}", document.generation, document.rotation, document.proven_at.millis()).into_bytes())
     }
 
     async fn deliver(&self, document: &Document) -> Result<(), Fault> {

@@ -214,7 +214,7 @@ impl Story {
     }
 }
 
-fn intrude(inner: &mut Inner, name: &TargetName) {
+pub fn intrude(inner: &mut Inner, name: &TargetName) {
     let password = inner.fresh_password();
     let Inner { truths, dice, .. } = &mut *inner;
     let Some(truth) = truths.get_mut(name) else { return };

@@ -5,6 +5,7 @@ use super::dice::Dice;
 use super::fleet::{Blueprint, draw_plan};
 use super::instance::PAIR;
 use super::life::{Story, Traits};
+use super::others;
 use super::plan::{Kept, Way};
 use super::runtime;
 use super::truth::{Shelf, Truth};
@@ -260,6 +261,33 @@ fn hold_begins_and_retires_nothing_while_a_sink_that_held_the_former_password_is
                 assert!(now(&story) >= delivered + HOUR, "grace begins when the last sink has it");
             }
             good(&story);
+        });
+    }
+}
+
+/// Somebody changes the password by hand while a sink is down. The sink comes back and is given what was proven, whatever the instance says by then: only
+/// so does anybody look at the instance again, and halt.
+#[test]
+fn a_sink_that_comes_back_after_somebody_changed_the_password_is_delivered_and_then_the_target_halts() {
+    for way in [Way::InPlace, Way::Alternate] {
+        runtime().block_on(async {
+            let story = settled(way, OnSinkDown::Hold).await;
+            story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+            until(&story, "a call is out", |state| {
+                state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Sent { .. }))
+            })
+            .await;
+            let back = goes_down(&story, HOUR);
+            until(&story, "proven", |state| state.standing.rotated_at.is_some()).await;
+            sleep_until(&story, now(&story) + MINUTE * 10).await;
+            others::intrude(&mut story.sim.lock(), &story.blueprints[0].name);
+            sleep_until(&story, back).await;
+            let current = story.standing(0).0.standing.current.unwrap().generation;
+            until(&story, "delivered", |state| {
+                state.standing.sinks.values().all(|outlet| outlet.generation == Some(current))
+            })
+            .await;
+            until(&story, "halted", |state| state.halt.is_some()).await;
         });
     }
 }

@@ -61,6 +61,7 @@ fn older_standing(standing: &mut Standing) {
         spare: _,
         slots_after,
         rotated_at,
+        told_at,
         taken_over: _,
         paused,
         verified,
@@ -75,6 +76,7 @@ fn older_standing(standing: &mut Standing) {
     retiring.iter_mut().for_each(older_trouble);
     older(slots_after);
     rotated_at.iter_mut().for_each(older);
+    told_at.iter_mut().for_each(older);
     if let Some(Pause { by: _, since, until }) = paused {
         older(since);
         older(until);

@@ -159,7 +159,7 @@ sinks    = ["orders-env"]
             .map_err(|error| wrong("the daemon's log", &error))?;
         let mut command = Command::new(program);
         command
-            .args(["run", "--config"])
+            .args(["run", "--end-with-parent", &std::process::id().to_string(), "--config"])
             .arg(self.path("keywheel.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -256,7 +256,7 @@ sinks    = ["orders-env"]
 
     /// Prints `keywheel status`.
     pub(super) async fn show_status(&self) -> Result<(), Fault> {
-        let args = crate::cli::args::Status { json: false, targets: Vec::new() };
+        let args = crate::cli::args::Status { json: false, health: false, targets: Vec::new() };
         status::status(&self.scene()?, &args).await.map(|_| ())
     }
 

@@ -323,7 +323,8 @@ impl Sink for AzureKeyVault {
     }
 
     async fn has_lost_it(&self) -> bool {
-        matches!(self.look(None).await, Ok(Current::Absent | Current::Closed))
+        // One that somebody disabled is there; that is for a person to undo.
+        matches!(self.look(None).await, Ok(Current::Absent))
     }
 
     async fn read_back(&self, target: &TargetName) -> Result<Option<Held>, Fault> {

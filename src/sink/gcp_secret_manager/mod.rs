@@ -367,7 +367,8 @@ impl Sink for GcpSecretManager {
     }
 
     async fn has_lost_it(&self) -> bool {
-        matches!(self.version("latest").await, Ok(Latest::Absent | Latest::Closed))
+        // A version that somebody disabled is there; that is for a person to undo.
+        matches!(self.version("latest").await, Ok(Latest::Absent))
     }
 
     async fn read_back(&self, target: &TargetName) -> Result<Option<Held>, Fault> {

@@ -1,0 +1,45 @@
+//! What stands at which path.
+
+use super::Console;
+use super::signs::Health;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Method, Response, StatusCode};
+
+/// An answer, whole.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What is answered to a request; bodies are not looked at.
+pub(super) fn answer(console: &Console, method: &Method, path: &str) -> Answer {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let mut refusal = made(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this is read-only: GET or HEAD\n");
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refusal;
+    }
+    match path {
+        "/healthz" => told(&console.signs.alive()),
+        "/readyz" => told(&console.signs.ready()),
+        _ => made(StatusCode::NOT_FOUND, TEXT, "there are /healthz and /readyz\n"),
+    }
+}
+
+fn told(health: &Health) -> Answer {
+    let status = if health.well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut line = serde_json::to_string(health).expect("words always have a JSON form");
+    line.push('\n');
+    made(status, JSON, line)
+}
+
+fn made(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
