@@ -133,7 +133,7 @@ impl SecretRef {
                     ))
                 })?;
                 let path = Path::new(&folder).join(name);
-                if !path.exists() {
+                if path.try_exists().is_ok_and(|found| !found) {
                     return Err(self.fault("was not given to this service").advise(format!(
                         "put it where the unit's LoadCredentialEncrypted={name}:… looks (systemd-creds encrypt --name={name}), or add \
                          LoadCredential={name}:/path to the unit; then start the service again"
