@@ -115,6 +115,7 @@ fn is_read_as_written(format: Format, template: Option<&str>, text: &str, docume
             assert_eq!(value("REDIS_HOST"), host);
         }
         (Format::Url, _) => is_address(text, user, password, host),
+        (Format::Directory, _) => unreachable!("it is not among the words: a folder is not one text"),
         (Format::Template, Some(template)) if template.contains("json") => {
             assert_eq!(serde_json::from_str::<String>(text).unwrap(), password);
         }
