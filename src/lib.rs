@@ -7,7 +7,7 @@
 //! | 0 words | `secret name moment fault` | no I/O, no clock, no randomness |
 //! | 1 rules | `password schedule rotation sign` | pure; time and randomness come in as arguments |
 //! | 2 joints | `provider probe sink hook consumer alert ledger seal` (their `mod.rs`) | small object-safe traits and plain data |
-//! | 2 tools | `clock alarm http kubernetes pacer process systemd resp` | vendor-free I/O helpers; an API server of Kubernetes |
+//! | 2 tools | `clock meter alarm http kubernetes pacer process systemd resp` | vendor-free I/O helpers; an API server of Kubernetes |
 //! | 3 hands | the files beside each joint | one vendor, database or destination each |
 //! | 4 driver | `driver follow` | wakes, claims, folds, decides, performs; looks and renders |
 //! | 5 edges | `config admin telemetry discovery watch console` | what comes in from outside |
@@ -35,6 +35,7 @@ pub mod http;
 pub mod kubernetes;
 pub mod ledger;
 pub mod memory;
+pub mod meter;
 pub mod moment;
 pub mod name;
 pub mod pacer;

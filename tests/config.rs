@@ -426,7 +426,7 @@ fn secrets_are_read_from_where_the_reference_says() {
         (SecretRef::File(folder.path().join("absent")), Err("cannot be read: entity not found")),
         (SecretRef::File(folder.path().to_owned()), Err("is not a file")),
         (SecretRef::Credential("windows".to_owned()), Ok("hunter2")),
-        (SecretRef::Credential("absent".to_owned()), Err("The credential absent cannot be read")),
+        (SecretRef::Credential("absent".to_owned()), Err("The credential absent was not given to this service")),
     ] {
         match (reference.read(&env), expected) {
             (Ok(secret), Ok(expected)) => assert_eq!(secret.expose(), expected, "{reference}"),

@@ -106,6 +106,21 @@ pub enum Verb {
     #[command(subcommand)]
     Key(Key),
 
+    /// Print a manual page, or write all of them
+    Man(Man),
+
+    /// Print what a shell needs to complete command lines
+    ///
+    /// For bash: `keywheel completions bash > /usr/share/bash-completion/completions/keywheel`.
+    Completions {
+        /// Which shell: bash, elvish, fish, powershell or zsh
+        #[arg(hide_possible_values = true)]
+        shell: clap_complete::Shell,
+    },
+
+    /// Print a JSON Schema of the configuration, for an editor that completes and checks it
+    Schema,
+
     /// Show a whole story on a stand-in cloud in a temporary folder: no set-up, no network
     #[cfg(feature = "simulator")]
     Demo,
@@ -307,6 +322,16 @@ pub enum Key {
     },
 }
 
+/// `man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// A verb's page (`rotate`, `key-new`), or keywheel.toml; without it the program's own
+    pub page: Option<String>,
+    /// Write all pages into this folder instead
+    #[arg(long, value_name = "FOLDER", conflicts_with = "page")]
+    pub to: Option<PathBuf>,
+}
+
 /// `simulate`
 #[cfg(feature = "simulator")]
 #[derive(Debug, Args)]
@@ -361,6 +386,11 @@ mod tests {
             "generate --policy p",
             "key new",
             "key rotate --to /p",
+            "man",
+            "man rotate",
+            "man --to /p",
+            "completions bash",
+            "schema",
             "demo",
             "simulate",
             "simulate --listen 127.0.0.1:1 --world w.toml",

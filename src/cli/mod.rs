@@ -11,6 +11,7 @@ mod generate;
 mod history;
 mod key;
 mod look;
+mod manual;
 mod muster;
 mod output;
 mod pause;
@@ -83,6 +84,9 @@ pub async fn obey(cli: Cli) -> Result<Exit, Fault> {
         Verb::Generate(args) => generate::generate(config, &args),
         Verb::Key(Key::New) => Ok(key::new()),
         Verb::Key(Key::Rotate { to }) => key::rotate(config, &to).await,
+        Verb::Man(args) => manual::man(&args),
+        Verb::Completions { shell } => Ok(manual::completions(shell)),
+        Verb::Schema => Ok(manual::schema()),
         #[cfg(feature = "simulator")]
         Verb::Demo => demo::demo().await,
         #[cfg(feature = "simulator")]

@@ -16,6 +16,12 @@ const CONTROL_SOCKET: &str = "/run/keywheel/control.sock";
 /// The longest path of a Unix socket, in bytes: `sun_path` less its end mark.
 const SOCKET_PATH_LIMIT: usize = 107;
 
+/// Targets with series of their own unless said otherwise: some ten thousand series, which one Prometheus takes from many such daemons.
+const METRICS_TARGETS: u32 = 2_000;
+
+/// The most targets that may be asked for to have series of their own.
+const METRICS_LIMIT: u32 = 100_000;
+
 /// Rotations in flight unless said otherwise.
 const MAX_IN_FLIGHT: u32 = 256;
 
@@ -48,6 +54,8 @@ pub struct Daemon {
     pub control_socket: PathBuf,
     /// Where the daemon is watched over TCP; `None` = nowhere.
     pub listen: Option<SocketAddr>,
+    /// How many targets may have series of their own among the metrics.
+    pub metrics_targets: u32,
     /// The zone of schedules that name none.
     pub time_zone: Tz,
     /// How many rotations may be under way at once.
@@ -83,8 +91,9 @@ impl Daemon {
             restart_budget: RESTART_BUDGET,
             discover_every: DISCOVER_EVERY,
             log: LogForm::default(),
-            ephemeral: None,
             listen: None,
+            metrics_targets: METRICS_TARGETS,
+            ephemeral: None,
         }
     }
 }
@@ -123,6 +132,7 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         let advice = "write an IP address and a port, such as 127.0.0.1:9464, [::1]:9464 or 0.0.0.0:9464";
         text.parse().map_err(|_| refusal("This is no address to listen on", advice))
     });
+    let metrics_targets = section.number("metrics-targets", 0..=METRICS_LIMIT).unwrap_or(METRICS_TARGETS);
     let max_in_flight = section.number("max-in-flight", 1..=IN_FLIGHT_LIMIT).unwrap_or(MAX_IN_FLIGHT);
     let restart_budget = section.number("restart-budget", 1..=RESTARTS_LIMIT).and_then(NonZeroU32::new);
     let discover_every = section.span_up_to("discover-every", DISCOVER_LIMIT).unwrap_or(DISCOVER_EVERY);
@@ -132,6 +142,7 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         sealing_key: sealing_key?,
         control_socket,
         listen,
+        metrics_targets,
         time_zone,
         max_in_flight,
         restart_budget: restart_budget.unwrap_or(RESTART_BUDGET),

@@ -92,6 +92,7 @@ const DAEMON: &[Key] = &[
     must("sealing-key", Shape::Reference, "{ credential = \"sealing-key\" }"),
     may("control-socket", Shape::Text, "\"/run/keywheel/control.sock\""),
     may("listen", Shape::Text, "\"127.0.0.1:9464\""),
+    may("metrics-targets", Shape::Number, "2000"),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
     may("max-in-flight", Shape::Number, "256"),
     may("restart-budget", Shape::Number, "30"),

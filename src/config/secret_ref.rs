@@ -132,7 +132,14 @@ impl SecretRef {
                         "start keywheel by systemd with LoadCredential={name}:/path, or refer to a file instead"
                     ))
                 })?;
-                self.read_file(&Path::new(&folder).join(name))?
+                let path = Path::new(&folder).join(name);
+                if path.try_exists().is_ok_and(|found| !found) {
+                    return Err(self.fault("was not given to this service").advise(format!(
+                        "put it where the unit's LoadCredentialEncrypted={name}:… looks (systemd-creds encrypt --name={name}), or add \
+                         LoadCredential={name}:/path to the unit; then start the service again"
+                    )));
+                }
+                self.read_file(&path)?
             }
         };
         if text.len() > SECRET_LIMIT {

@@ -12,12 +12,14 @@ mod journal;
 mod obey;
 mod outbox;
 mod snapshot;
+mod tally;
 mod target;
 mod turn;
 mod upkeep;
 
 pub use command::{Command, Wish};
 pub use snapshot::{SinkStatus, Snapshot, Waits, age, snapshot};
+pub use tally::Tally;
 pub use target::{Account, AdoptFrom, Adoptable, Hands, LoginWords, PlanSettings, Target};
 
 use crate::chance::Chance;
@@ -31,7 +33,7 @@ use crate::secret::Secret;
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -89,6 +91,9 @@ pub struct Driver {
     only_obeys: AtomicBool,
     /// Whether the last turn that ended was stopped by the ledger.
     ledger_fails: AtomicBool,
+    tally: Tally,
+    /// How many turns have ended.
+    ended: AtomicU64,
 }
 
 impl Driver {
@@ -111,6 +116,8 @@ impl Driver {
             lent: AtomicUsize::new(0),
             only_obeys: AtomicBool::new(false),
             ledger_fails: AtomicBool::new(false),
+            tally: Tally::default(),
+            ended: AtomicU64::new(0),
         })
     }
 
@@ -122,6 +129,21 @@ impl Driver {
     /// Whether turns can write down what they do, as far as the last of them knows.
     pub fn is_sound(&self) -> bool {
         !self.ledger_fails.load(Ordering::Relaxed)
+    }
+
+    /// What was counted since the start.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// How many targets have their turn now, and how many may at the same time.
+    pub fn turns(&self) -> (usize, usize) {
+        (lock(&self.busy).len(), self.turns_at_once)
+    }
+
+    /// How many turns have ended so far, and how many are under way. Records change in turns and nowhere else.
+    pub fn turned(&self) -> (u64, usize) {
+        (self.ended.load(Ordering::Relaxed), lock(&self.busy).len())
     }
 
     /// The fleet as configured now.
@@ -328,6 +350,7 @@ impl Driver {
                     }
                     Err(fault) => self.keep_off(name, &fault),
                 }
+                self.ended.fetch_add(1, Ordering::Relaxed);
             }
             // A panic in a turn is a defect; its target stays marked busy, so that it is not repeated, until the next start.
             Err(defect) => {
@@ -344,6 +367,7 @@ impl Driver {
         if matches!(fault.kind, Kind::ClaimLost | Kind::Stopping) {
             tracing::info!(target = %name, %fault, "the turn ended early");
         } else {
+            self.tally.failed_turns.add();
             tracing::error!(target = %name, %fault, retry_in = ?wait, "the turn could not go on; nothing was sent after this");
         }
         kept_off.insert(name, (self.tools.clock.now() + wait, times + 1));

@@ -128,7 +128,7 @@ impl EtcdSink {
             settings;
         let layout = Layout::new(format, prefix, template, fields.as_ref()).map_err(super::findings);
         let reach = crate::http::Settings { timeout, ca_file };
-        let gateway = Gateway::new(endpoints, &reach, certificate.as_ref(), user).map_err(|fault| vec![fault]);
+        let gateway = Gateway::new(endpoints, reach, certificate, user).map_err(|fault| vec![fault]);
         match (layout, gateway) {
             (Ok(layout), Ok(gateway)) => Ok(Self { gateway, key, layout }),
             (layout, gateway) => Err(layout.err().into_iter().chain(gateway.err()).flatten().collect()),

@@ -234,6 +234,11 @@ credentials = {{ source = "static", secret-id = {{ file = "{{folder}}/secret-id"
         assert!(came, "{target} is not {state} with generation {generation}: {last}");
     }
 
+    /// A new file `NAME.log` for what a command complains of.
+    pub fn log(&self, name: &str) -> fs::File {
+        fs::File::create(self.path(&format!("{name}.log"))).unwrap()
+    }
+
     /// Starts the daemon; its log goes to a file.
     pub fn spawn(&self, variables: &[(&str, &str)]) -> Daemon {
         let log = self.path("daemon.log");

@@ -97,7 +97,8 @@ impl Store for Disk {
             | Trouble::Broken
             | Trouble::LostAnswer
             | Trouble::Huge
-            | Trouble::Between(_) => unreachable!("left out"),
+            | Trouble::Between(_)
+            | Trouble::LostBetween(_) => unreachable!("left out"),
         }
     }
 
@@ -129,7 +130,7 @@ impl Store for Disk {
                 Some("a rename has no answer that could be lost; tests/faults kills before and after it")
             }
             Row::Huge => Some("a disk gives no such answer; larger files are not read (src/sink/file/tests.rs)"),
-            Row::NewerBetween | Row::SameBetween => Some("looked and written under one lock"),
+            Row::NewerBetween | Row::SameBetween | Row::LostBetween => Some("looked and written under one lock"),
             Row::Deliver
             | Row::Again
             | Row::Older

@@ -19,6 +19,7 @@ pub enum Row {
     Stranger,
     NewerBetween,
     SameBetween,
+    LostBetween,
     Race,
     Down,
     Denied,
@@ -44,6 +45,7 @@ impl Row {
         Self::Stranger,
         Self::NewerBetween,
         Self::SameBetween,
+        Self::LostBetween,
         Self::Race,
         Self::Down,
         Self::Denied,
@@ -69,6 +71,7 @@ impl Row {
             Self::Stranger => "another target's place: refused",
             Self::NewerBetween => "a newer one between look and write",
             Self::SameBetween => "the same one between look and write",
+            Self::LostBetween => "lost answer, a newer one in between",
             Self::Race => "two writers race",
             Self::Down => "down",
             Self::Denied => "denied",
@@ -248,6 +251,18 @@ pub async fn play<S: Store>(row: Row, store: &S) {
             delivered(&sink, 2).await.unwrap();
             assert_eq!((store.seen().await, store.mark().await), (seen_of(&document(2)), mark));
         }
+        Row::LostBetween => {
+            sink.deliver(&document(1)).await.unwrap();
+            store.fail(Trouble::LostBetween(3)).await;
+            let fault = sink.deliver(&document(2)).await.unwrap_err();
+            assert!([Kind::SinkUnavailable, Kind::SinkNewer].contains(&fault.kind), "{fault}");
+            // Who tries again knows nothing of the first time.
+            for _ in 0..2 {
+                let fault = delivered(&watched(false), 2).await.unwrap_err();
+                assert_eq!(fault.kind, Kind::SinkNewer, "{fault}");
+                assert_eq!(store.seen().await, seen_of(&document(3)));
+            }
+        }
         Row::Race => race(store, [watched(false), watched(false)]).await,
         Row::Down => trouble(store, &sink, Trouble::Down, &[Kind::SinkUnavailable]).await,
         Row::Denied => trouble(store, &sink, Trouble::Denied, &[Kind::SinkDenied]).await,
@@ -396,6 +411,31 @@ async fn trouble<S: Store>(store: &S, sink: &Watched, trouble: Trouble, kinds: &
     sink.ready(&target()).await.unwrap();
     delivered(sink, 2).await.unwrap();
     assert_eq!(store.seen().await, seen_of(&document(2)));
+}
+
+/// Whoever asked for a delivery is gone when its write has covered a newer one (the claim was lost, the ledger is full): it is put right all the same.
+pub async fn left_in_the_middle<S: Store>(store: &S, hold: impl Fn(bool)) {
+    let sink = store.sink(false);
+    sink.deliver(&document(1)).await.unwrap();
+    store.fail(Trouble::Between(3)).await;
+    hold(true);
+    let delivery = tokio::spawn(async move { sink.deliver(&document(2)).await });
+    shows(store, 2).await;
+    delivery.abort();
+    assert!(delivery.await.unwrap_err().is_cancelled());
+    hold(false);
+    shows(store, 3).await;
+}
+
+/// Waits until readers see this generation.
+async fn shows<S: Store>(store: &S, generation: u64) {
+    for _ in 0..6_000 {
+        if store.seen().await == seen_of(&document(generation)) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("generation {generation} does not come: {:?}", store.seen().await);
 }
 
 /// Two sinks on one place, as of two processes, one with the odd generations and one with the even ones: whatever wins, no reader sees an older one

@@ -92,6 +92,11 @@ pub fn version(body: &[u8]) -> Option<u64> {
     number(&serde_json::from_slice::<Version>(body).ok()?.name)
 }
 
+/// Whether an answer about a version says that it can be read.
+pub fn is_enabled(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|about| about["state"] == "ENABLED")
+}
+
 /// The first page of the versions that can be read, each with its etag.
 pub fn listed(body: &[u8]) -> Option<Vec<(u64, String)>> {
     #[derive(Deserialize)]
