@@ -483,12 +483,9 @@ impl Sink for ParameterStore {
         let Some(look) = self.look().await? else { return Ok(None) };
         self.refuse_stranger(look.shown(), target)?;
         let marked = look.shown().mark().map_or(0, |mark| mark.generation).into();
-        match self.value(look.shown()).await? {
-            Some(text) if !matches!(Text::read(text.expose()), Text::Empty) => {
-                copying::document(&self.layout, text.expose().as_bytes(), &self.place(), target, marked).map(Some)
-            }
-            Some(_) | None => Ok(None),
-        }
+        let there = |text: &Secret| !matches!(Text::read(text.expose()), Text::Empty);
+        let Some(text) = self.value(look.shown()).await?.filter(there) else { return Ok(None) };
+        copying::document(&self.layout, text.expose().as_bytes(), &self.place(), target, marked).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {
