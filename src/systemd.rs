@@ -6,6 +6,11 @@ use std::time::Duration;
 /// The longest status text, in characters.
 const STATUS_LIMIT: usize = 200;
 
+/// Whether somebody listens.
+pub fn listens() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// Start-up, or a reload, is complete.
 pub fn ready() {
     tell(&[NotifyState::Ready]);

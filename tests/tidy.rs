@@ -51,7 +51,7 @@ fn floor(path: &[String]) -> u32 {
         _ if RULES.contains(&first) => 1,
         _ if JOINTS.contains(&first) && path.get(1).is_some_and(is_hand) => 3,
         _ if JOINTS.contains(&first) || TOOLS.contains(&first) => 2,
-        "driver" => DRIVER,
+        "driver" | "follow" => DRIVER,
         _ if EDGES.contains(&first) => 5,
         "assemble" => 6,
         "simulator" => 6,

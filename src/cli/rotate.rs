@@ -8,7 +8,7 @@ use super::run::Signals;
 use super::scene::{Scene, operator};
 use crate::admin::Control;
 use crate::driver::{Snapshot, Wish};
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use crate::name::TargetName;
 use crate::rotation::state::Label;
@@ -18,6 +18,9 @@ use std::time::Duration;
 /// How often the ledger is read while waiting.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// How often a ledger that another command holds is tried again.
+const HELD: Duration = Duration::from_secs(1);
+
 /// Rotates.
 ///
 /// # Errors
@@ -25,18 +28,24 @@ const LOOK: Duration = Duration::from_millis(200);
 pub async fn rotate(scene: &Scene, args: &args::Rotate) -> Result<Exit, Fault> {
     let targets = scene.selected(&args.targets)?;
     let began = scene.now();
-    if let Some(control) = scene.control().await? {
-        let refused = ask_daemon(&control, &targets, args).await;
-        let asked: Vec<TargetName> = targets.into_iter().filter(|target| !refused.contains(target)).collect();
-        if !args.wait {
-            return refusal(scene, &refused).await;
-        }
-        let exit = wait(scene, &asked, began).await?;
-        return Ok(exit.max(refusal(scene, &refused).await?));
-    }
     scene.start_logging("warn")?;
+    let mut told = false;
+    let alone = loop {
+        if let Some(control) = scene.control().await? {
+            return through(&control, scene, targets, args, began).await;
+        }
+        match Alone::start(scene, &targets, "keywheel rotate") {
+            // Timers of several targets may go off together: who waits anyway waits for the other command, too.
+            Err(fault) if fault.kind == Kind::LedgerHeld && args.wait => {
+                if !std::mem::replace(&mut told, true) {
+                    anstream::eprintln!("{}; waiting until it is free", fault.what);
+                }
+                tokio::time::sleep(HELD).await;
+            }
+            alone => break alone?,
+        }
+    };
     anstream::eprintln!("no daemon runs: rotating here (Ctrl-C stops after the step under way; nothing is lost)");
-    let alone = Alone::start(scene, &targets, "keywheel rotate")?;
     let mut refused = Vec::new();
     for target in &targets {
         let wish = Wish::Rotate { by: operator(), reason: args.reason.clone() };
@@ -53,6 +62,23 @@ pub async fn rotate(scene: &Scene, args: &args::Rotate) -> Result<Exit, Fault> {
     let exit = wait(scene, &asked, began).await;
     alone.finish().await?;
     Ok(exit?.max(refusal(scene, &refused).await?))
+}
+
+/// Has the running daemon do it.
+async fn through(
+    control: &Control,
+    scene: &Scene,
+    targets: Vec<TargetName>,
+    args: &args::Rotate,
+    began: Moment,
+) -> Result<Exit, Fault> {
+    let refused = ask_daemon(control, &targets, args).await;
+    let asked: Vec<TargetName> = targets.into_iter().filter(|target| !refused.contains(target)).collect();
+    if !args.wait {
+        return refusal(scene, &refused).await;
+    }
+    let exit = wait(scene, &asked, began).await?;
+    Ok(exit.max(refusal(scene, &refused).await?))
 }
 
 async fn ask_daemon(control: &Control, targets: &[TargetName], args: &args::Rotate) -> Vec<TargetName> {

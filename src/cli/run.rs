@@ -17,11 +17,14 @@ use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::process::end_with_parent;
 use crate::systemd;
+use crate::watch::bulletin::Bulletin;
+use chrono_tz::Tz;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -47,14 +50,17 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     let signs = Arc::new(Signs::default());
     let console = Console::new(Arc::clone(&signs), scene.up_since(), scene.clock());
     let opened = open(scene.config().daemon.listen, &console).await;
-    let ledger = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
+    systemd::status("reading the ledger");
+    let stored = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
     // Only now: where another daemon has the ledger as well as the address, that says more.
     opened?;
-    let commits = ledger.commits();
-    let (mut muster, fleet) = Muster::begin(scene, Arc::clone(&ledger) as Arc<dyn Ledger>).await?;
+    let commits = stored.commits();
+    let ledger: Arc<dyn Ledger> = stored;
+    let (mut muster, fleet) = Muster::begin(scene, Arc::clone(&ledger)).await?;
     let (scene, targets) = (muster.scene(), fleet.len());
     let stop = CancellationToken::new();
-    let tools = Tools { ledger, clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
+    let tools =
+        Tools { ledger: Arc::clone(&ledger), clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
     let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
     if scene.config().daemon.listen.is_some() {
         let look = Look::through(assemble::reader(scene.config())?, Arc::clone(&driver), scene.clock());
@@ -65,10 +71,13 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     let socket = &scene.config().daemon.control_socket;
     let serving = admin::serve(socket, Arc::clone(&driver), health(&signs), stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
+    let bulletin = Bulletin::new(Arc::clone(&driver), ledger, scene.clock(), scene.config().daemon.time_zone);
+    let first_sweep = Arc::new(Notify::new());
     let working = tokio::spawn({
         let driver = Arc::clone(&driver);
         let watched = systemd::watchdog_interval().is_some();
         let (sound, healthy, signs) = (Arc::clone(&driver), Arc::clone(&muster.healthy), Arc::clone(&signs));
+        let (bulletin, first_sweep) = (Arc::clone(&bulletin), Arc::clone(&first_sweep));
         async move {
             // A sweep that reached the ledger is the sign of life: alarm, driver and ledger all took part in it.
             let sign_of_life = move || {
@@ -79,35 +88,40 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
                 if sound.is_sound() {
                     healthy.notify_one();
                 }
+                bulletin.swept.notify_one();
+                first_sweep.notify_one();
             };
             driver.run(sign_of_life).await
         }
     });
-    tracing::info!(targets, version = env!("CARGO_PKG_VERSION"), "keywheel is ready");
-    systemd::ready();
-    systemd::status(&format!("{targets} targets"));
-    muster.discover();
-    muster.watch(&driver);
     let looked = Arc::clone(&muster.bell);
+    let mut is_ready = false;
     tokio::pin!(working);
     loop {
         tokio::select! {
+            () = first_sweep.notified(), if !is_ready => {
+                is_ready = true;
+                tracing::info!(targets, version = env!("CARGO_PKG_VERSION"), "keywheel is ready");
+                systemd::ready();
+                muster.discover();
+                muster.watch(&driver);
+                if systemd::listens() {
+                    let (bulletin, stop) = (Arc::clone(&bulletin), stop.clone());
+                    tokio::spawn(async move { stop.run_until_cancelled(bulletin.keep_up()).await });
+                }
+            }
             ended = &mut working => {
                 stop.cancel();
                 return finish(ended, alarm, serving).await;
             }
-            _ = hang_up.recv() => {
+            _ = hang_up.recv(), if is_ready => {
                 systemd::reloading();
-                let reloaded = reload(config, &mut muster, &driver, &mut alarm).await;
+                let reloaded = reload(config, &mut muster, &driver, &mut alarm).await.map_err(|fault| {
+                    tracing::error!(%fault, "the new configuration is refused; the old one stays");
+                });
                 signs.reloaded(reloaded.is_err());
                 console.follow(muster.shown());
-                match reloaded {
-                    Ok(targets) => systemd::status(&format!("{targets} targets")),
-                    Err(fault) => {
-                        tracing::error!(%fault, "the new configuration is refused; the old one stays");
-                        systemd::status("the new configuration was refused; the old one stays");
-                    }
-                }
+                bulletin.reloaded(reloaded);
                 systemd::ready();
             }
             () = looked.notified() => {
@@ -121,6 +135,7 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     tracing::info!("stopping: the step under way is finished; a second signal stops at once");
     systemd::stopping();
     signs.stopping();
+    systemd::status("stopping: the step under way is finished");
     stop.cancel();
     tokio::select! {
         ended = &mut working => finish(ended, alarm, serving).await,
@@ -172,8 +187,8 @@ fn wake(driver: &Arc<Driver>) -> Wake {
     Arc::new(move || bell.notify_one())
 }
 
-/// Reads the configuration again. What the ledger, key and socket are stays until a restart.
-async fn reload(config: &Path, muster: &mut Muster, driver: &Arc<Driver>, alarm: &mut Alarm) -> Result<usize, Fault> {
+/// Reads the configuration again, and says in which zone it speaks. What the ledger, key and socket are stays until a restart.
+async fn reload(config: &Path, muster: &mut Muster, driver: &Arc<Driver>, alarm: &mut Alarm) -> Result<Tz, Fault> {
     let scene = Scene::read(config)?;
     for warning in scene.timely_warnings().await {
         tracing::warn!("{warning}");
@@ -183,7 +198,7 @@ async fn reload(config: &Path, muster: &mut Muster, driver: &Arc<Driver>, alarm:
     }
     let targets = muster.reload(scene, driver, alarm).await?;
     tracing::info!(targets, "the configuration was read again");
-    Ok(targets)
+    Ok(muster.scene().config().daemon.time_zone)
 }
 
 /// The signals that end a command: Ctrl-C and SIGTERM.

@@ -66,6 +66,36 @@ pub struct Daemon {
     pub discover_every: Duration,
     /// What log lines look like.
     pub log: LogForm,
+    /// What is to be done where the ledger lies on storage that vanishes; without it, that is refused.
+    pub ephemeral: Option<Ephemeral>,
+}
+
+/// What to do with a ledger that vanishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ephemeral {
+    /// Begin anew from what sinks hold.
+    AdoptFromSink,
+    /// Nothing: it is a rehearsal, and so are its passwords.
+    Rehearsal,
+}
+
+impl Daemon {
+    /// What a follower has in its place: nothing that anybody reads.
+    pub(super) fn of_none() -> Self {
+        Self {
+            ledger: LedgerUrl::Sqlite(PathBuf::new()),
+            sealing_key: SecretRef::File(PathBuf::new()),
+            control_socket: PathBuf::new(),
+            time_zone: Tz::UTC,
+            max_in_flight: MAX_IN_FLIGHT,
+            restart_budget: RESTART_BUDGET,
+            discover_every: DISCOVER_EVERY,
+            log: LogForm::default(),
+            listen: None,
+            metrics_targets: METRICS_TARGETS,
+            ephemeral: None,
+        }
+    }
 }
 
 /// A place for the ledger.
@@ -118,7 +148,39 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         restart_budget: restart_budget.unwrap_or(RESTART_BUDGET),
         discover_every,
         log,
+        ephemeral: ephemeral(section),
     })
+}
+
+/// What stands at `ephemeral`.
+pub(super) fn ephemeral(section: &Section<'_>) -> Option<Ephemeral> {
+    let words = [("adopt-from-sink", Ephemeral::AdoptFromSink), ("rehearsal", Ephemeral::Rehearsal)];
+    section.choice("ephemeral", &words)
+}
+
+/// A ledger that vanishes takes the candidate of a rotation under way along. Only where that locks nobody out may it be begun anew.
+pub(super) fn refuse_what_would_be_lost(daemon: &Daemon, targets: &Section<'_>) {
+    if daemon.ephemeral != Some(Ephemeral::AdoptFromSink) {
+        return;
+    }
+    for (_, target) in targets.entries() {
+        if !target.section("adopt").is_some_and(|adopt| adopt.has("sink")) {
+            let what =
+                "With ephemeral = \"adopt-from-sink\" each target begins anew from a sink, and this one names none";
+            target.refuse(
+                "adopt",
+                refusal(what, "write adopt = { sink = \"NAME\" }, a sink of this target that can be read back"),
+            );
+        }
+        let beside = target.text("strategy").is_some_and(|strategy| ["alternate", "overlap"].contains(&strategy));
+        if !beside && target.text("recovery") != Some("reset") {
+            let what = "With ephemeral = \"adopt-from-sink\" a password that is lost in the middle of a change would lock everybody out";
+            target.refuse(
+                "strategy",
+                refusal(what, "write strategy = \"alternate\" or \"overlap\", or recovery = \"reset\", or keep the ledger on a disk"),
+            );
+        }
+    }
 }
 
 fn ledger_url(text: &str) -> Result<LedgerUrl, Refusal> {

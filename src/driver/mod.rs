@@ -20,7 +20,7 @@ mod upkeep;
 pub use command::{Command, Wish};
 pub use snapshot::{SinkStatus, Snapshot, Waits, age, snapshot};
 pub use tally::Tally;
-pub use target::{Account, AdoptFrom, Hands, LoginWords, PlanSettings, Target};
+pub use target::{Account, AdoptFrom, Adoptable, Hands, LoginWords, PlanSettings, Target};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -33,7 +33,7 @@ use crate::secret::Secret;
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -92,6 +92,8 @@ pub struct Driver {
     /// Whether the last turn that ended was stopped by the ledger.
     ledger_fails: AtomicBool,
     tally: Tally,
+    /// How many turns have ended.
+    ended: AtomicU64,
 }
 
 impl Driver {
@@ -115,6 +117,7 @@ impl Driver {
             only_obeys: AtomicBool::new(false),
             ledger_fails: AtomicBool::new(false),
             tally: Tally::default(),
+            ended: AtomicU64::new(0),
         })
     }
 
@@ -136,6 +139,11 @@ impl Driver {
     /// How many targets have their turn now, and how many may at the same time.
     pub fn turns(&self) -> (usize, usize) {
         (lock(&self.busy).len(), self.turns_at_once)
+    }
+
+    /// How many turns have ended so far, and how many are under way. Records change in turns and nowhere else.
+    pub fn turned(&self) -> (u64, usize) {
+        (self.ended.load(Ordering::Relaxed), lock(&self.busy).len())
     }
 
     /// The fleet as configured now.
@@ -342,6 +350,7 @@ impl Driver {
                     }
                     Err(fault) => self.keep_off(name, &fault),
                 }
+                self.ended.fetch_add(1, Ordering::Relaxed);
             }
             // A panic in a turn is a defect; its target stays marked busy, so that it is not repeated, until the next start.
             Err(defect) => {

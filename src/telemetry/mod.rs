@@ -1,9 +1,14 @@
-//! Log lines: for people, or as JSON for a collector. Always to standard error; standard output belongs to what a command prints.
+//! Log lines: for people, or as JSON for a collector. Always to standard error; standard output belongs to what a command prints. Where standard error
+//! is systemd's journal, lines for people go there with their fields beside them.
+
+mod journal;
 
 use crate::fault::{Fault, Kind};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,14 @@ pub fn start(form: LogForm, level: &str, filter: Option<&str>) -> Result<(), Fau
         Fault::new(Kind::Usage, format!("{FILTER_VARIABLE} is not understood: {error}"))
             .advise(format!("write for example {FILTER_VARIABLE}=debug"))
     })?;
+    let twice = |error: &dyn std::fmt::Display| Fault::new(Kind::Bug, format!("logging was started twice: {error}"));
+    // A journal that cannot be reached in its own way still takes lines from standard error.
+    if form == LogForm::Human
+        && journal::leads_to_the_journal()
+        && let Ok(journal) = journal::Journal::connect()
+    {
+        return tracing_subscriber::registry().with(filter).with(journal).try_init().map_err(|error| twice(&error));
+    }
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
     let started = match form {
@@ -39,5 +52,5 @@ pub fn start(form: LogForm, level: &str, filter: Option<&str>) -> Result<(), Fau
         }
         LogForm::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(true).try_init(),
     };
-    started.map_err(|error| Fault::new(Kind::Bug, format!("logging was started twice: {error}")))
+    started.map_err(|error| twice(&error))
 }

@@ -4,6 +4,7 @@
 //! it, and each channel is told by a loop of its own: one that is down delays no other, and never the driver.
 
 pub mod book;
+pub mod bulletin;
 pub mod conditions;
 mod look;
 pub mod pulse;

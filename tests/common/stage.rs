@@ -111,6 +111,7 @@ impl Stage {
         let text = format!(
             r#"[daemon]
 ledger = "sqlite://{{folder}}/state/ledger.db"
+ephemeral = "rehearsal"
 sealing-key = {{ file = "{{folder}}/sealing-key" }}
 control-socket = "{{folder}}/control.sock"
 {daemon}
@@ -231,6 +232,11 @@ credentials = {{ source = "static", secret-id = {{ file = "{{folder}}/secret-id"
             last["state"] == state && last["generation"] == generation
         });
         assert!(came, "{target} is not {state} with generation {generation}: {last}");
+    }
+
+    /// A new file `NAME.log` for what a command complains of.
+    pub fn log(&self, name: &str) -> fs::File {
+        fs::File::create(self.path(&format!("{name}.log"))).unwrap()
     }
 
     /// Starts the daemon; its log goes to a file.

@@ -2,6 +2,7 @@
 
 use crate::common::plain_http::{address_in, get};
 use crate::common::stage::{Daemon, INITIAL, INSTANCE, Stage, until};
+use keywheel::clock::{Clock, SystemClock};
 use keywheel::simulator::{Fault, Step};
 use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,6 @@ use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const TARGET: &str = "orders-cache";
 const ADOPT: &str = "adopt = { file = \"{folder}/initial\" }";
@@ -66,7 +66,7 @@ fn once(console: SocketAddr, what: &str, holds: impl Fn(&Scrape) -> bool) -> Scr
 }
 
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+    SystemClock.now().millis() as f64 / 1_000.0
 }
 
 #[test]
