@@ -32,6 +32,9 @@ const BACKOFF_LIMIT: Duration = Duration::from_secs(10);
 /// The longest wait before a hook that failed is told again.
 const HOOK_BACKOFF_LIMIT: Duration = Duration::from_secs(60);
 
+/// How often the files are compared with a document that has not changed: somebody may have changed them.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
+
 /// How often it is said again that a source is down.
 const REMINDER: Duration = Duration::from_secs(5 * 60);
 
@@ -98,6 +101,8 @@ pub struct Follower {
     /// Whether something was rendered that nobody was told of, because something else could not be.
     owed: bool,
     said_at: Option<Moment>,
+    /// What every file was last compared with, and when.
+    agreed: Option<(Document, Moment)>,
 }
 
 impl Follower {
@@ -127,6 +132,7 @@ impl Follower {
             notice: None,
             owed: false,
             said_at: None,
+            agreed: None,
         }
     }
 
@@ -159,6 +165,7 @@ impl Follower {
     /// What kept it from being looked at or rendered; it is logged, and in the state.
     pub async fn look(&mut self) -> Result<(), Fault> {
         let outcome = match self.read().await {
+            Ok(document) if self.was_compared(&document) => Ok((document, false)),
             Ok(document) => self.render(&document).await.map(|changed| (document, changed)),
             Err(fault) => Err(fault),
         };
@@ -200,8 +207,20 @@ impl Follower {
         }
     }
 
+    /// Whether the files were compared with this very document a moment ago: some kinds cost a program or a decryption each time.
+    fn was_compared(&self, document: &Document) -> bool {
+        self.agreed.as_ref().is_some_and(|(held, at)| {
+            self.clock.now().since(*at) < COMPARE_EVERY
+                && (held.generation, &held.account, &held.login_user, &held.endpoint)
+                    == (document.generation, &document.account, &document.login_user, &document.endpoint)
+                && held.login_password.expose() == document.login_password.expose()
+                && held.password.expose() == document.password.expose()
+        })
+    }
+
     /// Brings every file to this generation. Whether any had to be written.
     async fn render(&mut self, document: &Document) -> Result<bool, Fault> {
+        self.agreed = None;
         let mut changed = false;
         let mut trouble = None;
         for (name, sink) in &self.followed.sinks {
@@ -220,7 +239,10 @@ impl Follower {
             }
         }
         match trouble {
-            None => Ok(changed),
+            None => {
+                self.agreed = Some((document.clone(), self.clock.now()));
+                Ok(changed)
+            }
             Some(fault) => {
                 // Those who read the files that were written are not kept waiting for the others.
                 if changed {
