@@ -141,7 +141,7 @@ pub struct Follow {
     pub wait_at_most: Option<Duration>,
     /// How an application is started; not for people.
     #[arg(long, hide = true, value_name = "NUMBER", requires = "application")]
-    pub become_application_of: Option<i32>,
+    pub become_application_of: Option<u32>,
     /// The application whose parent this is, and its arguments
     #[arg(last = true, value_name = "CMD")]
     pub application: Vec<OsString>,
