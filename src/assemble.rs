@@ -4,12 +4,14 @@ pub mod alerts;
 mod aws;
 mod clouds;
 mod credentials;
+pub mod follow;
 mod foreign;
 mod hooks;
 mod kubernetes;
 mod local;
 mod redis;
 mod stores;
+mod vanishing;
 
 use crate::config::{self, Config, LedgerUrl, SecretRef};
 use crate::discovery::{Search, Sought};
@@ -46,11 +48,21 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Refuses a ledger on storage that vanishes, unless the configuration says what is to be done then.
+///
+/// # Errors
+/// `LedgerUnusable`.
+pub fn refuse_what_vanishes(config: &Config) -> Result<(), Fault> {
+    let LedgerUrl::Sqlite(path) = &config.daemon.ledger;
+    vanishing::refuse(path, config.daemon.ephemeral)
+}
+
 /// The ledger, taken by this process alone. `holder` says who that is.
 ///
 /// # Errors
 /// What keeps it from being opened: key, lock, file.
 pub fn ledger(config: &Config, holder: &str) -> Result<SqliteLedger, Fault> {
+    refuse_what_vanishes(config)?;
     let key = sealing_key(&config.daemon.sealing_key)?;
     match &config.daemon.ledger {
         LedgerUrl::Sqlite(path) => SqliteLedger::open(path, &key, holder),
@@ -299,7 +311,7 @@ fn hands(config: &Config, name: &TargetName, target: &config::Target, kit: &Kit)
         hooks: target.hooks.iter().map(|name| (name.clone(), kit.hooks[name].clone())).collect(),
         policy: target.policy.clone(),
         profile: target.profile,
-        adopt: adopt::adopt_from(name, target, forms(config, target, &target.address), |name| {
+        adopt: adopt::adopt_from(name, target, adopt::forms(config, target), |name| {
             sinks.get(name).or_else(|| kit.sinks.get(name)).map(Arc::clone)
         }),
         adopt_resting: adopt::secret(target.adopt_resting.clone()),

@@ -7,9 +7,9 @@
 //! | 0 words | `secret name moment fault` | no I/O, no clock, no randomness |
 //! | 1 rules | `password schedule rotation sign` | pure; time and randomness come in as arguments |
 //! | 2 joints | `provider probe sink hook consumer alert ledger seal` (their `mod.rs`) | small object-safe traits and plain data |
-//! | 2 tools | `clock alarm http kubernetes pacer process systemd resp` | vendor-free I/O helpers; an API server of Kubernetes |
+//! | 2 tools | `clock meter alarm http kubernetes pacer process systemd resp` | vendor-free I/O helpers; an API server of Kubernetes |
 //! | 3 hands | the files beside each joint | one vendor, database or destination each |
-//! | 4 driver | `driver` | wakes, claims, folds, decides, performs |
+//! | 4 driver | `driver follow` | wakes, claims, folds, decides, performs; looks and renders |
 //! | 5 edges | `config admin telemetry discovery watch console` | what comes in from outside |
 //! | 6 assemble | `assemble` | the one place that matches on kinds |
 //! | 7 faces | `cli` | what a person types and reads |
@@ -28,12 +28,14 @@ pub mod consumer;
 pub mod discovery;
 pub mod driver;
 pub mod fault;
+pub mod follow;
 pub mod hook;
 pub mod http;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod ledger;
 pub mod memory;
+pub mod meter;
 pub mod moment;
 pub mod name;
 pub mod pacer;
@@ -70,6 +72,9 @@ pub fn start(cli: Cli) -> Result<cli::Exit, Fault> {
         anstream::eprintln!(
             "keywheel: core dumps cannot be turned off ({error}): a crash may write passwords to the disk"
         );
+    }
+    if let Some(outcome) = cli::before_all(&cli) {
+        return outcome;
     }
     http::choose_cryptography();
     let runtime = tokio::runtime::Runtime::new()

@@ -3,7 +3,9 @@
 //! The rate adapts to servers that count differently from us: each second in which the cloud complained lowers it a little, each call that
 //! went through raises it a little, never above the quota.
 
+use crate::fault::Kind;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -38,6 +40,31 @@ impl Pacers {
         let mut actions = unpoisoned(&self.actions);
         Arc::clone(actions.entry(action).or_insert_with(|| Arc::new(Pacer::new(self.quota))))
     }
+
+    /// The most calls per second of each action.
+    pub fn quota(&self) -> f64 {
+        self.quota
+    }
+
+    /// What each action's quota was used for.
+    pub fn loads(&self) -> Vec<(&'static str, Load)> {
+        unpoisoned(&self.actions).iter().map(|(action, pacer)| (*action, pacer.load())).collect()
+    }
+}
+
+/// What the quota of one action was used for, since the pacer was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Load {
+    /// Callers who wait for their slot now.
+    pub waiting: usize,
+    /// Slots that were taken.
+    pub admitted: u64,
+    /// Times that the cloud complained about our rate.
+    pub throttled: u64,
+    /// Calls per second at present.
+    pub rate: f64,
+    /// What calls came to: `None` for those that brought what they were for.
+    pub came_to: BTreeMap<Option<Kind>, u64>,
 }
 
 /// One queue of callers in front of one quota.
@@ -48,6 +75,10 @@ pub struct Pacer {
     /// the slot is taken only when it has come.
     queue: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    waiting: AtomicUsize,
+    admitted: AtomicU64,
+    throttled: AtomicU64,
+    came_to: Mutex<BTreeMap<Option<Kind>, u64>>,
 }
 
 #[derive(Debug)]
@@ -66,11 +97,16 @@ impl Pacer {
             quota,
             queue: tokio::sync::Mutex::new(()),
             state: Mutex::new(State { rate: quota, next: Instant::now(), complained: None }),
+            waiting: AtomicUsize::new(0),
+            admitted: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            came_to: Mutex::default(),
         }
     }
 
     /// Waits for this caller's slot. Dropping the future gives the place up and takes nothing.
     pub async fn turn(&self) {
+        let _waits = Waits::at(&self.waiting);
         let arrived = Instant::now();
         let _place = self.queue.lock().await;
         loop {
@@ -82,6 +118,7 @@ impl Pacer {
             sleep_until(due).await;
         }
         unpoisoned(&self.state).take(arrived, Instant::now());
+        self.admitted.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A call went through (whatever it answered): the rate rises a little.
@@ -92,6 +129,7 @@ impl Pacer {
 
     /// The cloud complained about our rate: it falls, once a second at most.
     pub fn throttled(&self) {
+        self.throttled.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         let mut state = unpoisoned(&self.state);
         if state.complained.is_none_or(|last| now >= last + COMPLAINT_SPAN) {
@@ -107,10 +145,41 @@ impl Pacer {
         state.next = state.next.max(until);
     }
 
+    /// A call is over: `None` where it brought what it was for.
+    pub fn came_to(&self, trouble: Option<Kind>) {
+        *unpoisoned(&self.came_to).entry(trouble).or_default() += 1;
+    }
+
+    fn load(&self) -> Load {
+        Load {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            admitted: self.admitted.load(Ordering::Relaxed),
+            throttled: self.throttled.load(Ordering::Relaxed),
+            rate: self.rate(),
+            came_to: unpoisoned(&self.came_to).clone(),
+        }
+    }
+
     /// Calls per second at present.
     #[must_use]
     pub fn rate(&self) -> f64 {
         unpoisoned(&self.state).rate
+    }
+}
+
+/// Somebody who waits until this is dropped.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn at(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -196,6 +265,24 @@ mod tests {
         pacer.turn().await;
         let waited = began.elapsed();
         assert!(waited <= 1_002 * MILLI, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_load_says_who_waits_and_what_calls_came_to() {
+        let pacers = Pacers::new(1.0);
+        let pacer = pacers.of("Modify");
+        pacer.turn().await;
+        let mut second = Box::pin(pacer.turn());
+        assert!(timeout(100 * MILLI, &mut second).await.is_err());
+        pacer.throttled();
+        pacer.throttled();
+        pacer.came_to(Some(Kind::Throttled));
+        pacer.came_to(None);
+        let came_to = [(None, 1), (Some(Kind::Throttled), 1)].into();
+        let load = Load { waiting: 1, admitted: 1, throttled: 2, rate: 0.95, came_to };
+        assert_eq!(pacers.loads(), [("Modify", load.clone())]);
+        drop(second);
+        assert_eq!(pacers.loads(), [("Modify", Load { waiting: 0, ..load })], "whoever gave up waits no more");
     }
 
     #[tokio::test(start_paused = true)]

@@ -280,6 +280,24 @@ fn each_account_has_its_usual_mode() {
     }
 }
 
+#[test]
+fn the_shipped_follower_can_be_used_and_shows_the_true_defaults() {
+    let shown =
+        config::load_either(Path::new("config/follower.toml"), []).unwrap_or_else(|findings| panic!("{findings}"));
+    assert_eq!(shown.warnings, []);
+    let text = std::fs::read_to_string("config/follower.toml").unwrap();
+    let kept = |line: &&str| !["every", "log", "on-change", "stop-"].iter().any(|key| line.starts_with(key));
+    let bare: Vec<&str> = text.lines().filter(kept).collect();
+    let (_folder, path) = folder(bare.join("\n").as_bytes());
+    let bare = config::load_either(&path, []).unwrap_or_else(|findings| panic!("{findings}"));
+    assert_eq!(
+        format!("{:?} {:?}", shown.config.follow, shown.config.follower),
+        format!("{:?} {:?}", bare.config.follow, bare.config.follower)
+    );
+    let findings = config::load(&path, []).unwrap_err();
+    assert!(findings.to_string().contains("configuration of a follower"), "{findings}");
+}
+
 /// What the reference shows as defaults is what the code does without them.
 #[test]
 fn the_reference_shows_the_true_defaults() {
@@ -329,7 +347,8 @@ fn the_reference_shows_the_true_defaults() {
 
 #[test]
 fn the_reference_names_every_key_and_no_other() {
-    let text = std::fs::read_to_string("config/reference.toml").unwrap();
+    let read = |name: &str| std::fs::read_to_string(Path::new("config").join(name)).unwrap();
+    let text = read("reference.toml") + &read("follower.toml");
     let mut named = BTreeSet::new();
     let mut section = String::new();
     for line in text.lines() {

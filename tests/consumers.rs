@@ -218,6 +218,7 @@ fn configuration(folder: &Path, cloud: &Simulator, case: &Case, login: SocketAdd
         r#"
 [daemon]
 ledger         = "sqlite://{{folder}}/ledger.db"
+ephemeral = "rehearsal"
 sealing-key    = {{ file = "{{folder}}/sealing-key" }}
 control-socket = "{{folder}}/control.sock"
 

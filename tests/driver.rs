@@ -36,7 +36,7 @@ fn configuration(folder: &Path) -> config::Config {
     std::fs::write(&key, SealingKey::generate(&mut rand::rng()).expose()).unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let text = format!(
-        "[daemon]\nledger = \"sqlite://{at}/ledger.db\"\nsealing-key = {{ file = \"{at}/sealing-key\" }}\n\
+        "[daemon]\nledger = \"sqlite://{at}/ledger.db\"\nephemeral = \"rehearsal\"\nsealing-key = {{ file = \"{at}/sealing-key\" }}\n\
          control-socket = \"{at}/control.sock\"\n\n\
          [providers.own]\nkind = \"redis\"\nnodes = [\"redis://127.0.0.1:1\"]\nadmin = {{ user = \"admin\", password = {{ file = \"{at}/none\" }} }}\n\n\
          [targets.orders]\nprovider = \"own\"\ninstance = \"cache\"\naccount = \"orders\"\n"

@@ -53,6 +53,7 @@ fn configuration(folder: &Path, cloud: &Simulator, slot: Moment) -> String {
         r#"
 [daemon]
 ledger         = "sqlite://{at}/ledger.db"
+ephemeral = "rehearsal"
 sealing-key    = {{ file = "{at}/sealing-key" }}
 control-socket = "{at}/control.sock"
 max-in-flight  = 256

@@ -12,7 +12,7 @@ const WORDS: &[&str] = &["secret", "name", "moment", "fault"];
 const RULES: &[&str] = &["password", "schedule", "rotation", "sign"];
 const JOINTS: &[&str] = &["provider", "probe", "sink", "hook", "consumer", "alert", "ledger", "seal"];
 const TOOLS: &[&str] =
-    &["clock", "chance", "alarm", "http", "kubernetes", "pacer", "process", "memory", "systemd", "resp"];
+    &["clock", "chance", "meter", "alarm", "http", "kubernetes", "pacer", "process", "memory", "systemd", "resp"];
 const EDGES: &[&str] = &["config", "admin", "telemetry", "discovery", "watch", "console"];
 const FACES: &[&str] = &["cli", "lib", "main"];
 
@@ -51,7 +51,7 @@ fn floor(path: &[String]) -> u32 {
         _ if RULES.contains(&first) => 1,
         _ if JOINTS.contains(&first) && path.get(1).is_some_and(is_hand) => 3,
         _ if JOINTS.contains(&first) || TOOLS.contains(&first) => 2,
-        "driver" => DRIVER,
+        "driver" | "follow" => DRIVER,
         _ if EDGES.contains(&first) => 5,
         "assemble" => 6,
         "simulator" => 6,

@@ -6,6 +6,7 @@ pub mod dead_man;
 pub mod slack;
 #[cfg(feature = "smtp")]
 pub mod smtp;
+pub mod tally;
 pub mod text;
 pub mod webhook;
 

@@ -9,6 +9,12 @@ use crate::http::{Method, Settings};
 use crate::secret::Credential;
 use async_trait::async_trait;
 
+/// The longest text, in characters: one post of Mattermost has at most 16 383. Slack cuts at 40 000 (Slack's "Truncating really long messages").
+const TEXT_LIMIT: usize = 16_000;
+
+/// What stands in the place of the rest.
+const REST: &str = "- and more than fits here; `keywheel status` shows what there is now\n";
+
 /// A chat.
 pub struct Slack {
     url: SecretUrl,
@@ -24,7 +30,7 @@ impl Slack {
 #[async_trait]
 impl Channel for Slack {
     async fn tell(&self, message: &Message) -> Result<(), Fault> {
-        let body = serde_json::json!({ "text": escaped(&body(message)) }).to_string();
+        let body = serde_json::json!({ "text": fitted(&body(message)) }).to_string();
         let headers = [USER_AGENT, ("content-type", "application/json")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
         self.url.send(Method::POST, &headers, body.into_bytes()).await
@@ -35,7 +41,37 @@ impl Channel for Slack {
     }
 }
 
+/// As many of its lines as fit.
+fn fitted(text: &str) -> String {
+    let mut fitted = String::new();
+    let mut room = TEXT_LIMIT - REST.len();
+    for line in text.split_inclusive('\n').map(escaped) {
+        match room.checked_sub(line.chars().count()) {
+            Some(left) => room = left,
+            None => return fitted + REST,
+        }
+        fitted.push_str(&line);
+    }
+    fitted
+}
+
 /// Slack's "Formatting text for app surfaces": these three characters stand for something else there.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_left_out_by_whole_lines_and_said() {
+        let line = "- <orders> & more \u{e9}\n";
+        assert_eq!(fitted(&line.repeat(3)), "- &lt;orders&gt; &amp; more \u{e9}\n".repeat(3));
+        let long = fitted(&line.repeat(5_000));
+        assert!(long.chars().count() <= TEXT_LIMIT && long.chars().count() > TEXT_LIMIT - 200);
+        let (lines, rest) = long.split_at(long.len() - REST.len());
+        assert_eq!(rest, REST);
+        assert!(lines.lines().all(|line| line == "- &lt;orders&gt; &amp; more \u{e9}"));
+    }
 }

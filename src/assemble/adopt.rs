@@ -1,7 +1,7 @@
 //! Reading the password that works today from where the configuration or a person says. Nothing is changed there.
 
 use crate::config::{self, Config, PasswordRef, SecretRef};
-use crate::driver::AdoptFrom;
+use crate::driver::{AdoptFrom, Adoptable};
 use crate::fault::{Fault, Kind};
 use crate::moment::show_span;
 use crate::name::{SinkName, TargetName};
@@ -31,7 +31,7 @@ pub(super) fn adopt_from(
                 let (sink, missing) = (sink.clone(), missing.clone());
                 Box::pin(async move {
                     match sink {
-                        Some(sink) => Some(sink.password().await),
+                        Some(sink) => Some(sink.adoptable().await),
                         None => Some(Err(missing)),
                     }
                 })
@@ -40,10 +40,15 @@ pub(super) fn adopt_from(
     }
 }
 
+/// What may stand in front of the target's password: a pair's may be either account's.
+pub(super) fn forms(config: &Config, target: &config::Target) -> Vec<LoginForm> {
+    target.addresses().iter().flat_map(|address| super::forms(config, target, address)).collect()
+}
+
 /// The same where it can only stand at a reference of its own.
 pub(super) fn secret(reference: Option<SecretRef>) -> AdoptFrom {
     Arc::new(move || {
-        let read = reference.as_ref().map(|reference| reference.read(&super::variable));
+        let read = reference.as_ref().map(|reference| reference.read(&super::variable).map(Adoptable::from));
         Box::pin(async { read })
     })
 }
@@ -67,7 +72,7 @@ pub async fn password_from(config: &Config, target: &TargetName, reference: &Pas
         }));
     };
     let forms = match config.targets.get(target) {
-        Some(settings) => super::forms(config, settings, &settings.address),
+        Some(settings) => forms(config, settings),
         None => return Err(Fault::new(Kind::Usage, format!("there is no target {target}"))),
     };
     let sink = super::sink(config, settings).map_err(|fault| super::at("sinks", name, fault))?;
@@ -85,6 +90,14 @@ struct Readable {
 }
 
 impl Readable {
+    /// The password and which one it is, where the sink says so.
+    async fn adoptable(&self) -> Result<Adoptable, Fault> {
+        let password = self.password().await?;
+        let copy = tokio::time::timeout(READ_LIMIT, self.sink.copy(&self.target)).await;
+        let generation = copy.ok().and_then(Result::ok).flatten().map(|document| document.generation);
+        Ok(Adoptable { password, generation })
+    }
+
     async fn password(&self) -> Result<Secret, Fault> {
         let Self { target, name, sink, forms } = self;
         let held = tokio::time::timeout(READ_LIMIT, sink.read_back(target)).await.unwrap_or_else(|_elapsed| {

@@ -2,6 +2,7 @@
 
 use crate::name::{PolicyName, TargetName};
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use std::ffi::OsString;
 #[cfg(feature = "simulator")]
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,6 +39,20 @@ pub enum Verb {
     /// the old stays). SIGTERM or Ctrl-C finishes the step under way and stops; a second Ctrl-C stops at once. Either way the next
     /// start goes on where this one stopped. KEYWHEEL_LOG=debug says more.
     Run(Run),
+
+    /// Follow what a rotator delivered elsewhere, and render it here
+    ///
+    /// The other half of a sidecar. Reads the sources under [follow.NAME] again and again (a file, Vault, a Secret of Kubernetes, etcd, a cloud's store),
+    /// renders the files that are named there within about a second of a change, and tells their hooks. It rotates nothing and has no ledger. While a
+    /// source is down, what was rendered last stays, and how old it is is said.
+    ///
+    /// With `-- CMD ARGS…` it is the parent of an application: it waits until every file is there, starts CMD, restarts or signals it when a file changes
+    /// (`on-change` under [follower]), passes signals on, stops it within `stop-timeout`, and ends with its exit status (128 and the signal's number
+    /// where a signal ended it; 2 where it could not be started). As process 1 of a container it also reaps. No password is in the arguments or the
+    /// environment of CMD.
+    ///
+    /// Without CMD, SIGHUP reads the configuration again, and SIGTERM ends it. `keywheel check` tries the configuration, sources and files.
+    Follow(Follow),
 
     /// Try everything that could fail, without changing anything
     ///
@@ -113,6 +128,23 @@ pub enum Verb {
     /// Run the stand-in cloud alone, to rehearse a real configuration against it
     #[cfg(feature = "simulator")]
     Simulate(Simulate),
+}
+
+/// `follow`
+#[derive(Debug, Args)]
+pub struct Follow {
+    /// Look once, render, tell hooks, and end: 0 up to date, 1 what an earlier look rendered is kept, 2 nothing is there
+    #[arg(long, conflicts_with = "application")]
+    pub once: bool,
+    /// How long CMD may have to wait for its first password, before this gives up with status 2; without it, for ever
+    #[arg(long, value_name = "SPAN", value_parser = crate::moment::parse_span, requires = "application")]
+    pub wait_at_most: Option<Duration>,
+    /// How an application is started; not for people.
+    #[arg(long, hide = true, value_name = "NUMBER", requires = "application")]
+    pub become_application_of: Option<i32>,
+    /// The application whose parent this is, and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    pub application: Vec<OsString>,
 }
 
 /// `run`
@@ -327,6 +359,10 @@ mod tests {
     fn documented_command_lines_are_understood() {
         for line in [
             "run --config x.toml",
+            "follow",
+            "follow --once",
+            "follow --wait-at-most 5m -- redis-cli ping",
+            "follow -- a --config b -c -- d",
             "check --offline a b",
             "plan --for 30d --json a",
             "rotate a b --reason because --wait",
@@ -376,6 +412,8 @@ mod tests {
             "recover a --show --set",
             "rotate",
             "rotate a --all",
+            "follow a",
+            "follow --once -- a",
             "adopt",
             "reveal",
         ] {

@@ -7,7 +7,7 @@ use super::output::{addressed, counted, print_line, print_table, table, wrapped}
 use super::scene::Scene;
 use crate::alert::Message;
 use crate::assemble;
-use crate::config::Finding;
+use crate::config::{self, Finding};
 use crate::driver::{Account, Fleet, Target};
 use crate::fault::{Fault, Kind};
 use crate::hook::Listener;
@@ -46,6 +46,9 @@ struct Found {
 /// # Errors
 /// When the configuration cannot be read at all.
 pub async fn check(config: &Path, args: &args::Check) -> Result<Exit, Fault> {
+    if config::load_either(config, std::env::vars_os()).is_ok_and(|loaded| !loaded.config.follow.is_empty()) {
+        return super::follow::check(config, args.offline).await;
+    }
     let mut scene = Scene::read(config)?;
     if args.offline {
         let targets = scene.selected(&args.targets)?;
@@ -84,6 +87,7 @@ async fn find(scene: &Scene, targets: &[TargetName]) -> Vec<Found> {
         Err(fault) => in_daemon(fault),
     };
     found.extend(ledger_files(scene).into_iter().flat_map(in_daemon));
+    found.extend(assemble::refuse_what_vanishes(scene.config()).err().into_iter().flat_map(in_daemon));
     let reader = match (found.is_empty() && scene.has_ledger()).then(|| assemble::unsealed_reader(scene.config())) {
         Some(Ok(reader)) => Some(reader),
         Some(Err(fault)) => {
@@ -157,7 +161,7 @@ async fn worry(scene: &Scene, targets: &[TargetName], fleet: &Fleet) {
 
 /// A ledger that does not exist yet needs a folder in which it can be made; one that exists, and its log beside it, must be writable too.
 fn ledger_files(scene: &Scene) -> Option<Fault> {
-    let crate::config::LedgerUrl::Sqlite(path) = &scene.config().daemon.ledger;
+    let config::LedgerUrl::Sqlite(path) = &scene.config().daemon.ledger;
     let denied = |what: &str, path: &Path, access| {
         let error = rustix::fs::access(path, access)
             .err()
@@ -298,7 +302,7 @@ async fn passwords(target: &Target, reader: Option<&Reader>, scene: &Scene) -> R
     for (account, reference) in target.accounts.iter().zip(references) {
         let name = target.name_of(account);
         if !passwords.iter().any(|(of, _)| *of == name) {
-            passwords.extend(reference().await.transpose()?.map(|password| (name, password)));
+            passwords.extend(reference().await.transpose()?.map(|adoptable| (name, adoptable.password)));
         }
     }
     Ok(passwords)

@@ -6,6 +6,7 @@ mod check;
 #[cfg(feature = "simulator")]
 mod demo;
 mod explain;
+mod follow;
 mod generate;
 mod history;
 mod key;
@@ -37,6 +38,8 @@ pub enum Exit {
     Attention,
     /// Halted: status 2, as for a command that could not do what it was asked.
     Halted,
+    /// What the application ended with whose parent this was.
+    Passed(u8),
 }
 
 impl From<Exit> for std::process::ExitCode {
@@ -45,8 +48,17 @@ impl From<Exit> for std::process::ExitCode {
             Exit::Well => Self::from(0),
             Exit::Attention => Self::from(1),
             Exit::Halted => Self::from(2),
+            Exit::Passed(status) => Self::from(status),
         }
     }
+}
+
+/// What has to be done before this process has threads, and is all that it does.
+///
+/// # Errors
+/// Why it could not be done.
+pub fn before_all(cli: &Cli) -> Option<Result<Exit, Fault>> {
+    if let Verb::Follow(args) = &cli.verb { follow::before_all(args) } else { None }
 }
 
 /// Does what was typed.
@@ -57,6 +69,7 @@ pub async fn obey(cli: Cli) -> Result<Exit, Fault> {
     let config = cli.config.as_path();
     match cli.verb {
         Verb::Run(args) => run::run(config, &args).await,
+        Verb::Follow(args) => follow::follow(config, args).await,
         Verb::Check(args) => check::check(config, &args).await,
         Verb::Plan(args) => plan::plan(&Scene::read(config)?, &args).await,
         Verb::Rotate(args) => rotate::rotate(&Scene::read(config)?, &args).await,

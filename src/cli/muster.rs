@@ -5,6 +5,7 @@ use crate::alarm::Alarm;
 use crate::assemble::{self, Kit, Made};
 use crate::chance::SystemChance;
 use crate::config::{self, Config};
+use crate::console;
 use crate::discovery::Discovery;
 use crate::driver::{Driver, Fleet};
 use crate::fault::Fault;
@@ -78,6 +79,17 @@ impl Muster {
     /// The configuration in force.
     pub fn scene(&self) -> &Scene {
         &self.scene
+    }
+
+    /// What was announced.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    /// What of the configuration in force the console follows.
+    pub fn shown(&self) -> console::Settings {
+        let metrics_targets = self.scene.config().daemon.metrics_targets as usize;
+        console::Settings { providers: self.kit.providers().clone(), metrics_targets }
     }
 
     /// Looks for instances from now on, in place of an earlier configuration's rounds.

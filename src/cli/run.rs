@@ -7,9 +7,10 @@ use super::scene::Scene;
 use crate::admin;
 use crate::alarm::{Alarm, Wake};
 use crate::assemble;
-use crate::console::Console;
 use crate::console::door::Door;
+use crate::console::look::Look;
 use crate::console::signs::Signs;
+use crate::console::{Console, Works};
 use crate::driver::{Driver, Tools};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
@@ -45,18 +46,26 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     for warning in scene.timely_warnings().await {
         tracing::warn!("{warning}");
     }
-    systemd::status("reading the ledger");
     let signs = Arc::new(Signs::default());
-    let opened = open(scene.config().daemon.listen, &signs).await;
-    let ledger: Arc<dyn Ledger> = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
+    let console = Console::new(Arc::clone(&signs), scene.up_since(), scene.clock());
+    let opened = open(scene.config().daemon.listen, &console).await;
+    systemd::status("reading the ledger");
+    let stored = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
     // Only now: where another daemon has the ledger as well as the address, that says more.
     opened?;
+    let commits = stored.commits();
+    let ledger: Arc<dyn Ledger> = stored;
     let (mut muster, fleet) = Muster::begin(scene, Arc::clone(&ledger)).await?;
     let (scene, targets) = (muster.scene(), fleet.len());
     let stop = CancellationToken::new();
     let tools =
         Tools { ledger: Arc::clone(&ledger), clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
     let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
+    if scene.config().daemon.listen.is_some() {
+        let look = Look::through(assemble::reader(scene.config())?, Arc::clone(&driver), scene.clock());
+        console.show(Works { driver: Arc::clone(&driver), look, commits, alerts: Arc::clone(muster.desk().tally()) });
+    }
+    console.follow(muster.shown());
     let socket = &scene.config().daemon.control_socket;
     let serving = admin::serve(socket, Arc::clone(&driver), health(&signs), stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
@@ -109,6 +118,7 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
                     tracing::error!(%fault, "the new configuration is refused; the old one stays");
                 });
                 signs.reloaded(reloaded.is_err());
+                console.follow(muster.shown());
                 bulletin.reloaded(reloaded);
                 systemd::ready();
             }
@@ -122,8 +132,8 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     }
     tracing::info!("stopping: the step under way is finished; a second signal stops at once");
     systemd::stopping();
-    systemd::status("stopping: the step under way is finished");
     signs.stopping();
+    systemd::status("stopping: the step under way is finished");
     stop.cancel();
     tokio::select! {
         ended = &mut working => finish(ended, alarm, serving).await,
@@ -149,10 +159,10 @@ async fn finish(
 }
 
 /// Opens the console, where it is to be open; it stays so until the process ends.
-async fn open(listen: Option<SocketAddr>, signs: &Arc<Signs>) -> Result<(), Fault> {
+async fn open(listen: Option<SocketAddr>, console: &Arc<Console>) -> Result<(), Fault> {
     if let Some(address) = listen {
         let door = Door::open(address).await?;
-        tokio::spawn(door.serve(Console::new(Arc::clone(signs))));
+        tokio::spawn(door.serve(Arc::clone(console)));
     }
     Ok(())
 }

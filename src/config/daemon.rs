@@ -16,6 +16,12 @@ const CONTROL_SOCKET: &str = "/run/keywheel/control.sock";
 /// The longest path of a Unix socket, in bytes: `sun_path` less its end mark.
 const SOCKET_PATH_LIMIT: usize = 107;
 
+/// Targets with series of their own unless said otherwise: some ten thousand series, which one Prometheus takes from many such daemons.
+const METRICS_TARGETS: u32 = 2_000;
+
+/// The most targets that may be asked for to have series of their own.
+const METRICS_LIMIT: u32 = 100_000;
+
 /// Rotations in flight unless said otherwise.
 const MAX_IN_FLIGHT: u32 = 256;
 
@@ -48,6 +54,8 @@ pub struct Daemon {
     pub control_socket: PathBuf,
     /// Where the daemon is watched over TCP; `None` = nowhere.
     pub listen: Option<SocketAddr>,
+    /// How many targets may have series of their own among the metrics.
+    pub metrics_targets: u32,
     /// The zone of schedules that name none.
     pub time_zone: Tz,
     /// How many rotations may be under way at once.
@@ -58,6 +66,36 @@ pub struct Daemon {
     pub discover_every: Duration,
     /// What log lines look like.
     pub log: LogForm,
+    /// What is to be done where the ledger lies on storage that vanishes; without it, that is refused.
+    pub ephemeral: Option<Ephemeral>,
+}
+
+/// What to do with a ledger that vanishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ephemeral {
+    /// Begin anew from what sinks hold.
+    AdoptFromSink,
+    /// Nothing: it is a rehearsal, and so are its passwords.
+    Rehearsal,
+}
+
+impl Daemon {
+    /// What a follower has in its place: nothing that anybody reads.
+    pub(super) fn of_none() -> Self {
+        Self {
+            ledger: LedgerUrl::Sqlite(PathBuf::new()),
+            sealing_key: SecretRef::File(PathBuf::new()),
+            control_socket: PathBuf::new(),
+            time_zone: Tz::UTC,
+            max_in_flight: MAX_IN_FLIGHT,
+            restart_budget: RESTART_BUDGET,
+            discover_every: DISCOVER_EVERY,
+            log: LogForm::default(),
+            listen: None,
+            metrics_targets: METRICS_TARGETS,
+            ephemeral: None,
+        }
+    }
 }
 
 /// A place for the ledger.
@@ -94,6 +132,7 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         let advice = "write an IP address and a port, such as 127.0.0.1:9464, [::1]:9464 or 0.0.0.0:9464";
         text.parse().map_err(|_| refusal("This is no address to listen on", advice))
     });
+    let metrics_targets = section.number("metrics-targets", 0..=METRICS_LIMIT).unwrap_or(METRICS_TARGETS);
     let max_in_flight = section.number("max-in-flight", 1..=IN_FLIGHT_LIMIT).unwrap_or(MAX_IN_FLIGHT);
     let restart_budget = section.number("restart-budget", 1..=RESTARTS_LIMIT).and_then(NonZeroU32::new);
     let discover_every = section.span_up_to("discover-every", DISCOVER_LIMIT).unwrap_or(DISCOVER_EVERY);
@@ -103,12 +142,45 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         sealing_key: sealing_key?,
         control_socket,
         listen,
+        metrics_targets,
         time_zone,
         max_in_flight,
         restart_budget: restart_budget.unwrap_or(RESTART_BUDGET),
         discover_every,
         log,
+        ephemeral: ephemeral(section),
     })
+}
+
+/// What stands at `ephemeral`.
+pub(super) fn ephemeral(section: &Section<'_>) -> Option<Ephemeral> {
+    let words = [("adopt-from-sink", Ephemeral::AdoptFromSink), ("rehearsal", Ephemeral::Rehearsal)];
+    section.choice("ephemeral", &words)
+}
+
+/// A ledger that vanishes takes the candidate of a rotation under way along. Only where that locks nobody out may it be begun anew.
+pub(super) fn refuse_what_would_be_lost(daemon: &Daemon, targets: &Section<'_>) {
+    if daemon.ephemeral != Some(Ephemeral::AdoptFromSink) {
+        return;
+    }
+    for (_, target) in targets.entries() {
+        if !target.section("adopt").is_some_and(|adopt| adopt.has("sink")) {
+            let what =
+                "With ephemeral = \"adopt-from-sink\" each target begins anew from a sink, and this one names none";
+            target.refuse(
+                "adopt",
+                refusal(what, "write adopt = { sink = \"NAME\" }, a sink of this target that can be read back"),
+            );
+        }
+        let beside = target.text("strategy").is_some_and(|strategy| ["alternate", "overlap"].contains(&strategy));
+        if !beside && target.text("recovery") != Some("reset") {
+            let what = "With ephemeral = \"adopt-from-sink\" a password that is lost in the middle of a change would lock everybody out";
+            target.refuse(
+                "strategy",
+                refusal(what, "write strategy = \"alternate\" or \"overlap\", or recovery = \"reset\", or keep the ledger on a disk"),
+            );
+        }
+    }
 }
 
 fn ledger_url(text: &str) -> Result<LedgerUrl, Refusal> {

@@ -13,6 +13,7 @@ mod document;
 mod etcd;
 mod expand;
 mod finding;
+mod follow;
 mod hook;
 mod json_schema;
 mod kubernetes;
@@ -41,10 +42,11 @@ pub use alert::{Channel, ChannelKind, SmtpChannel, SmtpTls, Watch};
 pub use aws::{AwsCredentials, AwsSink, AwsSource, AwsStore, AwsTier};
 pub use consumer::Consumer;
 pub use credentials::{Credentials, CredentialsFrom};
-pub use daemon::{Daemon, LedgerUrl, LogForm};
+pub use daemon::{Daemon, Ephemeral, LedgerUrl, LogForm};
 pub use etcd::EtcdSink;
 pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
+pub use follow::{Followed, Follower, OnChange};
 pub use hook::{Hook, RolloutHook, SignalHook, SystemdHook, Told, WebhookHook, Workload, WorkloadKind};
 pub use json_schema::json_schema;
 pub use kubernetes::KubernetesAccess;
@@ -68,7 +70,7 @@ use crate::name::{ChannelName, HookName, PolicyName, ProviderName, SinkName, Tar
 use crate::password::Policy;
 use crate::rotation::plan::Limits;
 use document::{Node, Table, Value};
-use reading::{Report, Section};
+use reading::{Report, Section, refusal};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -96,6 +98,10 @@ pub struct Config {
     pub targets: BTreeMap<TargetName, Target>,
     /// Targets that are found by tag.
     pub selections: BTreeMap<TargetName, Selection>,
+    /// What is followed; where there is any of it, nothing is rotated.
+    pub follow: BTreeMap<TargetName, Followed>,
+    /// How it is followed.
+    pub follower: Follower,
     /// What selections found once and find no longer; empty without [`Config::with_found`].
     pub retired: BTreeMap<TargetName, RetiredTarget>,
 }
@@ -114,6 +120,23 @@ pub struct Loaded {
 /// # Errors
 /// Every finding at once, in the order of files and lines.
 pub fn load(path: &Path, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Findings> {
+    let loaded = load_either(path, variables)?;
+    match loaded.config.follow.is_empty() {
+        true => Ok(loaded),
+        false => Err(Findings(vec![Finding {
+            origin: Origin { layer: 0, line: 0, column: 0, place: path.display().to_string().into() },
+            key: "follow".to_owned(),
+            what: "This is the configuration of a follower, which rotates nothing and has no ledger".to_owned(),
+            next_step: Some("use it with `keywheel follow` or `keywheel check`".to_owned()),
+        }])),
+    }
+}
+
+/// The same, where it may be a rotator's or a follower's.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_either(path: &Path, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Findings> {
     let merged = layers::read(path, variables.into_iter().collect()).map_err(in_order)?;
     let mut findings = Vec::new();
     let (config, warnings) = check(&merged.table, &merged.whole, &mut findings);
@@ -190,9 +213,13 @@ impl Sections<'_> {
     }
 
     fn config(&self) -> Option<Config> {
+        let follows = shape::follows(self.tree);
         let daemon_section = self.section("daemon");
         let time_zone = daemon::time_zone(&daemon_section);
-        let daemon = daemon::parse(&daemon_section, time_zone);
+        let daemon = match follows {
+            true => Some(Daemon::of_none()),
+            false => daemon::parse(&daemon_section, time_zone),
+        };
         let limits = daemon::limits(&self.section("limits"));
         let providers = self.named("providers", |section, _: &ProviderName| provider::parse(section));
         let policies = self.named("policies", |section, _: &PolicyName| policy::parse(section));
@@ -215,6 +242,15 @@ impl Sections<'_> {
         });
         let templates = selection::take_templates(&mut sinks);
         let hooks = self.named("hooks", |section, _: &HookName| hook::parse(section));
+        let around = follow::Around { sinks: &sinks, templates: &templates, hooks: &hooks };
+        let followed = self.named("follow", |section, name| follow::followed(section, name, &around));
+        let follower = follow::follower(&self.section("follower"), secret_ref::variables(self.tree));
+        if follows {
+            follow::refuse_sections_of_a_rotator(
+                |name| self.tree.contains_key(name),
+                |name, what| self.section(name).refuse("", refusal(what, "leave it out")),
+            );
+        }
         let watch = alert::watch(&self.section("watch"));
         let alerts = self.named("alerts", |section, _: &ChannelName| alert::channel(section));
         let surroundings = target::Surroundings {
@@ -235,6 +271,9 @@ impl Sections<'_> {
         let selections = self.named_if("targets", is_selection, |section, name| {
             selection::parse(section, name, &surroundings, &templates)
         });
+        if let Some(daemon) = &daemon {
+            daemon::refuse_what_would_be_lost(daemon, &self.section("targets"));
+        }
         outlet::refuse_shared_spots(&self.section("sinks"), &sinks);
         adopt::refuse_strangers(&self.section("targets"), &sinks);
         target::refuse_lost_administrators(&self.section("targets"), &targets, &surroundings);
@@ -242,7 +281,7 @@ impl Sections<'_> {
         selection::fill_in_for_written(&self.section("targets"), &mut targets, &templates, &providers);
         target::refuse_conflicts(&self.section("targets"), &targets, &surroundings);
         self.warn_of_unused();
-        if self.section("targets").entries().next().is_none() {
+        if !follows && self.section("targets").entries().next().is_none() {
             self.report.warnings.borrow_mut().push(Finding {
                 origin: self.whole.clone(),
                 key: "targets".to_owned(),
@@ -261,6 +300,8 @@ impl Sections<'_> {
             alerts: complete(alerts)?,
             targets: complete(targets)?,
             selections: complete(selections)?,
+            follow: complete(followed)?,
+            follower,
             retired: BTreeMap::new(),
         })
     }
@@ -277,6 +318,10 @@ impl Sections<'_> {
             let mut used = std::collections::BTreeSet::new();
             let sinks = self.section("sinks");
             used.extend(sinks.entries().filter_map(|(_, sink)| sink.text("provider")).filter(|_| key == "provider"));
+            for (_, followed) in self.section("follow").entries() {
+                used.extend(followed.texts(key));
+                used.extend(followed.text("source").filter(|_| key == "sinks"));
+            }
             for (_, target) in targets.entries() {
                 used.extend(target.section("adopt").and_then(|adopt| adopt.text("sink")).filter(|_| key == "sinks"));
                 match plural {
@@ -289,7 +334,7 @@ impl Sections<'_> {
             }
             for (name, entry) in self.section(section).entries().filter(|(name, _)| !used.contains(name)) {
                 let advice = format!("remove it, or name {name} in a target's {key}");
-                entry.warn("", reading::refusal("No target uses this", advice));
+                entry.warn("", refusal("No target uses this", advice));
             }
         }
     }

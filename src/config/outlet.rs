@@ -157,6 +157,18 @@ impl Sink {
         }
     }
 
+    /// The text that its documents are made by, where it has one.
+    pub(super) fn template(&self) -> Option<&str> {
+        match self {
+            Self::File(_) | Self::Age(_) | Self::SystemdCredential(_) => self.file()?.template.as_deref(),
+            Self::Aws(aws) => aws.format.template.as_deref(),
+            Self::Etcd(etcd) => etcd.format.template.as_deref(),
+            Self::Gcp(gcp) => gcp.format.template.as_deref(),
+            Self::Azure(azure) => azure.format.template.as_deref(),
+            Self::Kubernetes(_) | Self::Command(_) | Self::Store(_) | Self::Http(_) | Self::Vault(_) => None,
+        }
+    }
+
     /// What is at its spot, in a word.
     pub(super) fn noun(&self) -> &'static str {
         match self {

@@ -83,6 +83,8 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "watch", named: None, shape: Shape::Table(alerts::WATCH) },
     Section { name: "alerts", named: Some("channel"), shape: Shape::Kinds(&alerts::ALERT) },
     Section { name: "targets", named: Some("target"), shape: Shape::Table(TARGET) },
+    Section { name: "follow", named: Some("followed target"), shape: Shape::Table(FOLLOW) },
+    Section { name: "follower", named: None, shape: Shape::Table(FOLLOWER) },
 ];
 
 const DAEMON: &[Key] = &[
@@ -90,11 +92,13 @@ const DAEMON: &[Key] = &[
     must("sealing-key", Shape::Reference, "{ credential = \"sealing-key\" }"),
     may("control-socket", Shape::Text, "\"/run/keywheel/control.sock\""),
     may("listen", Shape::Text, "\"127.0.0.1:9464\""),
+    may("metrics-targets", Shape::Number, "2000"),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
     may("max-in-flight", Shape::Number, "256"),
     may("restart-budget", Shape::Number, "30"),
     may("discover-every", Shape::Text, "\"15m\""),
     may("log", Shape::Text, "\"human\""),
+    may("ephemeral", Shape::Text, "\"adopt-from-sink\""),
 ];
 
 const LIMITS: &[Key] = &[
@@ -364,6 +368,21 @@ const TARGET: &[Key] = &[
     may("on-sink-down", Shape::Text, "\"hold\""),
     may("hooks", Shape::List, "[\"reload-orders\"]"),
     may("recovery", Shape::Text, "\"halt\""),
+];
+
+const FOLLOW: &[Key] = &[
+    must("source", Shape::Text, "\"orders-vault\""),
+    may("every", Shape::Text, "\"1s\""),
+    must("sinks", Shape::List, "[\"orders-folder\"]"),
+    may("hooks", Shape::List, "[\"reload-orders\"]"),
+];
+
+const FOLLOWER: &[Key] = &[
+    may("log", Shape::Text, "\"human\""),
+    may("on-change", Shape::Text, "\"restart\""),
+    may("stop-signal", Shape::Text, "\"TERM\""),
+    may("stop-timeout", Shape::Text, "\"10s\""),
+    may("wait-at-most", Shape::Text, "\"5m\""),
 ];
 
 const CONSUMER: &[Key] = &[

@@ -1,9 +1,11 @@
 //! Where a secret is kept. Reading the configuration never reads a secret, so `check --offline` needs none.
 
+use super::document::{Table, Value};
 use super::reading::{Section, absolute, refusal};
 use super::schema::REFERENCE;
 use crate::fault::{Fault, Kind};
 use crate::secret::Secret;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -36,6 +38,26 @@ impl fmt::Display for SecretRef {
             Self::Credential(name) => write!(formatter, "the credential {name}"),
         }
     }
+}
+
+/// The variables in which a tree finds secrets: where `{ env = "NAME" }` stands.
+pub(super) fn variables(tree: &Table) -> BTreeSet<String> {
+    fn below(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Table(table) => {
+                let env = table.get("env").filter(|_| table.len() == 1);
+                if let Some(Value::Text(name)) = env.map(|node| &node.value) {
+                    found.insert(name.clone());
+                }
+                table.values().for_each(|node| below(&node.value, found));
+            }
+            Value::List(items) => items.iter().for_each(|node| below(&node.value, found)),
+            Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::Other(_) => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    tree.values().for_each(|node| below(&node.value, &mut found));
+    found
 }
 
 impl SecretRef {

@@ -362,7 +362,7 @@ impl Selection {
         Ok((name, Target { own_sinks, ..target }))
     }
 
-    fn own_sink(template: &Sink, facts: &Facts) -> Result<Sink, String> {
+    pub(super) fn own_sink(template: &Sink, facts: &Facts) -> Result<Sink, String> {
         let Some(spot) = template.spot() else { return Ok(template.clone()) };
         template.at(render(spot.text, facts)?)
     }

@@ -11,8 +11,8 @@ pub fn check(tree: &Table, whole: &Origin, findings: &mut Vec<Finding>) {
     let mut look = Look { findings };
     for section in schema::SECTIONS {
         let Some(node) = tree.get(section.name) else {
-            // Only `daemon` has keys that must be there.
-            if section.name == "daemon" {
+            // Only `daemon` has keys that must be there, and only where something is rotated.
+            if section.name == "daemon" && !follows(tree) {
                 look.missing("daemon", whole, section.shape.keys().into_iter(), &Table::new());
             }
             continue;
@@ -44,6 +44,11 @@ pub fn check(tree: &Table, whole: &Origin, findings: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Whether this is the configuration of a follower.
+pub fn follows(tree: &Table) -> bool {
+    tree.get("follow").is_some_and(|node| matches!(&node.value, Value::Table(table) if !table.is_empty()))
 }
 
 struct Look<'a> {

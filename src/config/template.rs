@@ -62,6 +62,17 @@ impl Facts {
         }
     }
 
+    /// What is followed has a name, and that is all that is known of it.
+    pub(super) fn of_followed(name: &TargetName) -> Self {
+        Self {
+            instance: String::new(),
+            name: String::new(),
+            endpoint: None,
+            tags: BTreeMap::new(),
+            target: Some(name.to_string()),
+        }
+    }
+
     /// An instance that does not exist, to try templates on. Two of different numbers differ in everything but the tags that select them.
     pub(super) fn sample(number: u16, selected: &BTreeMap<String, String>, templates: &[&str]) -> Self {
         let mut tags = selected.clone();

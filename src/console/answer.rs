@@ -1,11 +1,12 @@
 //! What stands at which path.
 
-use super::Console;
 use super::signs::Health;
+use super::{Console, metrics};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Response, StatusCode};
+use std::sync::Arc;
 
 /// An answer, whole.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -14,7 +15,7 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What is answered to a request; bodies are not looked at.
-pub(super) fn answer(console: &Console, method: &Method, path: &str) -> Answer {
+pub(super) async fn answer(console: &Arc<Console>, method: &Method, path: &str) -> Answer {
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut refusal = made(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this is read-only: GET or HEAD\n");
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -23,7 +24,11 @@ pub(super) fn answer(console: &Console, method: &Method, path: &str) -> Answer {
     match path {
         "/healthz" => told(&console.signs.alive()),
         "/readyz" => told(&console.signs.ready()),
-        _ => made(StatusCode::NOT_FOUND, TEXT, "there are /healthz and /readyz\n"),
+        "/metrics" => match console.metrics().await {
+            Some(text) => made(StatusCode::OK, metrics::CONTENT_TYPE, text),
+            None => made(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many ask for the metrics at the same time\n"),
+        },
+        _ => made(StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz and /metrics\n"),
     }
 }
 

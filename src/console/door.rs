@@ -41,6 +41,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// An address that is listened on, and nobody let in yet.
 pub struct Door {
     listener: TcpListener,
+    address: SocketAddr,
 }
 
 impl Door {
@@ -56,7 +57,12 @@ impl Door {
         let listener = TcpListener::bind(address).await.map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
         tracing::info!(%address, "the console is open");
-        Ok(Self { listener })
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Lets people in, without end.
@@ -92,8 +98,8 @@ impl Crowd {
             let _place = place;
             let service = service_fn(|request: Request<Incoming>| {
                 crowd.spoke(number);
-                let answer = answer(&console, request.method(), request.uri().path());
-                std::future::ready(Ok::<_, Infallible>(answer))
+                let console = Arc::clone(&console);
+                async move { Ok::<_, Infallible>(answer(&console, request.method(), request.uri().path()).await) }
             });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_SIZE).max_headers(HEADERS);

@@ -1,23 +1,118 @@
 //! The console: what the daemon shows over TCP, read-only and without a secret, to those who watch it. Nothing here writes to the ledger, and nothing
 //! here is waited for by the driver.
 //!
-//! [`door`] lets connections in and bounds them, [`signs`] knows whether the daemon lives and is ready, `answer` says what stands at which path.
+//! [`door`] lets connections in and bounds them, [`signs`] knows whether the daemon lives and is ready, [`look`] sees the fleet, [`metrics`] puts it into
+//! numbers, `answer` says what stands at which path.
 
 mod answer;
 pub mod door;
+pub mod figures;
+pub mod look;
+pub mod metrics;
 pub mod signs;
 
+use crate::alert;
+use crate::clock::Clock;
+use crate::driver::Driver;
+use crate::ledger::sqlite::Commits;
+use crate::moment::Moment;
+use crate::name::ProviderName;
+use crate::provider::Provider;
+use look::Look;
+use metrics::Shown;
 use signs::Signs;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::sync::Semaphore;
+
+/// Scrapes at the same time. Each of a large fleet takes some megabytes until it is read.
+const SCRAPES: usize = 4;
 
 /// What is shown.
 pub struct Console {
     signs: Arc<Signs>,
+    up_since: Moment,
+    clock: Arc<dyn Clock>,
+    works: OnceLock<Works>,
+    settings: Mutex<Settings>,
+    scrapes: Semaphore,
+}
+
+/// What there is to see once the daemon is set up.
+pub struct Works {
+    /// The driver.
+    pub driver: Arc<Driver>,
+    /// The fleet.
+    pub look: Look,
+    /// What the ledger's transactions took.
+    pub commits: Arc<Commits>,
+    /// What was counted of alerts.
+    pub alerts: Arc<alert::tally::Tally>,
+}
+
+/// What of the configuration matters here.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// The cloud accounts.
+    pub providers: BTreeMap<ProviderName, Arc<dyn Provider>>,
+    /// How many targets may have series of their own.
+    pub metrics_targets: usize,
 }
 
 impl Console {
-    /// A console that shows these signs.
-    pub fn new(signs: Arc<Signs>) -> Arc<Self> {
-        Arc::new(Self { signs })
+    /// A console that shows these signs, and nothing else yet.
+    pub fn new(signs: Arc<Signs>, up_since: Moment, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let (works, settings) = (OnceLock::new(), Mutex::default());
+        Arc::new(Self { signs, up_since, clock, works, settings, scrapes: Semaphore::new(SCRAPES) })
+    }
+
+    /// From now on there is more to see.
+    pub fn show(&self, works: Works) {
+        // There is one daemon in a process, and it starts once.
+        let _first = self.works.set(works);
+    }
+
+    /// From now on these are in force.
+    pub fn follow(&self, settings: Settings) {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// The numbers; `None` where too many ask at the same time.
+    async fn metrics(self: &Arc<Self>) -> Option<String> {
+        let _place = self.scrapes.try_acquire().ok()?;
+        let view = match self.works.get() {
+            Some(works) => works
+                .look
+                .view()
+                .await
+                .inspect_err(|fault| tracing::debug!(%fault, "the fleet cannot be looked at"))
+                .ok(),
+            None => None,
+        };
+        let console = Arc::clone(self);
+        // The text of a large fleet is some megabytes: no work for a thread that others wait for.
+        tokio::task::spawn_blocking(move || console.shown(view.as_deref()).text()).await.ok()
+    }
+
+    fn shown<'a>(&'a self, view: Option<&'a figures::View>) -> Shown<'a> {
+        let works = self.works.get();
+        let Settings { providers, metrics_targets } = {
+            let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+            settings.clone()
+        };
+        let traffic = providers.iter().filter_map(|(name, provider)| Some((name.clone(), provider.traffic()?)));
+        Shown {
+            up_since: Some(self.up_since),
+            ready: self.signs.ready().well,
+            configuration: self.signs.is_configuration_in_force(),
+            swept_at: self.signs.swept_for().map(|span| self.clock.now() - span),
+            turns: works.map(|works| works.driver.turns()),
+            tally: works.map(|works| works.driver.tally()),
+            commits: works.map(|works| &*works.commits),
+            view,
+            targets: metrics_targets,
+            traffic: traffic.collect(),
+            alerts: works.map(|works| &*works.alerts),
+        }
     }
 }

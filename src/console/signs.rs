@@ -90,6 +90,15 @@ impl Signs {
         !self.known().refused
     }
 
+    /// How long ago a sweep reached the ledger; `None` before the first.
+    pub fn swept_for(&self) -> Option<Duration> {
+        let known = self.known();
+        match known.phase {
+            Phase::Starting => None,
+            Phase::Running | Phase::Stopping => Some(known.quiet.elapsed()),
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,6 +5,7 @@ use crate::fault::Fault;
 use crate::name::Generation;
 use async_trait::async_trait;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,11 +27,13 @@ impl ConsumerFile {
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut statement = Vec::new();
-    // What is no file could be read for ever.
-    if !std::fs::metadata(path)?.is_file() {
+    // A pipe would be waited for, and what is no file could be read for ever.
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(std::io::ErrorKind::InvalidInput.into());
     }
-    std::fs::File::open(path)?.take(STATEMENT_LIMIT as u64).read_to_end(&mut statement)?;
+    file.take(STATEMENT_LIMIT as u64).read_to_end(&mut statement)?;
     Ok(statement)
 }
 

@@ -42,9 +42,9 @@ pub(super) async fn perform(
 ) -> Result<(), Fault> {
     match action {
         Action::Adopt => {
-            let generation = journal.state().standing.newest.following();
-            let (what, password) = adopt::adopt(target, generation).await;
-            journal.note_with(tools.clock.now(), what, password.map(|password| (generation, password)))
+            let newest = journal.state().standing.newest;
+            let (what, password) = adopt::adopt(target, newest).await;
+            journal.note_with(tools.clock.now(), what, password)
         }
         Action::Pair { account } => {
             let generation = journal.state().standing.newest.following();

@@ -1,7 +1,7 @@
 //! Takes in passwords that work today: the configuration's, and those a person gives. Each is proven first, and nothing is changed.
 
 use super::act::{blocked, look_at_instance, mixed, password_free};
-use super::target::{Account, Target};
+use super::target::{Account, Adoptable, Target};
 use crate::fault::{Fault, Kind, Retry};
 use crate::name::{Generation, TargetName};
 use crate::rotation::answer::Login;
@@ -11,9 +11,17 @@ use crate::secret::Secret;
 /// What is to be recorded, and the password that comes with it.
 pub(super) type Taken = (What, Option<Secret>);
 
-/// The password that works today, from where the configuration says.
-pub(super) async fn adopt(target: &Target, generation: Generation) -> Taken {
+/// The password that works today, from where the configuration says, and its generation: newer than all that the record knows, and not older than what
+/// is said there.
+pub(super) async fn adopt(target: &Target, newest: Generation) -> (What, Option<(Generation, Secret)>) {
     let read = (target.hands.adopt)().await;
+    let known = read.as_ref().and_then(|read| read.as_ref().ok()?.generation);
+    let generation = newest.following().max(known.unwrap_or(newest));
+    let (what, password) = adopt_as(target, generation, read).await;
+    (what, password.map(|password| (generation, password)))
+}
+
+async fn adopt_as(target: &Target, generation: Generation, read: Option<Result<Adoptable, Fault>>) -> Taken {
     let unknown = "give it with `keywheel adopt TARGET`, or set `adopt` in the configuration";
     match take(target, read, unknown, None).await {
         Ok((password, proof, account)) => {
@@ -39,7 +47,7 @@ pub(super) async fn take_over(
     place: String,
     elsewhere: Option<(TargetName, Secret)>,
 ) -> Result<Taken, Fault> {
-    let Some((other, password)) = elsewhere else {
+    let Some((other, password)) = elsewhere.map(|(other, password)| (other, Adoptable::from(password))) else {
         return Ok((What::TakenOver { place }, None));
     };
     tracing::info!(of = %other, "another target's record has a password of this instance; it is tried first");
@@ -67,12 +75,12 @@ pub(super) async fn pair(target: &Target, account: &str, generation: Generation)
 
 async fn take(
     target: &Target,
-    read: Option<Result<Secret, Fault>>,
+    read: Option<Result<Adoptable, Fault>>,
     unknown: &str,
     account: Option<&str>,
 ) -> Result<(Secret, Proof, Option<String>), Fault> {
     let password = match read {
-        Some(Ok(password)) => password,
+        Some(Ok(Adoptable { password, .. })) => password,
         // The file may still be on its way: a secret that cannot be read is waited for.
         Some(Err(fault)) => return Err(Fault { retry: Retry::Later, ..fault }),
         None => {

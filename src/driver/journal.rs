@@ -1,6 +1,7 @@
 //! One target's record in the hands of its turn: events are applied as they happen and written before anything outside happens.
 
 use super::Tools;
+use super::tally::{Count, Tally, counts};
 use super::target::Target;
 use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
@@ -36,6 +37,9 @@ pub(super) struct Journal<'a> {
     ours_at: Moment,
     state: State,
     pending: Vec<Entry>,
+    /// What each of those counts for, once it is written.
+    uncounted: Vec<Vec<Count>>,
+    tally: &'a Tally,
     written: Option<Projection>,
     /// Nothing is done for the open rotation until its preflight begins anew: its instance may be another one's until then.
     waits: bool,
@@ -43,7 +47,7 @@ pub(super) struct Journal<'a> {
 
 impl<'a> Journal<'a> {
     /// Claims the target and folds its events; `None` while somebody else holds it.
-    pub(super) async fn open(tools: &'a Tools, target: &'a Target) -> Result<Option<Self>, Fault> {
+    pub(super) async fn open(tools: &'a Tools, target: &'a Target, tally: &'a Tally) -> Result<Option<Self>, Fault> {
         let clock = &*tools.clock;
         let ours_at = clock.now();
         let Some(claim) = tools.ledger.claim(&target.name, ours_at).await? else {
@@ -52,7 +56,8 @@ impl<'a> Journal<'a> {
         let rows = tools.ledger.recent(&target.name).await?;
         let state = fold(rows.iter().map(|row| &row.event))
             .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {}: {illegal}", target.name)))?;
-        Ok(Some(Self { target, clock, claim, ours_at, state, pending: Vec::new(), written: None, waits: true }))
+        let (pending, uncounted) = (Vec::new(), Vec::new());
+        Ok(Some(Self { target, clock, claim, ours_at, state, pending, uncounted, tally, written: None, waits: true }))
     }
 
     /// The outcome of work outside, which may take as long as it takes. Before each of its steps the claim is certainly ours: in good time it is renewed, and
@@ -112,7 +117,9 @@ impl<'a> Journal<'a> {
     ) -> Result<(), Fault> {
         let event = Event { at, what };
         let before = self.rotation();
-        self.state = apply(self.state.clone(), &event).map_err(|illegal| Fault::new(Kind::Bug, illegal.to_string()))?;
+        let next = apply(self.state.clone(), &event).map_err(|illegal| Fault::new(Kind::Bug, illegal.to_string()))?;
+        self.uncounted.push(counts(&self.state, &event, &next));
+        self.state = next;
         let rotation = self.rotation().or(before);
         tell(&event.what, rotation);
         self.pending.push(Entry { event, rotation, password });
@@ -130,6 +137,7 @@ impl<'a> Journal<'a> {
         self.claim.append(&self.pending, &projection).await?;
         self.ours_at = ours_at;
         self.pending.clear();
+        self.uncounted.drain(..).flatten().for_each(|count| self.tally.add(count));
         self.written = Some(projection);
         Ok(())
     }
@@ -138,6 +146,7 @@ impl<'a> Journal<'a> {
     /// in the same transaction is written.
     pub(super) async fn stand_back(mut self, before: State, wake_at: Moment, why: &str) -> Result<(), Fault> {
         self.pending.pop();
+        self.uncounted.pop();
         self.state = before;
         self.write(wake_at, why).await
     }

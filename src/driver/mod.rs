@@ -12,13 +12,15 @@ mod journal;
 mod obey;
 mod outbox;
 mod snapshot;
+mod tally;
 mod target;
 mod turn;
 mod upkeep;
 
 pub use command::{Command, Wish};
 pub use snapshot::{SinkStatus, Snapshot, Waits, age, snapshot};
-pub use target::{Account, AdoptFrom, Hands, LoginWords, PlanSettings, Target};
+pub use tally::Tally;
+pub use target::{Account, AdoptFrom, Adoptable, Hands, LoginWords, PlanSettings, Target};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -89,6 +91,7 @@ pub struct Driver {
     only_obeys: AtomicBool,
     /// Whether the last turn that ended was stopped by the ledger.
     ledger_fails: AtomicBool,
+    tally: Tally,
     /// How many turns have ended.
     ended: AtomicU64,
 }
@@ -113,6 +116,7 @@ impl Driver {
             lent: AtomicUsize::new(0),
             only_obeys: AtomicBool::new(false),
             ledger_fails: AtomicBool::new(false),
+            tally: Tally::default(),
             ended: AtomicU64::new(0),
         })
     }
@@ -127,8 +131,18 @@ impl Driver {
         !self.ledger_fails.load(Ordering::Relaxed)
     }
 
+    /// What was counted since the start.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// How many targets have their turn now, and how many may at the same time.
+    pub fn turns(&self) -> (usize, usize) {
+        (lock(&self.busy).len(), self.turns_at_once)
+    }
+
     /// How many turns have ended so far, and how many are under way. Records change in turns and nowhere else.
-    pub fn turns(&self) -> (u64, usize) {
+    pub fn turned(&self) -> (u64, usize) {
         (self.ended.load(Ordering::Relaxed), lock(&self.busy).len())
     }
 
@@ -353,6 +367,7 @@ impl Driver {
         if matches!(fault.kind, Kind::ClaimLost | Kind::Stopping) {
             tracing::info!(target = %name, %fault, "the turn ended early");
         } else {
+            self.tally.failed_turns.add();
             tracing::error!(target = %name, %fault, retry_in = ?wait, "the turn could not go on; nothing was sent after this");
         }
         kept_off.insert(name, (self.tools.clock.now() + wait, times + 1));

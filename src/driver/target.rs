@@ -4,7 +4,7 @@ use crate::consumer::Consumer;
 use crate::fault::{Fault, Kind};
 use crate::hook::Listener;
 use crate::moment::Moment;
-use crate::name::{HookName, SinkName, TargetName};
+use crate::name::{Generation, HookName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
 use crate::probe::Probe;
 use crate::provider::{Address, Provider};
@@ -87,7 +87,22 @@ impl PlanSettings {
 }
 
 /// Reads the password that works today from where the configuration says; `None` where it says nothing.
-pub type AdoptFrom = Arc<dyn Fn() -> BoxFuture<'static, Option<Result<Secret, Fault>>> + Send + Sync>;
+pub type AdoptFrom = Arc<dyn Fn() -> BoxFuture<'static, Option<Result<Adoptable, Fault>>> + Send + Sync>;
+
+/// A password that works today.
+#[derive(Debug, Clone)]
+pub struct Adoptable {
+    /// The password.
+    pub password: Secret,
+    /// Which one it is where it comes from, if that is said there: a record that is begun anew goes on counting from it, since sinks refuse an older one.
+    pub generation: Option<Generation>,
+}
+
+impl From<Secret> for Adoptable {
+    fn from(password: Secret) -> Self {
+        Self { password, generation: None }
+    }
+}
 
 /// Makes the user name, if any, and the text of the password field out of a password.
 pub type LoginWords = Arc<dyn Fn(&Secret) -> (Option<String>, Secret) + Send + Sync>;

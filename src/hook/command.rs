@@ -1,7 +1,8 @@
 //! The hook `command`: runs a program after a delivery.
 //!
 //! The program gets no password. Its environment holds `PATH`, the variables the settings name, and
-//! `KEYWHEEL_TARGET`, `KEYWHEEL_GENERATION`, `KEYWHEEL_ROTATION` (empty for an adopted password) and `KEYWHEEL_TARGETS`: all targets that this
+//! `KEYWHEEL_TARGET`, `KEYWHEEL_GENERATION`, `KEYWHEEL_ROTATION` (empty for an adopted password), `KEYWHEEL_TELLING` (which telling of that generation
+//! this is, from 1: another one comes when a sink was late) and `KEYWHEEL_TARGETS`: all targets that this
 //! one run is for, separated by spaces; more than one only where `debounce` is set. Exit status 0 means done; anything
 //! else, or no end in time, means that it is told again with back-off. It can therefore be told twice about the same rotation.
 
@@ -61,6 +62,7 @@ impl Hook for CommandHook {
             ("KEYWHEEL_TARGETS", targets.join(" ")),
             ("KEYWHEEL_GENERATION", notice.generation.to_string()),
             ("KEYWHEEL_ROTATION", notice.rotation.map(|rotation| rotation.to_string()).unwrap_or_default()),
+            ("KEYWHEEL_TELLING", notice.telling.to_string()),
         ];
         let ended = self
             .program
@@ -98,15 +100,16 @@ mod tests {
     }
 
     fn notice(rotation: Option<RotationId>) -> Notice {
-        let others = [("till-cache".parse().unwrap(), News { generation: Generation(2), telling: 1 })].into();
-        Notice { target: "orders-cache".parse().unwrap(), generation: Generation(7), rotation, telling: 1, others }
+        let others =
+            [("till-cache".parse().unwrap(), News { generation: Generation(2), rotation: None, telling: 1 })].into();
+        Notice { target: "orders-cache".parse().unwrap(), generation: Generation(7), rotation, telling: 3, others }
     }
 
     #[tokio::test]
     async fn the_program_learns_what_changed_and_nothing_else() {
         let rotation = RotationId::from_parts(Moment::from_seconds(1), 5);
         let script = format!(
-            "[ \"$KEYWHEEL_TARGETS\" = 'orders-cache till-cache' ] && [ $KEYWHEEL_TARGET/$KEYWHEEL_GENERATION/$KEYWHEEL_ROTATION = orders-cache/7/{rotation} ] && [ -z \"$(cat)\" ]"
+            "[ \"$KEYWHEEL_TARGETS\" = 'orders-cache till-cache' ] && [ $KEYWHEEL_TARGET/$KEYWHEEL_GENERATION/$KEYWHEEL_ROTATION/$KEYWHEEL_TELLING = orders-cache/7/{rotation}/3 ] && [ -z \"$(cat)\" ]"
         );
         hook(&script, "30s").tell(&notice(Some(rotation))).await.unwrap();
         hook("[ -z \"$KEYWHEEL_ROTATION\" ]", "30s").tell(&notice(None)).await.unwrap();

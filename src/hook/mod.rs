@@ -11,6 +11,7 @@ pub mod webhook;
 use crate::fault::Fault;
 use crate::name::{Generation, RotationId, TargetName};
 use async_trait::async_trait;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
@@ -34,10 +35,12 @@ pub struct Notice {
 }
 
 /// What a notice tells of one target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct News {
     /// The generation.
     pub generation: Generation,
+    /// The rotation that made it.
+    pub rotation: Option<RotationId>,
     /// Which telling of it this is, from 1.
     pub telling: u32,
 }
@@ -45,7 +48,7 @@ pub struct News {
 impl Notice {
     /// What it tells of its own target.
     pub const fn news(&self) -> News {
-        News { generation: self.generation, telling: self.telling }
+        News { generation: self.generation, rotation: self.rotation, telling: self.telling }
     }
 }
 

@@ -10,6 +10,8 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What can be sent, by its name.
@@ -154,11 +156,18 @@ fn read_pid(path: &Path) -> Result<Pid, Fault> {
         failed(format!("the pid file {} {why}", path.display()))
             .advise("start the service; see that it writes its pid file")
     };
-    let size = std::fs::metadata(path).map_err(|error| unusable(format!("cannot be read: {error}")))?.len();
-    if size > PID_FILE_LIMIT {
+    let unread = |error: std::io::Error| unusable(format!("cannot be read: {error}"));
+    // Whoever may write the file is the service's user: a pipe would be waited for, and what is no file may have no end.
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(unread)?;
+    if !file.metadata().map_err(unread)?.is_file() {
+        return Err(unusable("is not a file".to_owned()));
+    }
+    let mut text = String::new();
+    let length = file.take(PID_FILE_LIMIT + 1).read_to_string(&mut text).map_err(unread)?;
+    if length as u64 > PID_FILE_LIMIT {
         return Err(unusable("is too long for a number".to_owned()));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(format!("cannot be read: {error}")))?;
     let number = text.trim().parse::<i32>().ok().filter(|&number| number > 1).and_then(Pid::from_raw);
     number.ok_or_else(|| unusable("does not hold a process's number".to_owned()))
 }
@@ -302,6 +311,17 @@ mod tests {
                 assert_eq!(fault.kind, Kind::HookFailed);
                 assert!(fault.what.contains(said), "{fault}");
             }
+        }
+        // What whoever writes the file may put in its place.
+        for (number, place) in ["/dev/zero", "/", "pipe"].into_iter().enumerate() {
+            let path = folder.path().join(format!("link-{number}"));
+            match place {
+                "pipe" => assert!(Command::new("mkfifo").arg(&path).status().unwrap().success()),
+                _ => std::os::unix::fs::symlink(place, &path).unwrap(),
+            }
+            let hook = SignalHook::new("TERM", Whom::PidFile { pid_file: path, process: None }).unwrap();
+            let fault = hook.ready().await.unwrap_err();
+            assert!(fault.what.contains("is not a file"), "{fault}");
         }
         assert!(hold(Pid::from_raw(heard.child.id().cast_signed()).unwrap()).unwrap().is_some(), "it still lives");
     }

@@ -141,6 +141,11 @@ pub trait CredentialSource: Send + Sync {
     /// # Errors
     /// As [`CredentialSource::credential`].
     async fn renewed(&self, refused: &Credential) -> Result<Credential, Fault>;
+
+    /// When the credential in hand ends, as far as that is known without asking anybody.
+    fn ends(&self) -> Option<Moment> {
+        None
+    }
 }
 
 /// What the sources of one provider share.

@@ -8,6 +8,7 @@ mod listing;
 mod outcome;
 pub mod redis_acl;
 pub mod tencent;
+pub mod traffic;
 
 use crate::fault::{Fault, Kind};
 use crate::moment::{Moment, show_span};
@@ -226,6 +227,11 @@ pub trait Provider: Send + Sync {
     /// Everything that could fail, tried without changing anything: credentials, clock, each permission that can be tried by reading.
     /// Every finding at once; empty when all is well.
     async fn check(&self, address: &Address) -> Vec<Fault>;
+
+    /// What its calls came to; `None` where there is no quota to keep to, as with nodes of one's own.
+    fn traffic(&self) -> Option<traffic::Traffic> {
+        None
+    }
 
     /// What works now and will fail some day unless somebody acts, such as a credential that ends and that nothing renews.
     async fn worries(&self) -> Vec<Fault> {

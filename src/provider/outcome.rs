@@ -98,6 +98,12 @@ impl Failed {
         if is_of_a_change { fault.advise("nothing; nothing was changed, and keywheel asks again") } else { fault }
     }
 
+    /// The kind of trouble.
+    pub(super) const fn kind(&self) -> Kind {
+        let (Self::NotSent(fault) | Self::Spoken(_, fault) | Self::Unanswered(fault)) = self;
+        fault.kind
+    }
+
     /// What this failure of a *read* means for the change that was to follow it: that one never left.
     pub(super) fn before_the_call(self) -> Answer {
         let fault = self.fault();

@@ -321,6 +321,12 @@ impl Sink for AlibabaKms {
         Ok(text.password(&of.place, target)?.map(Held::AsSent))
     }
 
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        let of = self.of(target);
+        let Some(text) = of.look().await?.and_then(|look| look.current.map(|(_, text)| text)) else { return Ok(None) };
+        secret::copy(&text, &of.place, target)
+    }
+
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {
         let of = self.of(&document.target);
         let current = of.look().await?.and_then(|look| look.current);

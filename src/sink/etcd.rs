@@ -17,6 +17,7 @@ mod gateway;
 pub use gateway::Certificate;
 
 use super::file::Format;
+use super::file::copying::{self, Marked};
 use super::file::format::Layout;
 use super::file::reading;
 use super::web::Credential;
@@ -127,7 +128,7 @@ impl EtcdSink {
             settings;
         let layout = Layout::new(format, prefix, template, fields.as_ref()).map_err(super::findings);
         let reach = crate::http::Settings { timeout, ca_file };
-        let gateway = Gateway::new(endpoints, &reach, certificate.as_ref(), user).map_err(|fault| vec![fault]);
+        let gateway = Gateway::new(endpoints, reach, certificate, user).map_err(|fault| vec![fault]);
         match (layout, gateway) {
             (Ok(layout), Ok(gateway)) => Ok(Self { gateway, key, layout }),
             (layout, gateway) => Err(layout.err().into_iter().chain(gateway.err()).flatten().collect()),
@@ -205,6 +206,19 @@ impl Sink for EtcdSink {
         place.marked(target)?;
         let Some(Entry { value, .. }) = &place.value else { return Ok(None) };
         reading::held(&self.layout, value, &format!("The value of the etcd key {}", place.key)).map(Some)
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if !self.layout.can_be_read_back() {
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        let place = self.look().await?;
+        let marked = place.marked(target)?.map_or_else(Marked::default, |marker| Marked {
+            generation: Some(marker.generation),
+            rotation: marker.rotation,
+        });
+        let Some(Entry { value, .. }) = &place.value else { return Ok(None) };
+        copying::document(&self.layout, value, &self.place(), target, marked).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

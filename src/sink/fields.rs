@@ -61,6 +61,11 @@ impl Names {
         self.0.is_some()
     }
 
+    /// Every name that the owner chose.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|chosen| chosen.values().map(String::as_str))
+    }
+
     /// What a part is called; `None` where it is left out.
     pub fn of<'a>(&'a self, part: &'a str) -> Option<&'a str> {
         match &self.0 {
@@ -138,6 +143,8 @@ pub enum Found {
     Text(Secret),
     /// A whole number that is not negative.
     Number(u64),
+    /// Yes or no.
+    Flag(bool),
     /// Null.
     Nothing,
     /// Something else.
@@ -221,8 +228,8 @@ impl<'de> Visitor<'de> for Whatever {
         Ok(Found::Nothing)
     }
 
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Found, E> {
-        Ok(Found::Other)
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Found, E> {
+        Ok(Found::Flag(flag))
     }
 
     fn visit_i64<E: de::Error>(self, _: i64) -> Result<Found, E> {

@@ -11,6 +11,7 @@
 //! Every request carries `webhook-id`, `webhook-timestamp` and `webhook-signature`, and a bearer token where one is set. A delivery's id is `TARGET:GENERATION`:
 //! the same for every attempt, so that a receiver needs nothing else to be idempotent.
 
+use super::file::copying::{self, Marked};
 use super::file::reading;
 use super::web::{Credential, layout, no_answer, refused};
 use super::{Document, Held, Holds, Sink};
@@ -205,6 +206,15 @@ impl Sink for HttpSink {
         }
         let password = reading::password(&layout(), text).map_err(|reading::Illegible(why)| self.illegible(&why))?;
         Ok(Some(Held::AsSent(password)))
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if !self.settings.read {
+            let fault = super::cannot_be_read(&self.place());
+            return Err(fault.advise("add read = true to the sink, if its receiver answers a GET with what it stored"));
+        }
+        let Some(body) = self.stored(target.as_str()).await? else { return Ok(None) };
+        copying::document(&layout(), &body, &self.place(), target, Marked::default()).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

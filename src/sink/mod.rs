@@ -127,6 +127,16 @@ pub trait Sink: Send + Sync {
         Err(cannot_be_read(&self.place()))
     }
 
+    /// The whole document that it holds for this target, as far as its form holds one, for who hands it on; `None` where nothing is there. The
+    /// generation is the document's own where it says so, else the marker's. What the form leaves out is empty. Changes nothing.
+    ///
+    /// # Errors
+    /// As for [`Sink::read_back`]; `SecretUnreadable` also where no generation can be told.
+    async fn copy(&self, _target: &TargetName) -> Result<Option<Document>, Fault> {
+        Err(Fault::new(Kind::Unsupported, format!("{} does not give back whole documents", self.place()))
+            .advise("follow another sink of this target"))
+    }
+
     /// Compares what readers see with what delivering this document would write. Changes nothing.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! it), and a digest of the file. A delivery of what the marker says, where the file has that digest, changes nothing.
 
 use super::file::FileSettings;
+use super::file::copying;
 use super::file::format::Layout;
 use super::file::marker::{Marker, Sealed};
 use super::file::reading;
@@ -143,6 +144,23 @@ impl<E: Envelope> Sink for SealedFile<E> {
         let place = self.place();
         let content = self.envelope.open(found.content, &place).await?;
         reading::held(&self.layout, &content, &place).map(Some)
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if !self.layout.can_be_read_back() {
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        if !self.envelope.opens() {
+            return Err(super::cannot_be_read(&self.place()));
+        }
+        let asked = target.clone();
+        let Some((found, marker)) = self.slot.on_disk(move |place| place.held_and_marked(&asked)).await? else {
+            return Ok(None);
+        };
+        let place = self.place();
+        let content = self.envelope.open(found.content, &place).await?;
+        let marked = marker.map_or(0, |marker| marker.generation.0).into();
+        copying::document(&self.layout, &content, &place, target, marked).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

@@ -3,11 +3,12 @@
 //! Such a secret has no label that says "current": whoever reads it names a version. So one version of a fixed name is what readers see, and is
 //! overwritten; before that, each generation is written as a version of its own, whose name says which one it is. That version is how
 //! a lost answer is found again, and how a second writer notices the first: SSM compares nothing when it overwrites, so the secret is looked at
-//! once more right before and after, and a newer generation that came in between is put back. A secret has at most ten versions; the oldest of
+//! once more right before and after, and a newer generation that came in between is put back, also by whoever delivers again after a lost answer. A secret has at most ten versions; the oldest of
 //! ours are deleted before that.
 
 use super::store::SecretCalls;
 use super::store::secret::{self, NameRules, Text, Versions};
+use super::web::{Asked, to_its_end};
 use super::{Document, Held, Holds, Sink, StoreApi, StoreFailure};
 use crate::fault::{Fault, Kind};
 use crate::name::TargetName;
@@ -50,6 +51,7 @@ pub struct TencentSsmSettings {
 }
 
 /// A secret that receives one target's password.
+#[derive(Clone)]
 pub struct TencentSsm {
     settings: TencentSsmSettings,
     api: Arc<dyn StoreApi>,
@@ -257,7 +259,8 @@ impl OfTarget<'_> {
         self.calls.write("UpdateSecret", &parameters, Some(document)).await.map_err(|failure| self.refused(failure))
     }
 
-    async fn deliver(&self, document: &Document) -> Result<(), Fault> {
+    /// What is shown is looked back at in any case; nothing is shown any more once nobody asks for it.
+    async fn deliver(&self, asked: &Asked, document: &Document) -> Result<(), Fault> {
         let text = secret::text(document);
         let id = self.versions.id(document);
         let wanted = document.generation.0;
@@ -265,10 +268,10 @@ impl OfTarget<'_> {
         let shows = |look: &Look| look.current.as_ref().is_some_and(|current| current.expose() == text.as_str());
         match self.look().await? {
             Some(look) => {
-                is_older(look.newest(&self.versions, &self.place)?)?;
                 if shows(&look) {
-                    return Ok(());
+                    return self.yield_to_newer(&look, document).await;
                 }
+                is_older(look.newest(&self.versions, &self.place)?)?;
                 self.make_room(&look).await?;
                 self.add(&id, document, &text).await?;
             }
@@ -280,13 +283,14 @@ impl OfTarget<'_> {
         if shows(&look) {
             return Ok(());
         }
+        asked.still()?;
         self.show(&text, document, look.has(&self.sink.settings.version)).await?;
-        self.yield_to_newer(document).await
+        let Some(look) = self.look().await? else { return Err(self.absent()) };
+        self.yield_to_newer(&look, document).await
     }
 
-    /// A newer generation that came while ours was being written is put back where readers look.
-    async fn yield_to_newer(&self, document: &Document) -> Result<(), Fault> {
-        let Some(look) = self.look().await? else { return Err(self.absent()) };
+    /// A newer generation that ours was shown over is put back where readers look.
+    async fn yield_to_newer(&self, look: &Look, document: &Document) -> Result<(), Fault> {
         let held = look.newest(&self.versions, &self.place)?;
         let newest =
             look.ids.iter().find(|id| self.versions.generation(id) == Some(held) && held > document.generation.0);
@@ -355,7 +359,8 @@ impl Sink for TencentSsm {
     }
 
     async fn deliver(&self, document: &Document) -> Result<(), Fault> {
-        self.of(&document.target).deliver(document).await
+        let (sink, document) = (self.clone(), document.clone());
+        to_its_end(|asked| async move { sink.of(&document.target).deliver(&asked, &document).await }).await
     }
 
     fn shape(&self, document: &Document) -> Option<Vec<u8>> {
@@ -372,6 +377,12 @@ impl Sink for TencentSsm {
         let of = self.of(target);
         let Some(text) = of.look().await?.and_then(|look| look.text()) else { return Ok(None) };
         Ok(text.password(&of.place, target)?.map(Held::AsSent))
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        let of = self.of(target);
+        let Some(text) = of.look().await?.and_then(|look| look.current) else { return Ok(None) };
+        secret::copy(&text, &of.place, target)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

@@ -6,6 +6,9 @@ use crate::fault::{Fault, Kind, Retry};
 use crate::http::{Reply, SendError};
 pub use crate::secret::Credential;
 use crate::secret::Secret;
+use std::sync::{Arc, Weak};
+use tokio::task::JoinError;
+use tracing::Instrument;
 
 /// How long one request may take unless the settings say otherwise.
 pub const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -28,6 +31,40 @@ impl Credential {
 /// The form in which a whole document is sent: what a file with `format = "json"` holds.
 pub(super) fn layout() -> Layout {
     Layout::Json(Names::default())
+}
+
+/// Whether somebody still waits for a delivery.
+pub(super) struct Asked(Weak<()>);
+
+impl Asked {
+    /// Said before each write: who was overtaken makes none any more.
+    ///
+    /// # Errors
+    /// `SinkUnavailable`, for nobody to hear.
+    pub(super) fn still(&self) -> Result<(), Fault> {
+        match self.0.strong_count() {
+            0 => Err(Fault::new(Kind::SinkUnavailable, "Nobody waits for this delivery any more")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Delivers in a task of its own, which goes on where nobody waits for it any more: between a write and the look after it an older generation may be on
+/// top of a newer one, and would stay there.
+pub(super) async fn to_its_end<W>(delivery: impl FnOnce(Asked) -> W) -> Result<(), Fault>
+where
+    W: Future<Output = Result<(), Fault>> + Send + 'static,
+{
+    let waiting = Arc::new(());
+    let task = tokio::spawn(delivery(Asked(Arc::downgrade(&waiting))).in_current_span());
+    let outcome = task.await;
+    drop(waiting);
+    match outcome.map_err(JoinError::try_into_panic) {
+        Ok(outcome) => outcome,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime ends.
+        Err(Err(_)) => Err(Fault::new(Kind::SinkUnavailable, "The delivery was cut short")),
+    }
 }
 
 /// There is no whole answer. Whether a write took effect does not matter: the next delivery finds it.

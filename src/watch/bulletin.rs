@@ -80,7 +80,7 @@ impl Bulletin {
         let (mut seen, mut last) = (None, None::<Moment>);
         loop {
             self.swept.notified().await;
-            let (ended, under_way) = self.driver.turns();
+            let (ended, under_way) = self.driver.turned();
             let fleet = self.driver.fleet();
             let is_same = |(turns, then): &(u64, Arc<Fleet>)| *turns == ended && Arc::ptr_eq(then, &fleet);
             if under_way == 0 && seen.as_ref().is_some_and(is_same) {

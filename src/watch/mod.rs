@@ -9,6 +9,7 @@ pub mod conditions;
 mod look;
 pub mod pulse;
 
+use crate::alert::tally::Tally;
 use crate::alert::{Channel, Event, Message};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -76,6 +77,7 @@ pub struct Watch {
 pub struct Desk {
     ledger: Arc<dyn Ledger>,
     kept: tokio::sync::Mutex<Kept>,
+    tally: Arc<Tally>,
 }
 
 struct Kept {
@@ -96,7 +98,14 @@ impl Desk {
             })?,
             None => Book::default(),
         };
-        Ok(Self { ledger, kept: tokio::sync::Mutex::new(Kept { book, is_written: true }) })
+        let tally = Arc::new(Tally::default());
+        tally.stand(book.conditions().keys().map(|key| key.event));
+        Ok(Self { ledger, tally, kept: tokio::sync::Mutex::new(Kept { book, is_written: true }) })
+    }
+
+    /// What was counted since the start.
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// What held when it was written.
@@ -109,6 +118,9 @@ impl Desk {
         let mut kept = self.kept.lock().await;
         let news = kept.book.update(holding, takers, now);
         if news != News::default() {
+            news.raised.iter().for_each(|key| self.tally.raised(key.event));
+            news.over.iter().for_each(|key| self.tally.over(key.event));
+            self.tally.stand(kept.book.conditions().keys().map(|key| key.event));
             kept.is_written = false;
         }
         self.write(&mut kept).await;
@@ -217,6 +229,7 @@ impl Watch {
             let wait = match told {
                 Ok(()) => {
                     failures = 0;
+                    desk.tally.told(name, true);
                     desk.heard(name, &covered).await;
                     let id = &message.id;
                     tracing::info!(channel = %name, id, "alerts were announced");
@@ -224,6 +237,7 @@ impl Watch {
                 }
                 Err(fault) => {
                     failures += 1;
+                    desk.tally.told(name, false);
                     let wait = self.wait(&fault, failures);
                     if failures == 1 {
                         tracing::warn!(channel = %name, %fault, retry_in = ?wait, "a channel could not be told");

@@ -145,7 +145,7 @@ async fn a_settled_target_is_folded_once_and_one_that_halts_is_seen() {
     let key = SealingKey::generate(&mut rand::rng());
     private("sealing-key", key.expose());
     let mut text = format!(
-        "[daemon]\nledger = \"sqlite://{at}/ledger.db\"\nsealing-key = {{ file = \"{at}/sealing-key\" }}\n\
+        "[daemon]\nledger = \"sqlite://{at}/ledger.db\"\nephemeral = \"rehearsal\"\nsealing-key = {{ file = \"{at}/sealing-key\" }}\n\
          [providers.shop]\nkind = \"tencent\"\nregion = \"ap-guangzhou\"\n\
          credentials = {{ source = \"static\", secret-id = {{ file = \"{at}/id\" }}, secret-key = {{ file = \"{at}/key\" }} }}\n"
     );

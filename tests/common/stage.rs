@@ -111,6 +111,7 @@ impl Stage {
         let text = format!(
             r#"[daemon]
 ledger = "sqlite://{{folder}}/state/ledger.db"
+ephemeral = "rehearsal"
 sealing-key = {{ file = "{{folder}}/sealing-key" }}
 control-socket = "{{folder}}/control.sock"
 {daemon}

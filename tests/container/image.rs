@@ -151,6 +151,7 @@ fn configuration(cloud: u16, login: u16) -> String {
     format!(
         r#"[daemon]
 ledger = "sqlite:///var/lib/keywheel/ledger.db"
+ephemeral = "rehearsal"
 sealing-key = {{ file = "/etc/keywheel/sealing-key" }}
 
 [limits]

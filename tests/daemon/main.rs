@@ -18,6 +18,7 @@ mod discovery;
 mod keys;
 mod lifecycle;
 mod memory;
+mod metrics;
 mod overlap;
 mod papers;
 mod rotation;

@@ -154,7 +154,7 @@ fn secret(process: &Arc<Process>, password: Option<u64>) -> AdoptFrom {
             let missing = process.sim.lock().strikes(4, "adopt file missing");
             password.map(|password| match missing {
                 true => Err(Fault::new(Kind::SecretUnreadable, "no such file")),
-                false => Ok(text(password)),
+                false => Ok(text(password).into()),
             })
         }
         .boxed()

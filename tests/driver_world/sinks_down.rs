@@ -10,6 +10,8 @@ use super::plan::{Kept, Way};
 use super::runtime;
 use super::truth::{Shelf, Truth};
 use keywheel::alert::{Event, Key};
+use keywheel::console::figures::{Figures, View};
+use keywheel::console::metrics::Shown;
 use keywheel::driver::{Snapshot, Wish, snapshot};
 use keywheel::moment::Moment;
 use keywheel::name::{ChannelName, Generation, SinkName, TargetName};
@@ -19,6 +21,7 @@ use keywheel::rotation::state::{Label, Phase, State};
 use keywheel::schedule::{Missed, Settings, Timetable};
 use keywheel::watch::book::Book;
 use keywheel::watch::conditions::{Conditions, Patience, of_target};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub const OPERATOR: By = By::Operator { uid: 0 };
@@ -132,6 +135,16 @@ fn status(story: &Story) -> Snapshot {
     let inner = story.sim.lock();
     let record = &inner.disk.records[&blueprint.name];
     snapshot(&blueprint.name, &blueprint.settings(Moment::default()), &record.rows[record.base..], at).unwrap()
+}
+
+/// What `/metrics` says of sinks that are behind.
+fn behind_in_metrics(story: &Story) -> Vec<String> {
+    let (blueprint, at) = (&story.blueprints[0], now(story));
+    let figures = Figures::of(&status(story), &blueprint.settings(Moment::default()));
+    let targets = [(blueprint.name.clone(), Arc::new(figures))].into();
+    let view = View { at, targets, unreadable: 0 };
+    let text = Shown { view: Some(&view), targets: 1, ..Shown::default() }.text();
+    text.lines().filter(|line| line.starts_with("keywheel_sink_behind_")).map(str::to_owned).collect()
 }
 
 /// Somebody who is alerted: the daemon's own watching, once a minute.
@@ -320,11 +333,21 @@ fn proceed_rotates_and_the_sink_receives_only_the_newest_generation_at_the_end()
             assert_eq!((lagging.label, sink.generation), (Label::Behind, Some(before)));
             assert_eq!((sink.behind_since, sink.behind_by), (Some(proven[0].at), current.0 - before.0));
             assert!(lagging.why.contains("sink sink-down lacks generation"), "{}", lagging.why);
+            let labels = "{target=\"orders\",sink=\"sink-down\"}";
+            let since = proven[0].at.millis() as f64 / 1_000.0;
+            assert_eq!(
+                behind_in_metrics(&story),
+                [
+                    format!("keywheel_sink_behind_since_timestamp_seconds{labels} {since:?}"),
+                    format!("keywheel_sink_behind_generations{labels} {:?}", (current.0 - before.0) as f64),
+                ]
+            );
             check_grace(&story, way, &during);
             until(&story, "settled", |state| state.open.is_none()).await;
             assert_eq!(taken(DOWN), [before, current], "once, and nothing in between");
             let settled = status(&story);
             assert_eq!((settled.sinks[0].behind_since, settled.sinks[0].behind_by), (None, 0));
+            assert_eq!(behind_in_metrics(&story), Vec::<String>::new(), "it has caught up");
             pager.until(&story, now(&story) + MINUTE * 30).await;
             // Three passwords missed are one lag: it is told of once, a quarter of an hour after it began, and once that it is over.
             let [(raised, ref lag, false), (over, _, true)] = pager.heard[..] else { panic!("{:?}", pager.heard) };

@@ -41,7 +41,7 @@ pub struct Scenery {
     pub late_effect: &'static str,
     pub lock_patience: &'static str,
     pub task_patience: &'static str,
-    /// Whether there are two more sinks: another file, and the program of `three_sinks`.
+    /// Whether there are two more sinks: a folder, and the program of `three_sinks`.
     pub three_sinks: bool,
     /// The instance, once made.
     pub instance: fn(&mut InstanceSettings),
@@ -146,7 +146,7 @@ impl Stage {
 [sinks.second]
 kind   = "file"
 path   = "{folder}/sinks/second"
-format = "json"
+format = "directory"
 fields = {{ generation = "generation", password = "secret" }}
 
 [sinks.store]
@@ -162,6 +162,7 @@ stdin = "password"
         format!(
             r#"[daemon]
 ledger         = "sqlite://{folder}/ledger.db"
+ephemeral = "rehearsal"
 sealing-key    = {{ file = "{folder}/sealing-key" }}
 control-socket = "{folder}/control.sock"
 

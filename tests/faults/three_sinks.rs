@@ -1,4 +1,4 @@
-//! kill -9 between the steps of a delivery to three sinks, of which one is down: two files, and a program that fails until it finds a flag and
+//! kill -9 between the steps of a delivery to three sinks, of which one is down: a file, a folder, and a program that fails until it finds a flag and
 //! writes down each version it stores. Then the daemon is started again, and the one that was down comes back.
 
 use super::case::{CASES, Case};
@@ -124,12 +124,11 @@ fn each_has_it_once(stage: &Stage) -> Result<String, String> {
     }
 }
 
-/// The generations that the two files hold.
+/// The generations that the file and the folder hold.
 fn files(stage: &Stage) -> [Option<u64>; 2] {
-    ["sinks/orders", "sinks/second"].map(|name| {
-        let document: serde_json::Value = serde_json::from_str(&stage.read(name)).ok()?;
-        document["generation"].as_u64()
-    })
+    let document: Option<serde_json::Value> = serde_json::from_str(&stage.read("sinks/orders")).ok();
+    let of_folder = fs::read_to_string(stage.path("sinks/second/generation")).ok();
+    [document.and_then(|document| document["generation"].as_u64()), of_folder.and_then(|text| text.parse().ok())]
 }
 
 /// The generations of all versions that the store was ever given, each with the password that it is of.

@@ -96,6 +96,7 @@ impl Stage {
         format!(
             r#"[daemon]
 ledger         = "sqlite://{folder}/ledger.db"
+ephemeral = "rehearsal"
 sealing-key    = {{ file = "{folder}/sealing-key" }}
 control-socket = "{folder}/control.sock"
 

@@ -66,6 +66,7 @@ fn a_cluster_is_checked_and_rotated_in_place_through_the_built_program() {
         r#"
 [daemon]
 ledger = "sqlite://{here}/ledger.db"
+ephemeral = "rehearsal"
 sealing-key = {{ file = "{here}/sealing-key" }}
 control-socket = "{here}/control.sock"
 

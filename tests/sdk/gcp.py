@@ -52,7 +52,8 @@ for version, expected in enumerate(told["expected"], 1):
 latest = manager.access_secret_version(name=f"{name}/versions/latest")
 assert json.loads(latest.payload.data) == expected and latest.name.endswith(f"/versions/{version}")
 about = manager.get_secret(name=name)
-assert dict(about.annotations) == {"keywheel-target": "orders-cache", "keywheel-generation": str(expected["generation"])}
+noted = {"keywheel-target": "orders-cache", "keywheel-generation": str(expected["generation"]), "keywheel-after": str(version - 1)}
+assert dict(about.annotations) == noted
 listed = list(manager.list_secret_versions(request={"parent": name, "filter": "state:ENABLED"}))
 assert [one.name.rsplit("/")[-1] for one in listed] == [str(number) for number in range(version, 0, -1)]
 

@@ -3,6 +3,7 @@
 
 mod beyond;
 mod credentials;
+mod parameters;
 mod server;
 
 use super::conformance::{Seen, Store, Trouble};
@@ -32,6 +33,8 @@ pub trait Shelf: 'static {
     const NAME: &'static str;
     /// Everything that a sink needs to be allowed, as the README has it.
     const ACTIONS: &'static [&'static str];
+    /// Those without which a delivery goes through all the same.
+    const FOR_PEOPLE: &'static [&'static str] = &[];
     /// The write that readers see, and a part of its body.
     const SHOWS: (&'static str, &'static str);
     const NOT_FOUND: &'static str;
@@ -201,6 +204,7 @@ impl Shelf for Parameter {
         "ssm:LabelParameterVersion",
         "ssm:UnlabelParameterVersion",
     ];
+    const FOR_PEOPLE: &'static [&'static str] = &["ssm:LabelParameterVersion", "ssm:UnlabelParameterVersion"];
     const SHOWS: (&'static str, &'static str) = ("PutParameter", r#""Overwrite":true"#);
     const NOT_FOUND: &'static str = r#"{"__type":"ParameterNotFound","message":""}"#;
     const FULL: &'static str = r#"{"__type":"ParameterMaxVersionLimitExceeded","message":"Version 1, the oldest version, can't be deleted because it has a label associated with it."}"#;
@@ -330,7 +334,10 @@ impl<S: Shelf> Store for Account<S> {
         let proxy = self.proxy.as_ref().unwrap();
         match trouble {
             Trouble::Denied => self.server().permit(&[]),
-            Trouble::Between(generation) => {
+            Trouble::Between(generation) | Trouble::LostBetween(generation) => {
+                if matches!(trouble, Trouble::LostBetween(_)) {
+                    proxy.fail(trouble);
+                }
                 let other = self.direct();
                 proxy.before_the_next_write(move || {
                     run(other.deliver(&document(generation))).unwrap();

@@ -227,6 +227,13 @@ async fn a_newer_one_that_came_in_between_is_put_back_on_top() {
     assert_eq!(azure.service.versions(SECRET).len(), 4);
 }
 
+#[tokio::test]
+async fn what_a_delivery_covered_is_put_right_though_nobody_waits_for_it_any_more() {
+    let store = Vault::begin().await;
+    super::rows::left_in_the_middle(&store, |held| store.0.hold(held)).await;
+    assert_eq!(store.0.service.versions(SECRET).len(), 4, "1, 3, 2 and 3 again");
+}
+
 /// What a person writes on top has no tags: what lies below still counts, on whatever page of the list it is.
 #[tokio::test]
 async fn a_generation_below_other_versions_is_found() {
@@ -279,14 +286,33 @@ async fn a_version_that_was_disabled_comes_back_and_never_as_an_older_one() {
     let sink = usual(&azure);
     assert!(sink.has_lost_it().await, "nothing is there");
     sink.deliver(&document(3)).await.unwrap();
-    assert!(!sink.has_lost_it().await);
     azure.service.disable(SECRET);
-    assert!(sink.has_lost_it().await);
+    assert!(!sink.has_lost_it().await, "it is there; who disabled it had a reason");
     sink.ready(&target()).await.unwrap();
+    // Though it cannot be read, whose it is and whether a write would be taken shows.
+    assert_eq!(sink.ready(&"billing".parse().unwrap()).await.unwrap_err().kind, Kind::SinkDenied);
+    azure.service.forbid("PATCH");
+    assert!(denied(&sink).await.next_step.contains("Key Vault Secrets Officer"));
+    azure.service.forbid("");
     assert_eq!(sink.holds(&document(3)).await.unwrap(), Holds::Absent);
     assert_eq!(sink.deliver(&document(2)).await.unwrap_err().kind, Kind::SinkNewer);
     sink.deliver(&document(3)).await.unwrap();
     assert_eq!((sink.holds(&document(3)).await.unwrap(), azure.service.versions(SECRET).len()), (Holds::Same, 2));
+}
+
+/// Versions are listed in no order, so that a list which is cut off may lack the newest generation.
+#[tokio::test]
+async fn more_versions_than_can_be_looked_at_are_refused_and_not_passed_over() {
+    let azure = azure().await;
+    let sink = usual(&azure);
+    for _ in 0..4_999 {
+        azure.service.add(SECRET, "by hand", json!({}));
+    }
+    sink.deliver(&document(1)).await.unwrap();
+    azure.service.add(SECRET, "by hand", json!({}));
+    let fault = sink.deliver(&document(2)).await.unwrap_err();
+    assert!(fault.kind == Kind::SinkDenied && fault.what.contains("more than 5000 versions"), "{fault}");
+    assert!(fault.next_step.contains("another secret"), "{fault}");
 }
 
 #[tokio::test]

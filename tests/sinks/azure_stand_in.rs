@@ -38,6 +38,8 @@ struct State {
     secret: Option<String>,
     /// With what words everything is turned away.
     answer_all_with: Option<(u16, &'static str, &'static str)>,
+    /// A method that is not permitted.
+    forbidden: &'static str,
     /// Where the next page is said to be.
     next_page: Option<String>,
 }
@@ -166,6 +168,10 @@ impl KeyVault {
 
     pub fn answer_all_with(&self, answer: Option<(u16, &'static str, &'static str)>) {
         self.state().answer_all_with = answer;
+    }
+
+    pub fn forbid(&self, method: &'static str) {
+        self.state().forbidden = method;
     }
 
     pub fn say_next_page(&self, address: &str) {
@@ -361,6 +367,10 @@ impl Service for KeyVault {
             let answer = refused(status, code, inner, &String::from_utf8_lossy(&asked.body));
             return Answer { headers: vec![("location", "http://127.0.0.1:9/".to_owned())], ..answer };
         }
+        if asked.method == state.forbidden {
+            let said = "Caller is not authorized to perform action on resource.";
+            return refused(403, "Forbidden", "ForbiddenByRbac", said);
+        }
         if !query.contains_key("api-version") {
             return refused(400, "BadParameter", "", "api-version is missing");
         }
@@ -412,7 +422,8 @@ impl Service for KeyVault {
             | Trouble::LostAnswer
             | Trouble::Hang
             | Trouble::Huge
-            | Trouble::Between(_) => unreachable!(),
+            | Trouble::Between(_)
+            | Trouble::LostBetween(_) => unreachable!(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `tencent-ssm` and `alibaba-kms`, each against the stand-in cloud, which the vendors' own SDKs use too (tests/sdks.rs).
 
 use super::conformance::{Seen, Store, Trouble};
-use super::rows::{Row, TOKEN, document};
+use super::rows::{Row, TOKEN, document, left_in_the_middle};
 use async_trait::async_trait;
 use keywheel::clock::{Clock, SystemClock};
 use keywheel::provider::credential::{CredentialSource, Static};
@@ -13,6 +13,7 @@ use keywheel::simulator::{
 use keywheel::sink::alibaba_kms::{AlibabaKms, AlibabaKmsSettings};
 use keywheel::sink::tencent_ssm::{CURRENT, TencentSsm, TencentSsmSettings};
 use keywheel::sink::{Sink, StoreApi, StoreCall, StoreFailure};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -159,8 +160,9 @@ impl Vendor for Kms {
 /// A stand-in cloud with one secret in it.
 pub struct Cloud<V> {
     cloud: Simulator,
-    /// The generation that another writer delivers right before the next version is written.
-    between: Arc<Mutex<Option<u64>>>,
+    /// What another writer does right before the next version is written.
+    between: Arc<Mutex<Option<Trouble>>>,
+    held: Arc<AtomicBool>,
     /// The secret, while it is away.
     away: Mutex<Option<Kept>>,
     vendor: std::marker::PhantomData<V>,
@@ -169,18 +171,37 @@ pub struct Cloud<V> {
 /// Lets another writer go first.
 struct Meddled {
     api: Arc<dyn StoreApi>,
-    between: Arc<Mutex<Option<u64>>>,
+    between: Arc<Mutex<Option<Trouble>>>,
     other: Arc<dyn Sink>,
+    shows: &'static str,
+    /// Whether the answers to what readers see wait.
+    held: Arc<AtomicBool>,
 }
 
 #[async_trait]
 impl StoreApi for Meddled {
     async fn call(&self, call: StoreCall<'_>) -> Result<serde_json::Value, StoreFailure> {
-        let meddle = if call.action == "PutSecretValue" { self.between.lock().unwrap().take() } else { None };
-        if let Some(generation) = meddle {
+        let meddle = {
+            let mut between = self.between.lock().unwrap();
+            // What is lost, or waits, is the answer to the write that readers see.
+            let shown = matches!(*between, Some(Trouble::LostBetween(_))) || self.held.load(Ordering::SeqCst);
+            let wanted = if shown { self.shows } else { "PutSecretValue" };
+            if call.action == wanted { between.take() } else { None }
+        };
+        if let Some(Trouble::Between(generation) | Trouble::LostBetween(generation)) = meddle {
             self.other.deliver(&document(generation)).await.unwrap();
         }
-        self.api.call(call).await
+        let answer = self.api.call(call).await;
+        while call.action == self.shows && self.held.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        match meddle {
+            Some(Trouble::LostBetween(_)) => {
+                let fault = keywheel::fault::Fault::new(keywheel::fault::Kind::Unanswered, "no answer");
+                Err(keywheel::sink::StoreFailure { code: None, fault })
+            }
+            _ => answer,
+        }
     }
 }
 
@@ -211,14 +232,21 @@ impl<V: Vendor> Store for Cloud<V> {
         };
         let cloud = Simulator::start(settings).await.unwrap();
         cloud.set_secret(V::SHELF, V::SECRET, Some(V::first()));
-        Self { cloud, between: Arc::default(), away: Mutex::default(), vendor: std::marker::PhantomData }
+        Self {
+            cloud,
+            between: Arc::default(),
+            held: Arc::default(),
+            away: Mutex::default(),
+            vendor: std::marker::PhantomData,
+        }
     }
 
     fn sink(&self, hasty: bool) -> Arc<dyn Sink> {
         let timeout = Duration::from_millis(if hasty { 300 } else { 30_000 });
         let api = V::api(&self.cloud, timeout);
         let other = V::sink(api.clone());
-        V::sink(Arc::new(Meddled { api, between: self.between.clone(), other }))
+        let (between, held) = (self.between.clone(), self.held.clone());
+        V::sink(Arc::new(Meddled { api, between, other, shows: V::SHOWS, held }))
     }
 
     async fn seen(&self) -> Option<Seen> {
@@ -259,7 +287,7 @@ impl<V: Vendor> Store for Cloud<V> {
             }
             Trouble::Hang => self.every_call("*", Fault::NeverAnswer { applied: false }),
             Trouble::Huge => self.every_call("*", Fault::HugeBody { applied: true }),
-            Trouble::Between(generation) => *self.between.lock().unwrap() = Some(generation),
+            Trouble::Between(_) | Trouble::LostBetween(_) => *self.between.lock().unwrap() = Some(trouble),
         }
     }
 
@@ -419,6 +447,12 @@ mod beyond {
             });
             assert_eq!(got, read.map(|text| text.map(str::to_owned)), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_ssm_covered_is_put_right_though_nobody_waits_for_the_delivery_any_more() {
+        let store = Cloud::<Ssm>::begin().await;
+        left_in_the_middle(&store, |held| store.held.store(held, Ordering::SeqCst)).await;
     }
 
     #[tokio::test]

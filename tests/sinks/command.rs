@@ -108,7 +108,7 @@ impl Store for Script {
 
     fn leaves_out(&self, row: Row) -> Option<&'static str> {
         match row {
-            Row::NewerBetween | Row::SameBetween => Some("looked and written under one lock"),
+            Row::NewerBetween | Row::SameBetween | Row::LostBetween => Some("looked and written under one lock"),
             Row::Deliver
             | Row::Again
             | Row::Older

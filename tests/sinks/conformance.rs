@@ -28,6 +28,8 @@ pub enum Trouble {
     Huge,
     /// Before the next write takes effect, and after the sink looked, another writer delivers this generation. What follows goes well.
     Between(u64),
+    /// The same, and the answer to the write never comes either.
+    LostBetween(u64),
 }
 
 /// What a reader of the store makes of it.

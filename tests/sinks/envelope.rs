@@ -60,7 +60,8 @@ impl Place {
             | Trouble::Full
             | Trouble::LostAnswer
             | Trouble::Huge
-            | Trouble::Between(_) => unreachable!("{trouble:?} is left out"),
+            | Trouble::Between(_)
+            | Trouble::LostBetween(_) => unreachable!("{trouble:?} is left out"),
         }
     }
 
@@ -109,7 +110,7 @@ pub fn as_a_file(row: Row) -> Option<&'static str> {
         }
         Row::LostAnswer => Some("a rename has no answer that could be lost; tests/faults kills before and after it"),
         Row::Huge => Some("a disk gives no such answer; larger files are not read (src/sink/file/tests.rs)"),
-        Row::NewerBetween | Row::SameBetween => Some("looked and written under one lock"),
+        Row::NewerBetween | Row::SameBetween | Row::LostBetween => Some("looked and written under one lock"),
         Row::Deliver
         | Row::Again
         | Row::Older

@@ -111,7 +111,10 @@ impl Store for Key {
         match trouble {
             Trouble::Denied => shared().permit(false),
             Trouble::Full => shared().alarm(true),
-            Trouble::Between(generation) => {
+            Trouble::Between(generation) | Trouble::LostBetween(generation) => {
+                if matches!(trouble, Trouble::LostBetween(_)) {
+                    self.proxy.fail(trouble);
+                }
                 let other = EtcdSink::new(with_user(&shared().url(), &self.key)).unwrap();
                 self.proxy.before_the_next_write(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -250,8 +253,41 @@ fn a_client_certificate_opens_the_connection() {
 
     std::fs::set_permissions(pki.client_key(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let certificate = Some(Certificate { certificate: pki.client(), key: pki.client_key() });
-    let faults = EtcdSink::new(EtcdSettings { certificate, ..without() }).unwrap_err();
-    assert!(faults[0].what.contains("others may read it"), "{faults:?}");
+    let sink = EtcdSink::new(EtcdSettings { certificate, ..without() }).unwrap();
+    let fault = run(sink.ready(&document(1).target)).unwrap_err();
+    assert!(fault.kind == Kind::SinkDenied && fault.what.contains("others may read it"), "{fault}");
+}
+
+/// One that lives for an hour is replaced under the same name. While it is not there, that is this sink's trouble and nobody else's.
+#[test]
+fn a_client_certificate_that_is_replaced_is_read_anew() {
+    let (folder, strangers) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (pki, stranger) = (server::Pki::in_folder(folder.path()), server::Pki::in_folder(strangers.path()));
+    let server = Server::start(&pki.options());
+    let shown = Certificate { certificate: folder.path().join("shown.pem"), key: folder.path().join("shown.key") };
+    let place = |from: &server::Pki| {
+        std::fs::copy(from.client(), &shown.certificate).unwrap();
+        std::fs::copy(from.client_key(), &shown.key).unwrap();
+    };
+    let own = EtcdSettings { ca_file: Some(pki.ca()), ..settings(&server.url(), "/renewed") };
+    let sink = EtcdSink::new(EtcdSettings { certificate: Some(shown.clone()), ..own }).unwrap();
+    let ready = || run(sink.ready(&document(1).target));
+    let fault = ready().unwrap_err();
+    assert_eq!((fault.kind, fault.retry), (Kind::SinkDenied, keywheel::fault::Retry::Later), "{fault}");
+    assert!(fault.what.contains("shown.pem"), "{fault}");
+    place(&stranger);
+    assert_eq!(ready().unwrap_err().kind, Kind::SinkUnavailable);
+    // Half of the new one.
+    std::fs::copy(pki.client(), &shown.certificate).unwrap();
+    let fault = ready().unwrap_err();
+    assert_eq!(fault.kind, Kind::SinkDenied, "{fault}");
+    place(&pki);
+    ready().unwrap();
+    run(sink.deliver(&document(1))).unwrap();
+    std::fs::remove_file(&shown.key).unwrap();
+    assert!(ready().unwrap_err().what.contains("shown.key"));
+    place(&pki);
+    ready().unwrap();
 }
 
 /// Without its JSON gateway a real etcd answers in another way.

@@ -23,12 +23,19 @@ fn mount(options: &[&str], folder: &Path) -> bool {
 }
 
 impl Disk {
-    fn place(&self) -> PathBuf {
+    pub fn place(&self) -> PathBuf {
         self.folder.path().join("orders")
     }
 
     fn file(&self) -> PathBuf {
         self.place().join("redis.json")
+    }
+
+    /// Holds what a delivery has to lock.
+    pub fn hold(&self, locked: &Path) {
+        let lock = File::open(locked).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        *self.lock.lock().unwrap() = Some(lock);
     }
 
     fn settings(&self) -> serde_json::Value {
@@ -84,17 +91,14 @@ impl Store for Disk {
             Trouble::Full => {
                 fs::write(self.folder.path().join("ballast"), vec![0; 256 * 1024]).unwrap_err();
             }
-            Trouble::Hang => {
-                let lock = File::open(self.place().join(".redis.json.keywheel")).unwrap();
-                flock(&lock, FlockOperation::LockExclusive).unwrap();
-                *self.lock.lock().unwrap() = Some(lock);
-            }
+            Trouble::Hang => self.hold(&self.place().join(".redis.json.keywheel")),
             Trouble::Down
             | Trouble::Throttled
             | Trouble::Broken
             | Trouble::LostAnswer
             | Trouble::Huge
-            | Trouble::Between(_) => unreachable!("left out"),
+            | Trouble::Between(_)
+            | Trouble::LostBetween(_) => unreachable!("left out"),
         }
     }
 
@@ -126,7 +130,7 @@ impl Store for Disk {
                 Some("a rename has no answer that could be lost; tests/faults kills before and after it")
             }
             Row::Huge => Some("a disk gives no such answer; larger files are not read (src/sink/file/tests.rs)"),
-            Row::NewerBetween | Row::SameBetween => Some("looked and written under one lock"),
+            Row::NewerBetween | Row::SameBetween | Row::LostBetween => Some("looked and written under one lock"),
             Row::Deliver
             | Row::Again
             | Row::Older

@@ -1,5 +1,7 @@
 //! `gcp-secret-manager`, with the stand-in of Google's services beside it.
 
+mod late;
+
 use super::conformance::{Seen, Store, Trouble};
 use super::gcp_stand_in::{SecretManager, service_account_key};
 use super::rows::{Row, TOKEN, document};
@@ -287,7 +289,7 @@ async fn a_secret_is_made_where_that_is_allowed_and_says_whose_it_is() {
         maker.deliver(&document(1)).await.unwrap();
         assert_eq!(maker.holds(&document(1)).await.unwrap(), Holds::Same);
     }
-    let noted = json!({ "keywheel-target": "orders-cache", "keywheel-generation": "1" });
+    let noted = json!({ "keywheel-target": "orders-cache", "keywheel-generation": "1", "keywheel-after": "0" });
     sink(&google, GcpSettings { create: true, ..settings(&google.url(), key()) }).deliver(&document(1)).await.unwrap();
     assert_eq!((google.service.annotations(SECRET), google.service.versions(SECRET).len()), (noted, 1));
 }
@@ -302,7 +304,9 @@ async fn the_annotations_decide_where_the_document_says_nothing_of_itself() {
     assert_eq!(google.service.latest(SECRET).unwrap(), document(3).password.expose().as_bytes());
     assert_eq!(
         google.service.annotations(SECRET),
-        json!({ "owner": "the shop", "keywheel-target": "orders-cache", "keywheel-generation": "3" })
+        json!({
+            "owner": "the shop", "keywheel-target": "orders-cache", "keywheel-generation": "3", "keywheel-after": "0",
+        })
     );
     assert_eq!(sink.deliver(&document(2)).await.unwrap_err().kind, Kind::SinkNewer);
     // Noted, and not yet added: an older one is turned away already.
@@ -353,31 +357,6 @@ async fn a_newer_one_that_came_in_between_is_put_back_on_top() {
     assert_eq!((generation(&google), google.service.versions(SECRET).len()), (3, 6));
 }
 
-/// `latest` may show what was added some time ago, for minutes; only a version by its number is there at once.
-#[tokio::test]
-async fn what_google_shows_late_makes_no_second_version_and_covers_no_newer_one() {
-    for format in [Format::Json, Format::Raw] {
-        let google = google().await;
-        let sink = sink(&google, GcpSettings { format, ..settings(&google.url(), key()) });
-        google.service.let_lag(2);
-        for generation in [1, 2, 4] {
-            sink.deliver(&document(generation)).await.unwrap();
-            sink.deliver(&document(generation)).await.unwrap();
-        }
-        google.fail(Trouble::LostAnswer);
-        let lost = sink.deliver(&document(5)).await.unwrap_err();
-        assert_eq!(lost.kind, Kind::SinkUnavailable, "{lost}");
-        sink.deliver(&document(5)).await.unwrap();
-        assert_eq!(google.service.versions(SECRET).len(), 4);
-        assert_eq!(sink.deliver(&document(4)).await.unwrap_err().kind, Kind::SinkNewer);
-        google.fail(Trouble::Between(9));
-        assert_eq!(sink.deliver(&document(6)).await.unwrap_err().kind, Kind::SinkNewer);
-        assert_eq!(generation(&google), 9);
-        // The others' document, which the raw one is not, is on top of ours.
-        assert_eq!(google.service.versions(SECRET).len(), 7);
-    }
-}
-
 #[tokio::test]
 async fn two_writers_end_with_the_newest_on_top() {
     for _ in 0..8 {
@@ -408,15 +387,21 @@ async fn a_version_that_was_disabled_or_destroyed_comes_back_and_never_as_an_old
     assert!(sink.has_lost_it().await, "nothing is there");
     sink.deliver(&document(3)).await.unwrap();
     for state in ["DISABLED", "DESTROYED"] {
-        assert!(!sink.has_lost_it().await);
         google.service.close(SECRET, state);
-        assert!(sink.has_lost_it().await);
+        assert!(!sink.has_lost_it().await, "it is there; who closed it had a reason");
+        sink.ready(&target()).await.unwrap();
         assert_eq!(sink.holds(&document(3)).await.unwrap(), Holds::Absent);
         assert_eq!(sink.deliver(&document(2)).await.unwrap_err().kind, Kind::SinkNewer);
         sink.deliver(&document(3)).await.unwrap();
         assert_eq!(sink.holds(&document(3)).await.unwrap(), Holds::Same);
     }
     assert_eq!(google.service.versions(SECRET).len(), 3);
+    // One that nobody closed and that does not open: none can be added either, and that is known before.
+    google.service.turn_key_off(true);
+    assert!(denied(&sink).await.next_step.contains("CMEK"));
+    assert_eq!(sink.deliver(&document(4)).await.unwrap_err().kind, Kind::SinkDenied);
+    google.service.turn_key_off(false);
+    sink.ready(&target()).await.unwrap();
 }
 
 #[tokio::test]

@@ -42,6 +42,8 @@ struct State {
     /// Permissions that nobody has.
     forbidden: Vec<&'static str>,
     answer_all_with: Option<(u16, &'static str, &'static str)>,
+    /// Whether the key that everything is encrypted by is off.
+    key_is_off: bool,
     /// How many versions `latest` lags behind.
     lag: usize,
     /// What was asked, without the bodies.
@@ -90,6 +92,10 @@ fn refused(code: u16, status: &str, reason: &str, message: &str) -> Answer {
         json!([{ "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com" }])
     };
     Answer::json(code, &json!({ "error": { "code": code, "message": message, "status": status, "details": details } }))
+}
+
+fn no_key() -> Answer {
+    refused(400, "FAILED_PRECONDITION", "", "The Cloud KMS key is disabled.")
 }
 
 fn not_found() -> Answer {
@@ -221,6 +227,10 @@ impl SecretManager {
 
     pub fn let_lag(&self, versions: usize) {
         self.state().lag = versions;
+    }
+
+    pub fn turn_key_off(&self, off: bool) {
+        self.state().key_is_off = off;
     }
 
     pub fn revoke_all(&self) {
@@ -417,7 +427,7 @@ impl SecretManager {
 
     fn on_version(&self, state: &mut State, asked: &Asked, place: &Place, wanted: &str) -> Answer {
         state.changes += 1;
-        let (changes, lag) = (state.changes, state.lag);
+        let (changes, lag, key_is_off) = (state.changes, state.lag, state.key_is_off);
         let Some(secret) = state.secrets.get_mut(&place.secret) else { return not_found() };
         let count = secret.versions.len();
         if wanted.is_empty() {
@@ -445,6 +455,7 @@ impl SecretManager {
                 let said = format!("Secret Version [{name}] is in {} state.", version.state);
                 return refused(400, "FAILED_PRECONDITION", "", &said);
             }
+            ("GET", "access") if key_is_off => return no_key(),
             ("GET", "access") => {
                 let payload = json!({ "data": STANDARD.encode(&version.data), "dataCrc32c": checksum(&version.data).to_string() });
                 return Answer::json(200, &json!({ "name": name, "payload": payload }));
@@ -511,6 +522,9 @@ impl Service for SecretManager {
         if state.forbidden.contains(&Self::permission(asked, &place)) {
             return refused(403, "PERMISSION_DENIED", "IAM_PERMISSION_DENIED", "Permission denied on resource.");
         }
+        if state.key_is_off && place.verb == "addVersion" {
+            return no_key();
+        }
         match &place.version {
             Some(version) => self.on_version(&mut state, asked, &place, version),
             None if place.secret.ends_with("secrets") => self.on_project(&mut state, asked, &place, &query),
@@ -532,6 +546,7 @@ impl Service for SecretManager {
         secret.etag = changes;
         secret.annotations.insert("keywheel-target".to_owned(), "orders-cache".into());
         secret.annotations.insert("keywheel-generation".to_owned(), generation.to_string().into());
+        secret.annotations.insert("keywheel-after".to_owned(), secret.versions.len().to_string().into());
         secret.add(data, changes);
     }
 
@@ -549,7 +564,12 @@ impl Service for SecretManager {
             }
             Trouble::Full => refused(429, "RESOURCE_EXHAUSTED", "", "Quota exceeded."),
             Trouble::Broken => refused(503, "UNAVAILABLE", "", &String::from_utf8_lossy(&asked.body)),
-            Trouble::Down | Trouble::LostAnswer | Trouble::Hang | Trouble::Huge | Trouble::Between(_) => unreachable!(),
+            Trouble::Down
+            | Trouble::LostAnswer
+            | Trouble::Hang
+            | Trouble::Huge
+            | Trouble::Between(_)
+            | Trouble::LostBetween(_) => unreachable!(),
         }
     }
 }

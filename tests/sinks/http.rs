@@ -111,7 +111,8 @@ impl Service for Receiver {
             | Trouble::LostAnswer
             | Trouble::Hang
             | Trouble::Huge
-            | Trouble::Between(_) => 500,
+            | Trouble::Between(_)
+            | Trouble::LostBetween(_) => 500,
         };
         // A receiver that repeats what it was sent must not find it in a log of ours.
         Answer { status, headers: vec![("retry-after", "7".to_owned())], body: asked.body.clone() }

@@ -18,6 +18,7 @@ mod command;
 #[cfg(any(feature = "gcp", feature = "azure"))]
 mod configured;
 mod conformance;
+mod directory;
 mod envelope;
 mod etcd;
 mod file;
@@ -45,6 +46,7 @@ fn every_sink_does_its_duties_whatever_its_store_does() {
     conformance::listen();
     let begun: &[fn() -> Column] = &[
         column::<file::Disk>,
+        column::<directory::Swapped>,
         column::<command::Script>,
         column::<http::Remote>,
         column::<vault::Kv>,

@@ -3,8 +3,9 @@
 use super::conformance::Trouble;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// How an answer looks that does not come from the server. The request stands in it, as some servers do with what they do not understand.
 const HUGE: usize = 100 * 1024 * 1024;
@@ -37,6 +38,7 @@ struct Shared {
     trouble: Mutex<Option<Trouble>>,
     act: Mutex<Option<Act>>,
     swallowed: AtomicU64,
+    held: AtomicBool,
 }
 
 impl Proxy {
@@ -44,7 +46,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (trouble, act, swallowed) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
-        let shared = Arc::new(Shared { upstream, words, trouble, act, swallowed });
+        let shared = Arc::new(Shared { upstream, words, trouble, act, swallowed, held: AtomicBool::new(false) });
         let kept = shared.clone();
         std::thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
@@ -66,6 +68,11 @@ impl Proxy {
 
     pub fn before_the_next_write(&self, act: impl FnOnce() + Send + 'static) {
         *self.shared.act.lock().unwrap() = Some(Box::new(act));
+    }
+
+    /// From now on what is written takes effect, and its answer waits until this is taken back.
+    pub fn hold(&self, held: bool) {
+        self.shared.held.store(held, Ordering::SeqCst);
     }
 
     pub fn mend(&self) {
@@ -118,14 +125,25 @@ impl Shared {
                 }
                 Ok(())
             }
-            Some(Trouble::LostAnswer) if writes => {
+            Some(Trouble::LostAnswer | Trouble::LostBetween(_)) if writes => {
                 self.pass_on(&head, &body)?;
                 *self.trouble.lock().unwrap() = None;
                 Ok(())
             }
             None
-            | Some(Trouble::LostAnswer | Trouble::Down | Trouble::Denied | Trouble::Full | Trouble::Between(_)) => {
-                connection.write_all(&self.pass_on(&head, &body)?)
+            | Some(
+                Trouble::LostAnswer
+                | Trouble::Down
+                | Trouble::Denied
+                | Trouble::Full
+                | Trouble::Between(_)
+                | Trouble::LostBetween(_),
+            ) => {
+                let answer = self.pass_on(&head, &body)?;
+                while writes && self.held.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                connection.write_all(&answer)
             }
         }
     }

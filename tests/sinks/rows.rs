@@ -19,6 +19,7 @@ pub enum Row {
     Stranger,
     NewerBetween,
     SameBetween,
+    LostBetween,
     Race,
     Down,
     Denied,
@@ -44,6 +45,7 @@ impl Row {
         Self::Stranger,
         Self::NewerBetween,
         Self::SameBetween,
+        Self::LostBetween,
         Self::Race,
         Self::Down,
         Self::Denied,
@@ -69,6 +71,7 @@ impl Row {
             Self::Stranger => "another target's place: refused",
             Self::NewerBetween => "a newer one between look and write",
             Self::SameBetween => "the same one between look and write",
+            Self::LostBetween => "lost answer, a newer one in between",
             Self::Race => "two writers race",
             Self::Down => "down",
             Self::Denied => "denied",
@@ -180,6 +183,10 @@ impl Sink for Watched {
         self.heard(self.sink.read_back(target).await)
     }
 
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        self.heard(self.sink.copy(target).await)
+    }
+
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {
         self.heard(self.sink.holds(document).await)
     }
@@ -243,6 +250,18 @@ pub async fn play<S: Store>(row: Row, store: &S) {
             let mark = store.mark().await;
             delivered(&sink, 2).await.unwrap();
             assert_eq!((store.seen().await, store.mark().await), (seen_of(&document(2)), mark));
+        }
+        Row::LostBetween => {
+            sink.deliver(&document(1)).await.unwrap();
+            store.fail(Trouble::LostBetween(3)).await;
+            let fault = sink.deliver(&document(2)).await.unwrap_err();
+            assert!([Kind::SinkUnavailable, Kind::SinkNewer].contains(&fault.kind), "{fault}");
+            // Who tries again knows nothing of the first time.
+            for _ in 0..2 {
+                let fault = delivered(&watched(false), 2).await.unwrap_err();
+                assert_eq!(fault.kind, Kind::SinkNewer, "{fault}");
+                assert_eq!(store.seen().await, seen_of(&document(3)));
+            }
         }
         Row::Race => race(store, [watched(false), watched(false)]).await,
         Row::Down => trouble(store, &sink, Trouble::Down, &[Kind::SinkUnavailable]).await,
@@ -337,6 +356,7 @@ pub async fn play<S: Store>(row: Row, store: &S) {
             assert_eq!(other.holds(&document(2)).await.unwrap(), Holds::Other);
             let elsewhere = Document { login_user: Some("another".to_owned()), ..document(1) };
             assert_eq!(other.holds(&elsewhere).await.unwrap(), Holds::Other);
+            copied(&other, &document(1)).await;
             assert_eq!(store.mark().await, mark, "reading made another version");
         }
         Row::Wiped => {
@@ -361,6 +381,19 @@ pub async fn play<S: Store>(row: Row, store: &S) {
     assert_eq!(Traces::of(&secrets()).found(said.as_bytes()), None, "a fault holds a secret: {said}");
 }
 
+/// What is handed on is the document that was delivered, with its generation, wherever whole documents are given back.
+async fn copied(sink: &Watched, document: &Document) {
+    let copy = match sink.copy(&target()).await {
+        Ok(copy) => copy.unwrap(),
+        Err(fault) => return assert_eq!(fault.kind, Kind::Unsupported, "{fault}"),
+    };
+    assert_eq!((&copy.target, copy.generation), (&document.target, document.generation));
+    assert_eq!((&copy.account, &copy.login_user), (&document.account, &document.login_user));
+    assert_eq!(copy.login_password.expose(), document.login_password.expose());
+    assert_eq!(copy.endpoint, document.endpoint);
+    sink.copy(&"billing".parse().unwrap()).await.unwrap_err();
+}
+
 /// One trouble: what it is called, that nothing changes while it lasts, and that a delivery goes through once it is mended.
 async fn trouble<S: Store>(store: &S, sink: &Watched, trouble: Trouble, kinds: &[Kind]) {
     sink.deliver(&document(1)).await.unwrap();
@@ -378,6 +411,31 @@ async fn trouble<S: Store>(store: &S, sink: &Watched, trouble: Trouble, kinds: &
     sink.ready(&target()).await.unwrap();
     delivered(sink, 2).await.unwrap();
     assert_eq!(store.seen().await, seen_of(&document(2)));
+}
+
+/// Whoever asked for a delivery is gone when its write has covered a newer one (the claim was lost, the ledger is full): it is put right all the same.
+pub async fn left_in_the_middle<S: Store>(store: &S, hold: impl Fn(bool)) {
+    let sink = store.sink(false);
+    sink.deliver(&document(1)).await.unwrap();
+    store.fail(Trouble::Between(3)).await;
+    hold(true);
+    let delivery = tokio::spawn(async move { sink.deliver(&document(2)).await });
+    shows(store, 2).await;
+    delivery.abort();
+    assert!(delivery.await.unwrap_err().is_cancelled());
+    hold(false);
+    shows(store, 3).await;
+}
+
+/// Waits until readers see this generation.
+async fn shows<S: Store>(store: &S, generation: u64) {
+    for _ in 0..6_000 {
+        if store.seen().await == seen_of(&document(generation)) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("generation {generation} does not come: {:?}", store.seen().await);
 }
 
 /// Two sinks on one place, as of two processes, one with the odd generations and one with the even ones: whatever wins, no reader sees an older one

@@ -9,7 +9,7 @@ use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +17,9 @@ use tokio_rustls::TlsAcceptor;
 /// How much a huge answer has, in pieces of 64 KiB.
 const HUGE: u64 = 100 * 16;
 const PIECE: usize = 64 * 1024;
+
+/// How often a held answer looks whether it may go.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// A request, whole.
 pub struct Asked {
@@ -100,6 +103,8 @@ pub struct StandIn<S> {
     pub service: Arc<S>,
     trouble: Arc<Mutex<Option<Trouble>>>,
     swallowed: Arc<AtomicU64>,
+    /// Whether the answers to writes wait.
+    held: Arc<AtomicBool>,
     tls: Option<TlsAcceptor>,
     /// The server's task, or the socket that keeps its port while it is down.
     door: Mutex<Door>,
@@ -124,6 +129,7 @@ impl<S: Service> StandIn<S> {
             service: Arc::new(service),
             trouble: Arc::default(),
             swallowed: Arc::default(),
+            held: Arc::default(),
             tls,
             door: Mutex::new(Door::Shut(TcpSocket::new_v4().unwrap())),
         };
@@ -138,6 +144,11 @@ impl<S: Service> StandIn<S> {
 
     pub fn swallowed(&self) -> u64 {
         self.swallowed.load(Ordering::Relaxed)
+    }
+
+    /// From now on what is written takes effect, and its answer waits until this is taken back.
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::SeqCst);
     }
 
     pub fn fail(&self, trouble: Trouble) {
@@ -174,18 +185,19 @@ impl<S: Service> StandIn<S> {
 
     fn open(&self, listener: TcpListener) {
         let (service, trouble, swallowed) = (self.service.clone(), self.trouble.clone(), self.swallowed.clone());
-        let tls = self.tls.clone();
+        let (tls, held) = (self.tls.clone(), self.held.clone());
         let server = tokio::spawn(async move {
             // Connections end with the server.
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let (service, trouble, swallowed) = (service.clone(), trouble.clone(), swallowed.clone());
-                let tls = tls.clone();
+                let (tls, held) = (tls.clone(), held.clone());
                 connections.spawn(async move {
                     let handler = |certified| {
                         service_fn(move |request| {
-                            handle(service.clone(), trouble.clone(), swallowed.clone(), request, certified)
+                            let (service, trouble) = (service.clone(), trouble.clone());
+                            handle(service, trouble, swallowed.clone(), held.clone(), request, certified)
                         })
                     };
                     let http = hyper::server::conn::http1::Builder::new();
@@ -221,6 +233,7 @@ async fn handle<S: Service>(
     service: Arc<S>,
     trouble: Arc<Mutex<Option<Trouble>>>,
     swallowed: Arc<AtomicU64>,
+    held: Arc<AtomicBool>,
     request: Request<Incoming>,
     certified: bool,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, Lost> {
@@ -242,13 +255,22 @@ async fn handle<S: Service>(
             service.between(generation);
             service.answer(&asked)
         }
-        Some(Trouble::LostAnswer | Trouble::Between(_)) => service.answer(&asked),
+        Some(Trouble::LostBetween(generation)) if service.writes(&asked) => {
+            spent();
+            service.between(generation);
+            let _lost = service.answer(&asked);
+            return Err(Lost);
+        }
+        Some(Trouble::LostAnswer | Trouble::Between(_) | Trouble::LostBetween(_)) => service.answer(&asked),
         Some(Trouble::Hang) => std::future::pending().await,
         Some(Trouble::Down) => return Err(Lost),
         Some(
             trouble @ (Trouble::Denied | Trouble::NotFound | Trouble::Throttled | Trouble::Broken | Trouble::Full),
         ) => service.turn_away(trouble, &asked),
     };
+    while service.writes(&asked) && held.load(Ordering::SeqCst) {
+        tokio::time::sleep(LOOK).await;
+    }
     let mut response = Response::builder().status(answer.status);
     for (name, value) in &answer.headers {
         response = response.header(*name, value);

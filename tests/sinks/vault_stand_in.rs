@@ -409,7 +409,12 @@ impl Service for Vault {
             }
             Trouble::Full => refused(500, &["1 error occurred:\n\t* no space left on device\n\n"]),
             Trouble::Broken => refused(503, &["Vault is sealed"]),
-            Trouble::Down | Trouble::LostAnswer | Trouble::Hang | Trouble::Huge | Trouble::Between(_) => unreachable!(),
+            Trouble::Down
+            | Trouble::LostAnswer
+            | Trouble::Hang
+            | Trouble::Huge
+            | Trouble::Between(_)
+            | Trouble::LostBetween(_) => unreachable!(),
         }
     }
 }

@@ -13,7 +13,8 @@ use keywheel::hook::webhook::WebhookHook;
 use keywheel::hook::{Hook, News, Notice};
 use keywheel::http::Settings;
 use keywheel::http::signed::ReceiverSettings;
-use keywheel::name::Generation;
+use keywheel::moment::Moment;
+use keywheel::name::{Generation, RotationId};
 use keywheel::secret::{Credential, Secret};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -62,8 +63,25 @@ fn hook(url: &str, key: &str) -> WebhookHook {
 }
 
 fn notice() -> Notice {
-    let others = [("till-cache".parse().unwrap(), News { generation: Generation(9), telling: 1 })].into();
-    Notice { target: "orders-cache".parse().unwrap(), generation: Generation(7), rotation: None, telling: 1, others }
+    let rotation = Some(RotationId::from_parts(Moment::from_seconds(1), 5));
+    Notice {
+        target: "orders-cache".parse().unwrap(),
+        generation: Generation(7),
+        rotation,
+        telling: 1,
+        others: [].into(),
+    }
+}
+
+/// The same for two targets, as one of them asks for it.
+fn shared(asks: &str, other: &str) -> Notice {
+    let news = |target: &str| match target {
+        "orders-cache" => notice().news(),
+        _ => News { generation: Generation(9), rotation: None, telling: 2 },
+    };
+    let News { generation, rotation, telling } = news(asks);
+    let others = [(other.parse().unwrap(), news(other))].into();
+    Notice { target: asks.parse().unwrap(), generation, rotation, telling, others }
 }
 
 async fn receiver() -> StandIn<Receiver> {
@@ -77,25 +95,26 @@ async fn a_library_verifies_the_notice_and_a_repeated_one_has_the_same_id() {
     hook.ready().await.unwrap();
     hook.tell(&notice()).await.unwrap();
     hook.tell(&notice()).await.unwrap();
+    let rotation = notice().rotation.unwrap();
     let heard = std::mem::take(&mut *receiver.service.told.lock().unwrap());
     assert_eq!(heard.len(), 2, "to be ready is not to tell");
     for request in &heard {
         assert_eq!(
             (request["method"].as_str(), request["headers"]["webhook-id"].as_str()),
-            (Some("POST"), Some("orders-cache:7"))
+            (Some("POST"), Some(&*format!("orders-cache:7:{rotation}")))
         );
         assert_eq!(request["headers"]["authorization"], format!("Bearer {TOKEN}"));
         let body: Value = serde_json::from_str(request["body"].as_str().unwrap()).unwrap();
         assert_eq!(body["type"], "keywheel.delivered");
         assert_eq!(
             body["data"],
-            json!({ "target": "orders-cache", "generation": 7, "rotation": null, "others": { "till-cache": 9 } })
+            json!({ "target": "orders-cache", "generation": 7, "rotation": notice().rotation, "telling": 1, "others": {} })
         );
     }
     // A late sink is worth another one.
     hook.tell(&Notice { telling: 2, ..notice() }).await.unwrap();
     let again = receiver.service.told.lock().unwrap().remove(0);
-    assert_eq!(again["headers"]["webhook-id"], "orders-cache:7-2");
+    assert_eq!(again["headers"]["webhook-id"], format!("orders-cache:7-2:{rotation}"));
     let Some(python) = python() else { return };
     let program = "import json, sys\n\
         from standardwebhooks.webhooks import Webhook\n\
@@ -103,6 +122,35 @@ async fn a_library_verifies_the_notice_and_a_repeated_one_has_the_same_id() {
         assert Webhook(sys.argv[1]).verify(told['body'], told['headers'])['data']['generation'] == 7\n";
     let arguments = ["-c", program, &format!("whsec_{}", STANDARD.encode(KEY))].map(str::to_owned).into();
     told(python, arguments, heard[0].clone()).await;
+}
+
+/// After a lost answer all wait anew, and another target may be the one that asks.
+#[tokio::test]
+async fn a_notice_for_several_has_the_same_id_whoever_asks_for_it_and_another_one_for_others() {
+    let receiver = receiver().await;
+    let hook = hook(&receiver.url(), &STANDARD.encode(KEY));
+    let heard = async |notice: &Notice| {
+        hook.tell(notice).await.unwrap();
+        let request = receiver.service.told.lock().unwrap().pop().unwrap();
+        let body: Value = serde_json::from_str(request["body"].as_str().unwrap()).unwrap();
+        (request["headers"]["webhook-id"].as_str().unwrap().to_owned(), body["data"].clone())
+    };
+    let (id, data) = heard(&shared("till-cache", "orders-cache")).await;
+    assert!(id.starts_with(&format!("orders-cache:7:{}+1:", notice().rotation.unwrap())), "{id}");
+    assert_eq!(data["others"], json!({ "till-cache": { "generation": 9, "rotation": null, "telling": 2 } }));
+    assert_eq!(heard(&shared("orders-cache", "till-cache")).await, (id.clone(), data));
+    // Whoever has seen the first would pass over what another one is told by it.
+    let alone = notice();
+    let mut later = shared("orders-cache", "till-cache");
+    later.others.values_mut().for_each(|news| news.telling += 1);
+    let mut joined = shared("orders-cache", "till-cache");
+    joined.others.insert("web".parse().unwrap(), News { generation: Generation(1), rotation: None, telling: 1 });
+    let mut ids = vec![id];
+    for notice in [&alone, &later, &joined, &shared("orders-cache", "web"), &Notice { rotation: None, ..notice() }] {
+        ids.push(heard(notice).await.0);
+    }
+    let different: std::collections::BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(different.len(), ids.len(), "{ids:?}");
 }
 
 fn reveals_nothing(fault: &Fault) {

@@ -89,6 +89,7 @@ impl Stage {
         Ok(format!(
             r#"[daemon]
 ledger         = "sqlite://{folder}/ledger.db"
+ephemeral      = "rehearsal"                  # the folder is temporary, wherever it lies
 sealing-key    = {{ file = "{folder}/sealing-key" }}
 control-socket = "{folder}/control.sock"
 

@@ -55,11 +55,14 @@ impl FileSink {
 
 pub(in crate::config) fn file(section: &Section<'_>) -> Option<FileSink> {
     let path = section.path("path");
-    if section.text("path").is_some_and(|text| text.ends_with('/')) {
-        section.refuse("path", refusal("This names a folder", "add the file's name"));
-    }
     let mode = mode(section);
-    let Format { form, prefix, template, fields } = format(section, FileFormat::default())?;
+    let Format { form, prefix, template, fields } = match section.text("kind") {
+        Some("file") => format_among(section, FileFormat::default(), &FORMATS)?,
+        _ => format(section, FileFormat::default())?,
+    };
+    if section.text("path").is_some_and(|text| text.ends_with('/')) && form != FileFormat::Directory {
+        section.refuse("path", refusal("This names a folder", "add the file's name, or write format = \"directory\""));
+    }
     Some(FileSink {
         path: path?,
         format: form,
@@ -72,18 +75,25 @@ pub(in crate::config) fn file(section: &Section<'_>) -> Option<FileSink> {
     })
 }
 
+/// The words for a form; the last is for a file sink alone, since nothing else is a folder.
+const FORMATS: [(&str, FileFormat); 7] = [
+    ("raw", FileFormat::Raw),
+    ("env", FileFormat::Env),
+    ("json", FileFormat::Json),
+    ("yaml", FileFormat::Yaml),
+    ("url", FileFormat::Url),
+    ("template", FileFormat::Template),
+    ("directory", FileFormat::Directory),
+];
+
 /// The keys `format`, `prefix`, `template` and `fields`.
 pub(in crate::config) fn format(section: &Section<'_>, usual: FileFormat) -> Option<Format> {
-    let formats = [
-        ("raw", FileFormat::Raw),
-        ("env", FileFormat::Env),
-        ("json", FileFormat::Json),
-        ("yaml", FileFormat::Yaml),
-        ("url", FileFormat::Url),
-        ("template", FileFormat::Template),
-    ];
+    format_among(section, usual, &FORMATS[..FORMATS.len() - 1])
+}
+
+fn format_among(section: &Section<'_>, usual: FileFormat, formats: &[(&str, FileFormat)]) -> Option<Format> {
     let form = match section.has("format") {
-        true => section.choice("format", &formats),
+        true => section.choice("format", formats),
         false => Some(usual),
     };
     for (key, wanted, word) in [("prefix", FileFormat::Env, "env"), ("template", FileFormat::Template, "template")] {
@@ -97,7 +107,8 @@ pub(in crate::config) fn format(section: &Section<'_>, usual: FileFormat) -> Opt
         section.refuse("format", refusal("This format needs a template", next_step));
     }
     let is_flat = form.is_some_and(|form| {
-        matches!(form, FileFormat::Env | FileFormat::Json | FileFormat::Yaml) || !section.has("fields")
+        matches!(form, FileFormat::Env | FileFormat::Json | FileFormat::Yaml | FileFormat::Directory)
+            || !section.has("fields")
     });
     if form.is_some() && !is_flat {
         let next_step = "write format = \"env\", \"json\" or \"yaml\", or remove fields";

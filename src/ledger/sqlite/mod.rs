@@ -1,8 +1,9 @@
 //! The embedded ledger: one SQLite file, one process that writes it.
 //!
 //! `place` has the files and what is checked before they are used, `schema` the tables, `writer` the one writing thread, `record` what it writes,
-//! `lists` what selections found, `notes` texts of keywheel's own, `reader` what anybody reads.
+//! `lists` what selections found, `notes` texts of keywheel's own, `commits` how long that takes, `reader` what anybody reads.
 
+mod commits;
 mod lists;
 mod notes;
 mod place;
@@ -11,6 +12,7 @@ mod record;
 mod schema;
 mod writer;
 
+pub use commits::Commits;
 pub use reader::{Audit, Reader};
 
 use super::known::{Known, Lists};
@@ -85,6 +87,11 @@ impl SqliteLedger {
     /// The reading side, with MACs checked.
     pub fn reader(&self) -> &Reader {
         &self.shared.reader
+    }
+
+    /// What its transactions took, for as long as it is open.
+    pub fn commits(&self) -> Arc<Commits> {
+        Arc::clone(self.shared.writer.commits())
     }
 
     /// Wraps the data key under `next` instead of `current`, in one transaction; from then on only `next` opens the ledger. The data key stays, so an

@@ -1,10 +1,13 @@
 //! The one thread that writes. Whatever waits in its queue goes to disk in one transaction, so that a hundred callers cost one fsync.
 
+use super::commits::Commits;
 use super::place::Lock;
 use super::schema::Trouble;
+use crate::clock::Stopwatch;
 use crate::fault::{Fault, Kind};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -17,6 +20,7 @@ pub(super) struct Writer {
     queue: Option<Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
     path: PathBuf,
+    commits: Arc<Commits>,
 }
 
 impl Writer {
@@ -27,15 +31,22 @@ impl Writer {
     pub(super) fn start(connection: Connection, lock: Lock, path: &Path) -> Result<Self, Fault> {
         let (queue, jobs) = channel();
         let ledger = path.to_owned();
+        let commits = Arc::new(Commits::default());
+        let counted = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || {
-                work_off(&connection, &jobs, &ledger);
+                work_off(&connection, &jobs, &ledger, &counted);
                 drop(connection);
                 drop(lock);
             })
             .map_err(|error| Fault::new(Kind::LedgerUnusable, format!("the ledger's thread: {error}")))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), path: path.to_owned() })
+        Ok(Self { queue: Some(queue), thread: Some(thread), path: path.to_owned(), commits })
+    }
+
+    /// What its transactions took.
+    pub(super) fn commits(&self) -> &Arc<Commits> {
+        &self.commits
     }
 
     /// Has this done in a transaction, and answers when it is durable. An error undoes this piece of work and no other one.
@@ -72,7 +83,7 @@ impl Drop for Writer {
     }
 }
 
-fn work_off(connection: &Connection, queue: &Receiver<Box<dyn Job>>, path: &Path) {
+fn work_off(connection: &Connection, queue: &Receiver<Box<dyn Job>>, path: &Path, commits: &Commits) {
     while let Ok(first) = queue.recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH_LIMIT
@@ -80,7 +91,10 @@ fn work_off(connection: &Connection, queue: &Receiver<Box<dyn Job>>, path: &Path
         {
             batch.push(next);
         }
-        let outcome = commit(connection, &mut batch).map_err(|trouble| trouble.told(path));
+        let outcome = commit(connection, &mut batch, commits).map_err(|trouble| trouble.told(path));
+        if outcome.is_err() {
+            commits.failed.add();
+        }
         if outcome.is_err() && !connection.is_autocommit() {
             // Should this fail too, the next BEGIN does, and nobody is told that something was written.
             let _ = connection.execute_batch("ROLLBACK");
@@ -92,7 +106,7 @@ fn work_off(connection: &Connection, queue: &Receiver<Box<dyn Job>>, path: &Path
 }
 
 /// One transaction. Each job stands in a savepoint of its own; an error here is an error for all of them.
-fn commit(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), Trouble> {
+fn commit(connection: &Connection, batch: &mut [Box<dyn Job>], commits: &Commits) -> Result<(), Trouble> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     for job in batch {
         connection.prepare_cached("SAVEPOINT job")?.execute([])?;
@@ -109,7 +123,9 @@ fn commit(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), Tro
         }
         connection.prepare_cached("RELEASE job")?.execute([])?;
     }
+    let watch = Stopwatch::start();
     connection.execute_batch("COMMIT")?;
+    commits.took.saw(watch.elapsed());
     Ok(())
 }
 
@@ -177,7 +193,7 @@ mod tests {
 
         fn run(self, connection: &Connection) {
             drop(self.jobs);
-            work_off(connection, &self.waiting, Path::new("ledger.db"));
+            work_off(connection, &self.waiting, Path::new("ledger.db"), &Commits::default());
         }
     }
 

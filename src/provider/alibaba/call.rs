@@ -81,7 +81,8 @@ impl Caller {
         let (mut signed_again, mut renewed, mut moved) = (false, false, false);
         loop {
             pacer.turn().await;
-            let reply = self.send(&request, rotation, &credential, in_query).await?;
+            let sent = self.send(&request, rotation, &credential, in_query).await;
+            let reply = sent.inspect_err(|failed| pacer.came_to(Some(failed.kind())))?;
             let wait = asked_to_wait(&reply);
             if let Some(span) = wait {
                 pacer.pause(span);
@@ -89,10 +90,12 @@ impl Caller {
             let (code, message, request_id) = match wire::read(reply.status, &reply.body) {
                 Spoken::Value(value) => {
                     pacer.passed();
+                    pacer.came_to(None);
                     self.query_works.store(in_query, Ordering::Relaxed);
                     return Ok(value);
                 }
                 Spoken::Nonsense(what) => {
+                    pacer.came_to(Some(Kind::Unanswered));
                     return Err(Failed::Unanswered(Fault::new(
                         Kind::Unanswered,
                         format!("Alibaba {action} gave {what}"),
@@ -106,6 +109,7 @@ impl Caller {
                 // An unlisted code beside a wish to wait speaks of our rate, not of a password.
                 verdict = Verdict::Unclear;
             }
+            pacer.came_to(Some(verdict.kind()));
             if verdict.kind() == Kind::Throttled || wait.is_some() {
                 pacer.throttled();
             } else {

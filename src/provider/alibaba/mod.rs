@@ -31,6 +31,7 @@ use self::call::Caller;
 use self::wire::Request;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, permitted};
+use super::traffic::Traffic;
 use super::{Abilities, Address, Condition, Found, Instance, Mode, Now, Provider, without_old};
 use crate::fault::{Fault, Kind};
 use crate::http::Client;
@@ -268,6 +269,10 @@ impl Provider for Alibaba {
 
     async fn check(&self, address: &Address) -> Vec<Fault> {
         self.findings(address).await
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(Traffic::of(&self.caller.pacers, &*self.caller.credentials))
     }
 
     async fn worries(&self) -> Vec<Fault> {

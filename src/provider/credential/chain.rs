@@ -5,6 +5,7 @@
 
 use super::{Credential, CredentialSource, IdentityNames, Source, VariableNames, Variables};
 use crate::fault::{Fault, Kind};
+use crate::moment::Moment;
 use async_trait::async_trait;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -113,6 +114,10 @@ impl CredentialSource for Chain {
     async fn renewed(&self, refused: &Credential) -> Result<Credential, Fault> {
         let (index, said) = self.chosen()?;
         self.links[index].source.renewed(refused).await.map_err(|fault| self.told(index, said, fault))
+    }
+
+    fn ends(&self) -> Option<Moment> {
+        self.kept.get().and_then(|&kept| self.links[kept].source.ends())
     }
 }
 

@@ -177,6 +177,10 @@ impl CredentialSource for Refreshing {
         };
         self.shared.renew(seen).await
     }
+
+    fn ends(&self) -> Option<Moment> {
+        self.shared.state().held.as_ref().map(|held| held.ends)
+    }
 }
 
 impl Shared {

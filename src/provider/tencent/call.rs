@@ -67,22 +67,26 @@ impl Caller {
         loop {
             pacer.turn().await;
             let body = wire::body(call.request).map_err(Failed::NotSent)?;
-            let reply = self.send(call, &credential, body).await?;
+            let sent = self.send(call, &credential, body).await;
+            let reply = sent.inspect_err(|failed| pacer.came_to(Some(failed.kind())))?;
             if let Some(span) = reply.retry_after {
                 pacer.pause(span);
             }
             let (code, message, request_id) = match wire::read(reply.status, &reply.body) {
                 Spoken::Value(value) => {
                     pacer.passed();
+                    pacer.came_to(None);
                     return Ok(value);
                 }
                 Spoken::Nonsense(what) => {
+                    pacer.came_to(Some(Kind::Unanswered));
                     let fault = Fault::new(Kind::Unanswered, format!("Tencent {} gave {what}", call.action));
                     return Err(Failed::Unanswered(fault).into());
                 }
                 Spoken::Error { code, message, request_id } => (code, message, request_id),
             };
             let verdict = verdict(&code);
+            pacer.came_to(Some(verdict.kind()));
             if verdict.kind() == Kind::Throttled {
                 pacer.throttled();
             } else {

@@ -32,6 +32,7 @@ use self::change::refuse_account;
 pub use self::wire::DEFAULT_ACCOUNT;
 use super::credential::CredentialSource;
 use super::outcome::{Failed, Verdict, helpful, without_credential};
+use super::traffic::Traffic;
 use super::{Abilities, Address, Condition, Found, Instance, InstancePolicy, Mode, Now, Provider};
 use crate::fault::{Fault, Kind, scrub};
 use crate::http::Client;
@@ -318,6 +319,10 @@ impl Provider for Tencent {
 
     async fn check(&self, address: &Address) -> Vec<Fault> {
         self.findings(address).await
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(Traffic::of(&self.caller.pacers, &*self.caller.credentials))
     }
 
     async fn worries(&self) -> Vec<Fault> {

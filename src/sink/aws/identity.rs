@@ -2,7 +2,7 @@
 //! kept until it is about to end or the store refuses it.
 
 use super::transport::Transport;
-use super::{Now, Reach};
+use super::{Now, Reach, process};
 use crate::fault::{Fault, Kind, Retry};
 use crate::http;
 use crate::moment::Moment;
@@ -150,14 +150,14 @@ impl Identity {
             Source::Static { .. } => return Err("its parts are read one by one".to_owned()),
             Source::Environment => Box::new(EnvironmentVariableCredentialsProvider::new()),
             Source::Profile { path, name } => {
-                let builder = ProfileFileCredentialsProvider::builder().configure(&config);
-                let builder = match path {
-                    Some(path) => {
-                        let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, path);
-                        builder.profile_files(files.build())
-                    }
-                    None => builder,
+                let files = match path {
+                    Some(path) => EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, path).build(),
+                    None => EnvConfigFiles::default(),
                 };
+                if let Some(line) = process::named(&files, name.as_deref()).await? {
+                    return process::asked(&line, self.transport.reach.timeout).await;
+                }
+                let builder = ProfileFileCredentialsProvider::builder().configure(&config).profile_files(files);
                 match name {
                     Some(name) => Box::new(builder.profile_name(name).build()),
                     None => Box::new(builder.build()),
@@ -195,7 +195,13 @@ impl Identity {
                 Box::new(builder.build().await)
             }
         };
-        provider.provide_credentials().await.map_err(|error| sentence(&error))
+        provider.provide_credentials().await.map_err(|error| match sentence(&error) {
+            // The vendor's words for it are about its crate.
+            why if why.contains("credentials-process") => {
+                "a profile has a credential_process, which keywheel runs for source = \"profile\" alone, and not for a role's source_profile".to_owned()
+            }
+            why => why,
+        })
     }
 
     fn metadata(&self, config: &ProviderConfig) -> Result<imds::Client, String> {

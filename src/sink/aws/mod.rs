@@ -7,6 +7,7 @@ mod api;
 mod identity;
 mod marks;
 pub mod parameter_store;
+mod process;
 pub mod secrets_manager;
 mod transport;
 

@@ -15,14 +15,17 @@ use crate::fault::{Fault, Kind};
 use crate::name::TargetName;
 use crate::secret::Secret;
 use crate::sink::file::Format;
+use crate::sink::file::copying;
 use crate::sink::file::format::Layout;
 use crate::sink::file::reading;
 use crate::sink::store::secret::Text;
+use crate::sink::web::{Asked, to_its_end};
 use crate::sink::{Document, Held, Holds, Sink};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a description begins with, and what stands between its parts.
 const MARK: &str = "keywheel: target ";
@@ -32,9 +35,10 @@ const MARK_DIGEST: &str = ", document ";
 /// What a label begins with.
 const LABEL: &str = "keywheel-g";
 
-/// How many versions are asked for at once, and how often: there are at most a hundred. A page holds their encrypted values too.
+/// How many versions are asked for at once, and how often at most. A page holds their encrypted values too. There are at most a hundred versions, but a
+/// page may have less than it was asked for: only one without a token is the last.
 const PAGE: u32 = 25;
-const PAGES: usize = 5;
+const PAGES: usize = 100;
 
 /// How often a lost race is run again before the next try is left to the driver.
 const RACES: usize = 4;
@@ -84,14 +88,14 @@ pub struct ParameterStoreSettings {
 }
 
 /// A parameter that receives one target's password.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ParameterStore {
-    api: Api,
+    api: Arc<Api>,
     parameter: String,
     create: bool,
     kms_key: Option<String>,
     tier: Option<Tier>,
-    layout: Layout,
+    layout: Arc<Layout>,
 }
 
 /// A version, but for its value.
@@ -205,7 +209,9 @@ impl ParameterStore {
         let layout = Layout::new(format, prefix, template, fields.as_ref()).map_err(crate::sink::findings);
         let api = Api::new(Service::ParameterStore, &reach).map_err(|fault| vec![fault]);
         match (layout, api) {
-            (Ok(layout), Ok(api)) => Ok(Self { api, parameter, create, kms_key, tier, layout }),
+            (Ok(layout), Ok(api)) => {
+                Ok(Self { api: Arc::new(api), parameter, create, kms_key, tier, layout: Arc::new(layout) })
+            }
             (layout, api) => Err(layout.err().into_iter().chain(api.err()).flatten().collect()),
         }
     }
@@ -258,13 +264,16 @@ impl ParameterStore {
                 Err(refusal) => return Err(self.refused(refusal)),
             };
             versions.extend(page.parameters);
-            match page.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => question["NextToken"] = token.into(),
-                None => break,
+            if let Some(token) = page.next_token.filter(|token| !token.is_empty()) {
+                question["NextToken"] = token.into();
+                continue;
             }
+            versions.sort_by_key(|version| version.version);
+            return Ok((!versions.is_empty()).then_some(Look(versions)));
         }
-        versions.sort_by_key(|version| version.version);
-        Ok((!versions.is_empty()).then_some(Look(versions)))
+        // The newest may be among those that were not shown.
+        let what = format!("The history of {} has no end: {PAGES} pages were shown", self.place());
+        Err(Fault::new(Kind::SinkUnavailable, what).advise("check the sink's endpoint; keywheel tries again"))
     }
 
     /// What is in a version; `None` where it is gone.
@@ -335,8 +344,19 @@ impl ParameterStore {
         Err(marks::newer(&self.place(), held, document))
     }
 
-    /// Gives the version that readers see the generation's label, and takes those of earlier ones away.
+    /// Labels the version that readers see. It is there, whatever becomes of the label: one that is not permitted holds nothing up.
     async fn label(&self, look: &Look, document: &Document) -> Result<(), Fault> {
+        match self.labelled(look, document).await {
+            Err(Fault { kind: Kind::SinkDenied, what, next_step, .. }) => {
+                tracing::warn!(%what, %next_step, "a delivered version goes without its label");
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Gives the version that readers see the generation's label, and takes those of earlier ones away.
+    async fn labelled(&self, look: &Look, document: &Document) -> Result<(), Fault> {
         let shown = look.shown();
         let label = format!("{LABEL}{}", document.generation);
         if !shown.labels.contains(&label) {
@@ -364,29 +384,9 @@ impl ParameterStore {
     }
 }
 
-#[async_trait]
-impl Sink for ParameterStore {
-    async fn ready(&self, target: &TargetName) -> Result<(), Fault> {
-        let Some(look) = self.look().await? else {
-            // Whether one may be made shows only when it is made.
-            return if self.create { Ok(()) } else { Err(self.absent()) };
-        };
-        let shown = look.shown();
-        self.refuse_stranger(shown, target)?;
-        if shown.kind != "SecureString" {
-            let what = format!("{} has the type {}, and would show the password", self.place(), shown.kind);
-            let next_step =
-                "delete it, or name another one; a parameter that keeps passwords has the type SecureString";
-            return Err(Fault::new(Kind::SinkDenied, what).advise(next_step));
-        }
-        // What is there now is decrypted to compare it.
-        self.value(shown).await?;
-        // The write itself, under a condition that never holds: that the parameter is not there.
-        let rehearsal = Put { overwrite: false, description: None, ..self.written(Some(shown), "{}", "") };
-        self.put(&rehearsal, &[]).await.map(drop)
-    }
-
-    async fn deliver(&self, document: &Document) -> Result<(), Fault> {
+impl ParameterStore {
+    /// A delivery. What is written is looked back at in any case; nothing is written any more once nobody asks for it.
+    async fn deliver_while(&self, asked: &Asked, document: &Document) -> Result<(), Fault> {
         let text = marks::text(document, &self.layout)?;
         let digest = marks::of_the_rest(document, &self.layout)?;
         let (target, generation) = (&document.target, document.generation);
@@ -404,6 +404,7 @@ impl Sink for ParameterStore {
             } else if !self.create {
                 return Err(self.absent());
             }
+            asked.still()?;
             let before = look.as_ref().map(Look::shown);
             let Written::Version(version) =
                 self.put(&self.written(before, text.expose(), &description), &secrets).await?
@@ -418,6 +419,37 @@ impl Sink for ParameterStore {
             }
         }
         Err(marks::contended(&self.place()))
+    }
+}
+
+#[async_trait]
+impl Sink for ParameterStore {
+    async fn ready(&self, target: &TargetName) -> Result<(), Fault> {
+        let Some(look) = self.look().await? else {
+            // Whether one may be made shows only when it is made.
+            return if self.create { Ok(()) } else { Err(self.absent()) };
+        };
+        let shown = look.shown();
+        self.refuse_stranger(shown, target)?;
+        if shown.kind != "SecureString" {
+            let what = format!("{} has the type {}, and would show the password", self.place(), shown.kind);
+            let next_step =
+                "delete it, or name another one; a parameter that keeps passwords has the type SecureString";
+            return Err(Fault::new(Kind::SinkDenied, what).advise(next_step));
+        }
+        // What is there now is decrypted to compare it.
+        let Some(value) = self.value(shown).await? else { return Err(marks::contended(&self.place())) };
+        // The write itself, under a condition that does not hold: that the parameter is not there. Should somebody delete it in this moment, what readers
+        // see is there again.
+        let description = shown.description.as_deref().filter(|text| !text.is_empty());
+        let rehearsal = self.written(Some(shown), value.expose(), "");
+        let rehearsal = Put { overwrite: false, description, ..rehearsal };
+        self.put(&rehearsal, std::slice::from_ref(&value)).await.map(drop)
+    }
+
+    async fn deliver(&self, document: &Document) -> Result<(), Fault> {
+        let (sink, document) = (self.clone(), document.clone());
+        to_its_end(|asked| async move { sink.deliver_while(&asked, &document).await }).await
     }
 
     fn shape(&self, document: &Document) -> Option<Vec<u8>> {
@@ -439,6 +471,21 @@ impl Sink for ParameterStore {
         match self.value(look.shown()).await? {
             Some(text) if !matches!(Text::read(text.expose()), Text::Empty) => {
                 reading::held(&self.layout, text.expose().as_bytes(), &self.place()).map(Some)
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if !self.layout.can_be_read_back() {
+            return Err(crate::sink::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        let Some(look) = self.look().await? else { return Ok(None) };
+        self.refuse_stranger(look.shown(), target)?;
+        let marked = look.shown().mark().map_or(0, |mark| mark.generation).into();
+        match self.value(look.shown()).await? {
+            Some(text) if !matches!(Text::read(text.expose()), Text::Empty) => {
+                copying::document(&self.layout, text.expose().as_bytes(), &self.place(), target, marked).map(Some)
             }
             Some(_) | None => Ok(None),
         }

@@ -15,6 +15,7 @@ use crate::fault::{Fault, Kind};
 use crate::name::TargetName;
 use crate::secret::Secret;
 use crate::sink::file::Format;
+use crate::sink::file::copying;
 use crate::sink::file::format::Layout;
 use crate::sink::file::reading;
 use crate::sink::store::secret::Text;
@@ -474,6 +475,20 @@ impl Sink for SecretsManager {
                 reading::held(&self.layout, text.expose().as_bytes(), &self.place()).map(Some)
             }
         }
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if !self.layout.can_be_read_back() {
+            return Err(crate::sink::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        let Some(look) = self.look().await? else { return Ok(None) };
+        self.newest(&look, target)?;
+        let Some(Version { id, text: Some(text), .. }) = &look.current else { return Ok(None) };
+        if matches!(Text::read(text.expose()), Text::Empty) {
+            return Ok(None);
+        }
+        let marked = Named::read(id).map_or(0, |named| named.generation).into();
+        copying::document(&self.layout, text.expose().as_bytes(), &self.place(), target, marked).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

@@ -237,14 +237,21 @@ impl AzureKeyVault {
             let mut pager = client.list_secret_properties_versions(&self.settings.secret, None)?;
             let mut all = Vec::new();
             while let Some(version) = pager.try_next().await? {
-                all.extend(version.id.as_deref().and_then(number).map(|id| (id, version.tags.unwrap_or_default())));
-                if all.len() >= VERSIONS_LIMIT {
-                    break;
+                if all.len() == VERSIONS_LIMIT {
+                    return Ok(None);
                 }
+                all.extend(version.id.as_deref().and_then(number).map(|id| (id, version.tags.unwrap_or_default())));
             }
-            Ok(all)
+            Ok(Some(all))
         };
-        self.bounded(&client, asked).await
+        // They come in no order: the newest generation may be among those that were not shown.
+        self.bounded(&client, asked).await?.ok_or_else(|| {
+            let what = format!("{} has more than {VERSIONS_LIMIT} versions, too many to look at", self.place());
+            let fault = Fault::new(Kind::SinkDenied, what);
+            Refusal::Fault(
+                fault.advise("give the sink another secret: versions of one cannot be deleted by themselves"),
+            )
+        })
     }
 
     /// The vendor's clients set no time of their own, and ask the metadata service several times.

@@ -1,9 +1,9 @@
 //! The sink `azure-key-vault`: one secret for each target in an Azure Key Vault.
 //!
 //! Each write makes a version, and the newest one is what readers see. Target and generation are tags of the version, so they are written with the
-//! password or not at all. Key Vault compares nothing: the secret is looked at before the write, and all its versions after it; what a newer
-//! writer wrote in between, and ours then covered, is put back on top. A lost answer is found again, because what is current is then what was to be
-//! written.
+//! password or not at all. Key Vault compares nothing: the secret is looked at before the write, and all its versions wherever ours is on top, after
+//! the write or after one whose answer was lost; what a newer writer wrote in between, and ours then covered, is put back on top. A lost answer is found
+//! again, because what is current is then what was to be written.
 //!
 //! The vendor's own clients are used, over [`crate::http`] and without repetitions of theirs.
 
@@ -13,9 +13,10 @@ mod carrier;
 pub use carrier::METADATA_HOST;
 
 use super::file::Format;
+use super::file::copying;
 use super::file::format::Layout;
 use super::file::reading;
-use super::web::Credential;
+use super::web::{Asked, Credential, to_its_end};
 use super::{Document, Held, Holds, Sink};
 use crate::fault::{Fault, Kind};
 use crate::http::{Client, Settings};
@@ -96,13 +97,14 @@ pub struct AzureSettings {
 }
 
 /// A secret in a Key Vault.
+#[derive(Clone)]
 pub struct AzureKeyVault {
     settings: AzureSettings,
-    layout: Layout,
+    layout: Arc<Layout>,
     client: Client,
     authority: Client,
     /// The vendor's client, with the token that it holds.
-    kept: Mutex<Option<Arc<SecretClient>>>,
+    kept: Arc<Mutex<Option<Arc<SecretClient>>>>,
 }
 
 impl fmt::Debug for AzureKeyVault {
@@ -151,7 +153,7 @@ impl AzureKeyVault {
         let authority = Client::new(authority.clone(), reach).map_err(|fault| vec![fault]);
         match (layout, client, authority) {
             (Ok(layout), Ok(client), Ok(authority)) => {
-                Ok(Self { settings, layout, client, authority, kept: Mutex::default() })
+                Ok(Self { settings, layout: Arc::new(layout), client, authority, kept: Arc::default() })
             }
             (layout, client, authority) => {
                 Err(layout.err().into_iter().chain(client.err()).chain(authority.err()).flatten().collect())
@@ -170,7 +172,7 @@ impl AzureKeyVault {
         let form = match self.settings.format {
             Format::Json => "application/json",
             Format::Yaml => "application/yaml",
-            Format::Raw | Format::Env | Format::Url | Format::Template => "text/plain",
+            Format::Raw | Format::Env | Format::Url | Format::Template | Format::Directory => "text/plain",
         };
         let tags = [(TARGET, document.target.to_string()), (GENERATION, document.generation.to_string())];
         Ok(SetSecretParameters {
@@ -258,38 +260,20 @@ impl AzureKeyVault {
     }
 }
 
-#[async_trait]
-impl Sink for AzureKeyVault {
-    async fn ready(&self, target: &TargetName) -> Result<(), Fault> {
-        match self.look(None).await? {
-            Current::Version(version) => {
-                self.refuse(&version.tags, target, None)?;
-                // A write that changes nothing. One that makes a version would be seen.
-                let touched = self.ask(Ask::Touch(&version.id, &version.tags)).await;
-                touched.map(drop).map_err(|refusal| self.trouble("A write", refusal))
-            }
-            Current::Closed => Ok(()),
-            Current::Absent => match self.ask(Ask::Deleted).await {
-                Ok(_) => Err(self.soft_deleted()),
-                // Whether it was, need not be for keywheel to know; whether one may be made shows only when it is made.
-                Err(Refusal::Said(said)) if matches!(said.status, 400 | 403 | 404) => Ok(()),
-                Err(refusal) => Err(self.trouble("A look", refusal)),
-            },
-        }
-    }
-
-    async fn deliver(&self, document: &Document) -> Result<(), Fault> {
+impl AzureKeyVault {
+    /// A delivery. What is written is looked back at in any case; nothing is written any more once nobody asks for it.
+    async fn deliver_while(&self, asked: &Asked, document: &Document) -> Result<(), Fault> {
         let parameters = self.parameters(document)?;
         let (target, ours) = (&document.target, document.generation.0);
-        let mut written = false;
         for _ in 0..ATTEMPTS {
             let current = self.look(None).await?;
+            let is_ours = current.version().is_some_and(|version| generation(&version.tags) == ours);
             if let Some(version) = current.version() {
                 self.refuse(&version.tags, target, Some(ours))?;
             }
-            // What lies below: after our write, and where what readers see says nothing of itself.
+            // What lies below: where ours is on top, from now or from a write whose answer was lost, and where what readers see says nothing of itself.
             let hidden = match &current {
-                Current::Version(version) => written || !version.tags.contains_key(GENERATION),
+                Current::Version(version) => is_ours || !version.tags.contains_key(GENERATION),
                 Current::Closed => true,
                 Current::Absent => false,
             };
@@ -297,7 +281,7 @@ impl Sink for AzureKeyVault {
             if let Some((id, tags)) = newest
                 && let Err(fault) = self.refuse(&tags, target, Some(ours))
             {
-                if written && fault.kind == Kind::SinkNewer {
+                if is_ours && fault.kind == Kind::SinkNewer {
                     self.put_back(&id).await?;
                 }
                 return Err(fault);
@@ -309,11 +293,45 @@ impl Sink for AzureKeyVault {
             if same {
                 return Ok(());
             }
+            asked.still()?;
             self.put(&parameters).await?;
-            written = true;
         }
         let what = format!("Others keep writing to {}", self.place());
         Err(Fault::new(Kind::SinkUnavailable, what).advise("find out who else writes to it; keywheel tries again"))
+    }
+}
+
+#[async_trait]
+impl Sink for AzureKeyVault {
+    async fn ready(&self, target: &TargetName) -> Result<(), Fault> {
+        match self.look(None).await? {
+            Current::Version(version) => {
+                self.refuse(&version.tags, target, None)?;
+                // A write that changes nothing. One that makes a version would be seen.
+                let touched = self.ask(Ask::Touch(&version.id, &version.tags)).await;
+                touched.map(drop).map_err(|refusal| self.trouble("A write", refusal))
+            }
+            // Its tags can be written, though it cannot be read; which one it is, the list says.
+            Current::Closed => match self.newest().await? {
+                Some((id, tags)) => {
+                    self.refuse(&tags, target, None)?;
+                    let touched = self.ask(Ask::Touch(&id, &tags)).await;
+                    touched.map(drop).map_err(|refusal| self.trouble("A write", refusal))
+                }
+                None => Ok(()),
+            },
+            Current::Absent => match self.ask(Ask::Deleted).await {
+                Ok(_) => Err(self.soft_deleted()),
+                // Whether it was, need not be for keywheel to know; whether one may be made shows only when it is made.
+                Err(Refusal::Said(said)) if matches!(said.status, 400 | 403 | 404) => Ok(()),
+                Err(refusal) => Err(self.trouble("A look", refusal)),
+            },
+        }
+    }
+
+    async fn deliver(&self, document: &Document) -> Result<(), Fault> {
+        let (sink, document) = (self.clone(), document.clone());
+        to_its_end(|asked| async move { sink.deliver_while(&asked, &document).await }).await
     }
 
     fn shape(&self, document: &Document) -> Option<Vec<u8>> {
@@ -335,6 +353,17 @@ impl Sink for AzureKeyVault {
         let Some(version) = current.version() else { return Ok(None) };
         self.refuse(&version.tags, target, None)?;
         reading::held(&self.layout, version.value.as_bytes(), &format!("The value of {}", self.place())).map(Some)
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if !self.layout.can_be_read_back() {
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        let current = self.look(None).await?;
+        let Some(version) = current.version() else { return Ok(None) };
+        self.refuse(&version.tags, target, None)?;
+        let marked = generation(&version.tags).into();
+        copying::document(&self.layout, version.value.as_bytes(), &self.place(), target, marked).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

@@ -76,7 +76,7 @@ impl Answer {
         let mut take = |name: Option<&str>| match name.and_then(|name| found.remove(name)) {
             Some(Found::Text(text)) => Ok(Some(Some(text))),
             Some(Found::Nothing) => Ok(Some(None)),
-            Some(Found::Number(_) | Found::Other) => Err(misshapen()),
+            Some(Found::Number(_) | Found::Flag(_) | Found::Other) => Err(misshapen()),
             None => Ok(None),
         };
         let plain = |text: Secret| text.expose().to_owned();
@@ -90,7 +90,7 @@ impl Answer {
         let generation = match found.remove("generation") {
             Some(Found::Number(number)) => Some(number),
             Some(Found::Nothing) | None => None,
-            Some(Found::Text(_) | Found::Other) => return Err(misshapen()),
+            Some(Found::Text(_) | Found::Flag(_) | Found::Other) => return Err(misshapen()),
         };
         Ok(Self { password, target, generation, user, login_password })
     }

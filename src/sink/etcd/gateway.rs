@@ -9,8 +9,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 use tokio::sync::Mutex;
 use url::Url;
 use zeroize::Zeroizing;
@@ -31,11 +33,11 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Certificate and key, if nobody can read the key but its owner and group.
+    /// Certificate and key as they are now, if nobody can read the key but its owner and group.
     fn read(&self) -> Result<Zeroizing<Vec<u8>>, Fault> {
         let unusable = |path: &Path, why: String| {
             let what = format!("The client certificate's file {} cannot be used: {why}", path.display());
-            Fault::new(Kind::ConfigInvalid, what)
+            Fault::new(Kind::SinkDenied, what)
                 .advise("name a PEM file with the certificate, and one with its key that others cannot read")
         };
         let mut pem = Zeroizing::new(Vec::with_capacity(2 * CERTIFICATE_LIMIT));
@@ -73,16 +75,46 @@ pub struct Write<'a> {
 
 /// The members of a store, and who asks them.
 pub struct Gateway {
-    members: Vec<Member>,
+    endpoints: Vec<Url>,
+    reach: http::Settings,
+    certificate: Option<Certificate>,
+    open: std::sync::Mutex<Open>,
     user: Option<(String, Credential)>,
     /// Kept until it is refused.
     token: Mutex<Option<Secret>>,
 }
 
+/// The members, and before them a digest of the certificate that they are shown: a short-lived one is replaced under the same name.
+type Open = (Option<[u8; 32]>, Arc<[Member]>);
+
 struct Member {
     authority: String,
     transactions: Client,
     authentication: Client,
+}
+
+/// A way to each of them.
+fn members(
+    endpoints: &[Url],
+    reach: &http::Settings,
+    pem: Option<&Zeroizing<Vec<u8>>>,
+) -> Result<Arc<[Member]>, Fault> {
+    let client = |endpoint: &Url, path: &str| {
+        let mut endpoint = endpoint.clone();
+        endpoint.set_path(path);
+        match pem {
+            Some(pem) => Client::with_certificate(endpoint, reach, pem),
+            None => Client::new(endpoint, reach),
+        }
+    };
+    let member = |endpoint: &Url| {
+        Ok(Member {
+            authority: endpoint.authority().to_owned(),
+            transactions: client(endpoint, "/v3/kv/txn")?,
+            authentication: client(endpoint, "/v3/auth/authenticate")?,
+        })
+    };
+    endpoints.iter().map(member).collect()
 }
 
 /// Why there is no answer to a question.
@@ -103,40 +135,36 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// The gateway of each member.
+    /// The gateway of each member. The client certificate is read when one is asked.
     ///
     /// # Errors
-    /// `ConfigInvalid` for an endpoint or certificates that cannot be used.
+    /// `ConfigInvalid` for an endpoint or certificates to trust that cannot be used.
     pub fn new(
         endpoints: Vec<Url>,
-        reach: &http::Settings,
-        certificate: Option<&Certificate>,
+        reach: http::Settings,
+        certificate: Option<Certificate>,
         user: Option<(String, Credential)>,
     ) -> Result<Self, Fault> {
-        let pem = certificate.map(Certificate::read).transpose()?;
-        let client = |endpoint: &Url, path: &str| {
-            let mut endpoint = endpoint.clone();
-            endpoint.set_path(path);
-            match &pem {
-                Some(pem) => Client::with_certificate(endpoint, reach, pem),
-                None => Client::new(endpoint, reach),
-            }
-        };
-        let member = |endpoint: Url| {
-            Ok(Member {
-                authority: endpoint.authority().to_owned(),
-                transactions: client(&endpoint, "/v3/kv/txn")?,
-                authentication: client(&endpoint, "/v3/auth/authenticate")?,
-            })
-        };
-        let members = endpoints.into_iter().map(member).collect::<Result<Vec<Member>, Fault>>()?;
-        Ok(Self { members, user, token: Mutex::default() })
+        let open = std::sync::Mutex::new((None, members(&endpoints, &reach, None)?));
+        Ok(Self { endpoints, reach, certificate, open, user, token: Mutex::default() })
     }
 
     /// The members, for people.
     pub fn place(&self) -> String {
-        let members: Vec<&str> = self.members.iter().map(|member| member.authority.as_str()).collect();
+        let members: Vec<&str> = self.endpoints.iter().map(Url::authority).collect();
         members.join(", ")
+    }
+
+    /// The members, with the certificate as it is now.
+    fn members(&self) -> Result<Arc<[Member]>, Fault> {
+        let pem = self.certificate.as_ref().map(Certificate::read).transpose()?;
+        let digest = pem.as_ref().map(|pem| Sha256::digest(pem.as_slice()).into());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.0 != digest {
+            let unusable = |fault: Fault| Fault::new(Kind::SinkDenied, fault.what).advise(fault.next_step);
+            *open = (digest, members(&self.endpoints, &self.reach, pem.as_ref()).map_err(unusable)?);
+        }
+        Ok(Arc::clone(&open.1))
     }
 
     /// Keys, all as they are at one revision.
@@ -177,7 +205,7 @@ impl Gateway {
     async fn transact(&self, transaction: &Transaction, effect: Effect) -> Result<Answer, Fault> {
         let body = Zeroizing::new(serde_json::to_vec(transaction).expect("texts always have a JSON form"));
         let mut failed = None;
-        for member in &self.members {
+        for member in self.members()?.iter() {
             match self.ask(member, &body, effect).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failed::Elsewhere(fault)) => failed = Some(fault),

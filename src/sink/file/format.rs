@@ -21,7 +21,7 @@ const TEMPLATE_LIMIT: usize = 64 * 1024;
 const RENDERED_CAPACITY: usize = 4096;
 
 /// The parts of a document, by the names that templates and the setting `fields` use.
-const NAMES: [&str; 10] =
+pub(in crate::sink) const NAMES: [&str; 10] =
     ["target", "generation", "account", "user", "password", "bare_password", "host", "port", "tls", "url"];
 
 /// The settings' word for a layout. In every format "password" is what a client sends as the password.
@@ -41,6 +41,8 @@ pub enum Format {
     Url,
     /// A text with `{{ password }}` and the like in it, and the filters `url`, `json` and `shell`.
     Template,
+    /// A folder with one file for each part, which change together; the sink `file` alone can write it.
+    Directory,
 }
 
 impl Format {
@@ -51,14 +53,60 @@ impl Format {
     pub fn names(self, fields: Option<&BTreeMap<String, String>>) -> Result<Names, Vec<String>> {
         match self {
             Self::Env => Names::chosen(fields, &NAMES, &[], as_variable),
-            Self::Json | Self::Yaml => Names::chosen(fields, &NAMES, &[], as_key),
-            Self::Raw | Self::Url | Self::Template if fields.is_some() => {
-                Err(vec!["fields has a meaning only with format = \"env\", \"json\" or \"yaml\"".to_owned()])
-            }
+            Self::Json | Self::Yaml | Self::Directory => Names::chosen(fields, &NAMES, &[], as_key),
+            Self::Raw | Self::Url | Self::Template if fields.is_some() => Err(vec![
+                "fields has a meaning only with format = \"env\", \"json\", \"yaml\" or \"directory\"".to_owned(),
+            ]),
             Self::Raw | Self::Url | Self::Template => Ok(Names::default()),
         }
     }
 }
+
+/// The parts of a document that can be read back from this form. Those of an address are there only whole: a host alone does not say whether its
+/// connections are TLS.
+pub fn parts_held(format: Format, fields: Option<&BTreeMap<String, String>>) -> Vec<&'static str> {
+    let has = |part: &str| match (format, fields) {
+        (Format::Raw, _) => part == "password",
+        (Format::Url, _) => ["user", "password", "url"].contains(&part),
+        (Format::Template, _) => false,
+        (Format::Env | Format::Json | Format::Yaml | Format::Directory, Some(fields)) => fields.contains_key(part),
+        (Format::Env, None) => VARIABLES.iter().any(|(known, _)| *known == part),
+        (Format::Json | Format::Yaml | Format::Directory, None) => part != "bare_password",
+    };
+    let address = has("url") || ["host", "port", "tls"].into_iter().all(has);
+    let holds = |part: &&str| match *part {
+        // Beside every document stands whose it is and which.
+        "target" | "generation" => true,
+        "host" | "port" | "tls" => address,
+        "url" => address && has("user") && has("password"),
+        part => has(part),
+    };
+    NAMES.into_iter().filter(holds).collect()
+}
+
+/// The parts of a document that this form cannot be written without.
+pub fn parts_used(
+    format: Format,
+    fields: Option<&BTreeMap<String, String>>,
+    template: Option<&str>,
+) -> Vec<&'static str> {
+    let compiled = template.and_then(|text| compiled(text.to_owned()).ok());
+    let undeclared = compiled.as_ref().and_then(|engine| engine.get_template("").ok());
+    let undeclared = undeclared.map(|template| template.undeclared_variables(false)).unwrap_or_default();
+    let uses = |part: &&str| match (format, fields) {
+        (Format::Raw, _) => *part == "password",
+        (Format::Url, _) => ["user", "password", "url"].contains(part),
+        (Format::Template, _) => undeclared.contains(*part),
+        (Format::Env | Format::Json | Format::Yaml | Format::Directory, Some(fields)) => fields.contains_key(*part),
+        // An address is left out where a target has none.
+        (Format::Env, None) => ["user", "password"].contains(part),
+        (Format::Json | Format::Yaml | Format::Directory, None) => ["account", "user", "password"].contains(part),
+    };
+    NAMES.into_iter().filter(uses).collect()
+}
+
+/// The files of a folder: what each is called, and what is in it.
+pub type Files = Vec<(String, Zeroizing<Vec<u8>>)>;
 
 /// A format with everything it needs, checked.
 #[derive(Debug)]
@@ -80,6 +128,8 @@ pub enum Layout {
     Url,
     /// See [`Format::Template`].
     Template(Box<Environment<'static>>),
+    /// See [`Format::Directory`].
+    Directory(Names),
 }
 
 /// The document as the readers of every format see it.
@@ -97,6 +147,22 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    fn of(document: &'a Document, url: Option<&'a str>) -> Self {
+        let endpoint = document.endpoint.as_ref();
+        Self {
+            target: document.target.as_str(),
+            generation: document.generation.0,
+            account: &document.account,
+            user: document.login_user.as_deref(),
+            password: document.login_password.expose(),
+            bare_password: document.password.expose(),
+            host: endpoint.map(|endpoint| endpoint.host.as_str()),
+            port: endpoint.map(|endpoint| endpoint.port),
+            tls: endpoint.map(|endpoint| endpoint.tls),
+            url,
+        }
+    }
+
     /// A part by its name in [`NAMES`].
     fn part(&self, name: &str) -> Part<'a> {
         match name {
@@ -158,6 +224,7 @@ impl Layout {
             (Format::Json, _) => Some(Self::Json(names)),
             (Format::Yaml, _) => Some(Self::Yaml(names)),
             (Format::Url, _) => Some(Self::Url),
+            (Format::Directory, _) => Some(Self::Directory(names)),
             (Format::Template, Some(text)) => compiled(text)
                 .map(|engine| Self::Template(Box::new(engine)))
                 .map_err(|finding| wrong.push(finding))
@@ -173,12 +240,22 @@ impl Layout {
         }
     }
 
+    /// Whether it is a folder.
+    pub const fn is_folder(&self) -> bool {
+        match self {
+            Self::Directory(_) => true,
+            Self::Raw | Self::Env { .. } | Self::Json(_) | Self::Yaml(_) | Self::Url | Self::Template(_) => false,
+        }
+    }
+
     /// Whether a document without a login address cannot be written this way.
     pub fn needs_endpoint(&self) -> bool {
         match self {
             Self::Raw => false,
             // Who chose the address alone has nothing else to write.
-            Self::Env { names, .. } | Self::Json(names) | Self::Yaml(names) => !holds_password(names),
+            Self::Env { names, .. } | Self::Json(names) | Self::Yaml(names) | Self::Directory(names) => {
+                !holds_password(names)
+            }
             Self::Url => true,
             Self::Template(engine) => engine.get_template("").is_ok_and(|template| {
                 let used = template.undeclared_variables(false);
@@ -191,9 +268,38 @@ impl Layout {
     pub fn can_be_read_back(&self) -> bool {
         match self {
             Self::Raw | Self::Url => true,
-            Self::Env { names, .. } | Self::Json(names) | Self::Yaml(names) => names.of("password").is_some(),
+            Self::Env { names, .. } | Self::Json(names) | Self::Yaml(names) | Self::Directory(names) => {
+                names.of("password").is_some()
+            }
             Self::Template(_) => false,
         }
+    }
+
+    /// The files of a folder: what each is called, and what is in it. `None` where this is no folder.
+    ///
+    /// # Errors
+    /// As for [`Layout::render`].
+    pub fn files(&self, document: &Document) -> Result<Option<Files>, Fault> {
+        let Self::Directory(names) = self else { return Ok(None) };
+        let url = connection_url(document);
+        let url = url.as_ref().map(|url| url.as_str());
+        if !holds_password(names) && url.is_none() {
+            return Err(no_address("its fields"));
+        }
+        let mut files = Vec::new();
+        for (name, part) in Fields::of(document, url).named(names) {
+            let is_user = names.of("user") == Some(name);
+            let content = match part {
+                Part::Text(Some(text)) => Zeroizing::new(text.as_bytes().to_vec()),
+                // The password logs in alone; no other part is ever written without a value.
+                Part::Text(None) if is_user => Zeroizing::default(),
+                Part::Number(Some(number)) => Zeroizing::new(number.to_string().into_bytes()),
+                Part::Flag(Some(flag)) => Zeroizing::new(flag.to_string().into_bytes()),
+                Part::Text(None) | Part::Number(None) | Part::Flag(None) => continue,
+            };
+            files.push((name.to_owned(), content));
+        }
+        Ok(Some(files))
     }
 
     /// The file's content.
@@ -203,28 +309,19 @@ impl Layout {
     pub fn render(&self, document: &Document) -> Result<Zeroizing<Vec<u8>>, Fault> {
         let url = connection_url(document);
         let url = url.as_ref().map(|url| url.as_str());
-        let endpoint = document.endpoint.as_ref();
-        let fields = Fields {
-            target: document.target.as_str(),
-            generation: document.generation.0,
-            account: &document.account,
-            user: document.login_user.as_deref(),
-            password: document.login_password.expose(),
-            bare_password: document.password.expose(),
-            host: endpoint.map(|endpoint| endpoint.host.as_str()),
-            port: endpoint.map(|endpoint| endpoint.port),
-            tls: endpoint.map(|endpoint| endpoint.tls),
-            url,
-        };
+        let fields = Fields::of(document, url);
         let mut text = Zeroizing::new(String::with_capacity(RENDERED_CAPACITY));
         match self {
             Self::Raw => text.push_str(fields.password),
             Self::Env { names, .. } if !holds_password(names) && url.is_none() => return Err(no_address("its fields")),
-            Self::Json(names) | Self::Yaml(names) if !holds_password(names) && url.is_none() => {
+            Self::Json(names) | Self::Yaml(names) | Self::Directory(names)
+                if !holds_password(names) && url.is_none() =>
+            {
                 return Err(no_address("its fields"));
             }
             Self::Env { prefix, names } => env(&mut text, prefix, names, &fields)?,
-            Self::Json(names) => {
+            // A folder as one text tells whether anything in it would change.
+            Self::Json(names) | Self::Directory(names) => {
                 let object = serde_json::to_string_pretty(&Object(fields.named(names)))
                     .expect("texts and numbers always have a JSON form");
                 text.push_str(Zeroizing::new(object).as_str());
@@ -250,7 +347,7 @@ fn holds_password(names: &Names) -> bool {
 }
 
 /// The variables of [`Format::Env`] where no others were chosen, behind the prefix.
-const VARIABLES: [(&str, &str); 5] =
+pub(super) const VARIABLES: [(&str, &str); 5] =
     [("user", "USER"), ("password", "PASSWORD"), ("host", "HOST"), ("port", "PORT"), ("url", "URL")];
 
 /// The keys that have a value. An empty user means: the password logs in alone.

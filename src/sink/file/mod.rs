@@ -8,8 +8,12 @@
 //! Name the real file instead. Folders on the way may be links. The folder belongs to keywheel's user or is writable by it; in a folder that
 //! others can write to, they can replace what their readers see.
 //!
+//! With `format = "directory"` it is a folder with one file for each part of the document, which change together (`directory.rs`).
+//!
 //! Reading back takes the same care: no symbolic link, no other target's file, and no file that is open to more people than the sink's mode.
 
+pub(super) mod copying;
+mod directory;
 mod disk;
 pub(super) mod format;
 pub(super) mod marker;
@@ -17,7 +21,7 @@ mod owner;
 pub(super) mod reading;
 pub(super) mod slot;
 
-pub use format::Format;
+pub use format::{Format, parts_held, parts_used};
 pub use owner::Who;
 pub use slot::{DISK_TIMEOUT, FILE_NAME_LIMIT};
 
@@ -25,6 +29,7 @@ use super::{Document, Held, Holds, Sink};
 use crate::fault::Fault;
 use crate::name::TargetName;
 use async_trait::async_trait;
+use copying::Marked;
 use disk::trouble;
 use format::Layout;
 use marker::Marker;
@@ -53,7 +58,7 @@ pub struct FileSettings {
     pub prefix: Option<String>,
     /// The text of `format = "template"`.
     pub template: Option<String>,
-    /// With `format = "env"`, `"json"` or `"yaml"`: which parts of the document are written, and what each is called.
+    /// With `format = "env"`, `"json"`, `"yaml"` or `"directory"`: which parts of the document are written, and what each is called.
     pub fields: Option<BTreeMap<String, String>>,
 }
 
@@ -98,12 +103,19 @@ impl FileSink {
 impl Sink for FileSink {
     async fn ready(&self, target: &TargetName) -> Result<(), Fault> {
         let target = target.clone();
+        if let Layout::Directory(names) = &self.layout {
+            let names = names.all().map(str::to_owned).collect::<Vec<_>>();
+            return self.slot.on_disk(move |place| place.check_folder(&target, &names)).await;
+        }
         self.slot.on_disk(move |place| place.check(&target)).await
     }
 
     async fn deliver(&self, document: &Document) -> Result<(), Fault> {
-        let content = self.layout.render(document)?;
         let marker = Marker { target: document.target.clone(), generation: document.generation, sealed: None };
+        if let Some(files) = self.layout.files(document)? {
+            return self.slot.on_disk(move |place| place.put_files(&marker, &files)).await;
+        }
+        let content = self.layout.render(document)?;
         self.slot.on_disk(move |place| place.put(&marker, &content)).await
     }
 
@@ -115,7 +127,10 @@ impl Sink for FileSink {
     }
 
     async fn has_lost_it(&self) -> bool {
-        self.slot.has_lost_it().await
+        match self.layout.is_folder() {
+            true => self.slot.on_disk(|place| Ok(place.has_lost_files())).await.unwrap_or(false),
+            false => self.slot.has_lost_it().await,
+        }
     }
 
     async fn read_back(&self, target: &TargetName) -> Result<Option<Held>, Fault> {
@@ -123,12 +138,41 @@ impl Sink for FileSink {
             return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
         }
         let asked = target.clone();
+        if let Layout::Directory(names) = &self.layout {
+            let wanted = names.of("password").map(|name| ("password", name.to_owned()));
+            let held = self.slot.on_disk(move |place| place.held_files(&asked, wanted.into_iter().collect())).await?;
+            return Ok(held.and_then(|(mut texts, _)| texts.remove("password")).map(Held::AsSent));
+        }
         let (found, path) = self.slot.on_disk(move |place| Ok((place.held(&asked)?, place.path.clone()))).await?;
         let Some(found) = found else { return Ok(None) };
         reading::held(&self.layout, &found.content, &path.display().to_string()).map(Some)
     }
 
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        let (asked, place) = (target.clone(), self.place());
+        let marked = |marker: Option<Marker>| Marked::from(marker.map_or(0, |marker| marker.generation.0));
+        if let Layout::Directory(names) = &self.layout {
+            let wanted = copying::named(names).into_iter().map(|(part, name)| (part, name.to_owned())).collect();
+            let held = self.slot.on_disk(move |place| place.held_files(&asked, wanted)).await?;
+            return held.map(|(texts, marker)| copying::made_of(texts, &place, target, marked(marker))).transpose();
+        }
+        if !self.layout.can_be_read_back() {
+            return Err(super::cannot_be_read(&format!("the form of {place}")));
+        }
+        let found = self.slot.on_disk(move |place| place.held_and_marked(&asked)).await?;
+        let Some((found, marker)) = found else { return Ok(None) };
+        copying::document(&self.layout, &found.content, &place, target, marked(marker)).map(Some)
+    }
+
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {
+        if let Some(files) = self.layout.files(document)? {
+            let target = document.target.clone();
+            return self.slot.on_disk(move |place| place.shows(&target, &files)).await.map(|shown| match shown {
+                None => Holds::Absent,
+                Some(true) => Holds::Same,
+                Some(false) => Holds::Other,
+            });
+        }
         let content = self.layout.render(document)?;
         let target = document.target.clone();
         let compare = move |place: &slot::Place| {

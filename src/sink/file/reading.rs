@@ -16,7 +16,7 @@ use zeroize::{Zeroize, Zeroizing};
 #[derive(Debug, PartialEq, Eq)]
 pub struct Illegible(pub String);
 
-type Legible<T> = Result<T, Illegible>;
+pub type Legible<T> = Result<T, Illegible>;
 
 /// The password in a file of this layout, as clients send it.
 ///
@@ -31,6 +31,7 @@ pub fn password(layout: &Layout, text: &str) -> Legible<Secret> {
         Layout::Yaml(names) => from_yaml(text, known_as(names)?)?,
         Layout::Url => from_url(without_line_end(text))?,
         Layout::Template(_) => return illegible("is made by a template, which cannot be read backwards"),
+        Layout::Directory(_) => return illegible("is a folder"),
     };
     if found.is_empty() {
         return illegible("holds an empty password");
@@ -58,18 +59,33 @@ pub fn held(layout: &Layout, content: &[u8], place: &str) -> Result<Held, Fault>
     })
 }
 
-fn illegible<T>(why: impl Into<String>) -> Legible<T> {
+/// Names and values in order; `None` where there is a name and no value.
+pub type Values<'a> = Vec<(&'a str, Option<Zeroizing<String>>)>;
+
+/// That it is not.
+pub fn illegible<T>(why: impl Into<String>) -> Legible<T> {
     Err(Illegible(why.into()))
 }
 
-/// What a person's editor adds.
-fn without_line_end(text: &str) -> &str {
+/// Without what a person's editor adds.
+pub fn without_line_end(text: &str) -> &str {
     let line = text.strip_suffix('\n').unwrap_or(text);
     line.strip_suffix('\r').unwrap_or(line)
 }
 
 fn from_env(text: &str, key: &str) -> Legible<Zeroizing<String>> {
     let mut found = None;
+    for (name, value) in env_values(text)? {
+        if name == key && found.replace(value).is_some() {
+            return illegible(format!("sets {key} twice"));
+        }
+    }
+    found.flatten().map_or_else(|| illegible(format!("does not set {key}")), Ok)
+}
+
+/// Every variable that is set, in order.
+pub fn env_values(text: &str) -> Legible<Values<'_>> {
+    let mut values = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         if line.trim_start().is_empty() || line.starts_with('#') {
             continue;
@@ -84,15 +100,10 @@ fn from_env(text: &str, key: &str) -> Legible<Zeroizing<String>> {
                     "has a line {number} that readers of env files take in different ways; write NAME=\"value\" with \\ before each of \\ \" $"
                 ));
             }
-            Some((name, value)) if name == key => {
-                if found.replace(value).is_some() {
-                    return illegible(format!("sets {key} twice"));
-                }
-            }
-            Some(_) => {}
+            Some((name, value)) => values.push((name, Some(value))),
         }
     }
-    found.map_or_else(|| illegible(format!("does not set {key}")), Ok)
+    Ok(values)
 }
 
 /// A value made of parts in double quotes, in single quotes and without quotes, each within what POSIX shells, systemd and dotenv readers agree on.
@@ -123,7 +134,7 @@ fn from_json(text: &str, name: &str) -> Legible<Zeroizing<String>> {
     };
     match found.get(name) {
         Some(Found::Text(password)) => Ok(Zeroizing::new(password.expose().to_owned())),
-        Some(Found::Number(_) | Found::Nothing | Found::Other) | None => {
+        Some(Found::Number(_) | Found::Flag(_) | Found::Nothing | Found::Other) | None => {
             illegible(format!("has no text under \"{name}\" in a JSON object"))
         }
     }
@@ -131,6 +142,38 @@ fn from_json(text: &str, name: &str) -> Legible<Zeroizing<String>> {
 
 fn from_yaml(text: &str, name: &str) -> Legible<Zeroizing<String>> {
     let mut found = None;
+    for (number, key, value) in yaml_lines(text)? {
+        let Some(value) = (key == name).then_some(value) else { continue };
+        let Scalar::Quoted(value) = value else { return unquoted(number) };
+        if found.replace(value).is_some() {
+            return illegible(format!("has {name}: twice"));
+        }
+    }
+    found.map_or_else(|| illegible(format!("has no {name}: in it")), Ok)
+}
+
+/// Every key with its value, in order; `None` where it is null.
+pub fn yaml_values(text: &str) -> Legible<Values<'_>> {
+    let value = |value| match value {
+        Scalar::Quoted(text) => Some(text),
+        Scalar::Word("null") => None,
+        Scalar::Word(word) => Some(Zeroizing::new(word.to_owned())),
+    };
+    Ok(yaml_lines(text)?.into_iter().map(|(_, key, scalar)| (key, value(scalar))).collect())
+}
+
+/// A value of a mapping.
+enum Scalar<'a> {
+    Quoted(Zeroizing<String>),
+    Word(&'a str),
+}
+
+fn unquoted<T>(number: usize) -> Legible<T> {
+    illegible(format!("has a value on line {number} that is not in double quotes, as keywheel writes it"))
+}
+
+fn yaml_lines(text: &str) -> Legible<Vec<(usize, &str, Scalar<'_>)>> {
+    let mut lines = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -138,21 +181,15 @@ fn from_yaml(text: &str, name: &str) -> Legible<Zeroizing<String>> {
         let Some((key, value)) = line.split_once(": ").filter(|(key, _)| as_key(key).is_ok()) else {
             return illegible(format!("has a line {number} that is not one KEY: \"VALUE\""));
         };
-        let value = match value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) {
-            Some(quoted) => unescaped_for_yaml(quoted),
-            None if is_word(value) && key != name => continue,
-            None => None,
+        let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        let value = match quoted.map(unescaped_for_yaml) {
+            Some(Some(text)) => Scalar::Quoted(text),
+            None if is_word(value) => Scalar::Word(value),
+            Some(None) | None => return unquoted(number),
         };
-        let Some(value) = value else {
-            return illegible(format!(
-                "has a value on line {number} that is not in double quotes, as keywheel writes it"
-            ));
-        };
-        if key == name && found.replace(value).is_some() {
-            return illegible(format!("has {name}: twice"));
-        }
+        lines.push((number, key, value));
     }
-    found.map_or_else(|| illegible(format!("has no {name}: in it")), Ok)
+    Ok(lines)
 }
 
 fn is_word(text: &str) -> bool {

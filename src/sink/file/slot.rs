@@ -106,11 +106,10 @@ impl Slot {
     /// Whether the file is certainly gone.
     pub async fn has_lost_it(&self) -> bool {
         let is_gone = |place: &Place| {
-            let gone =
-                std::fs::symlink_metadata(&place.path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-            if gone { Ok(()) } else { Err(Fault::new(Kind::SinkDenied, "the file is there, or cannot be looked at")) }
+            let about = std::fs::symlink_metadata(&place.path);
+            Ok(about.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound))
         };
-        self.on_disk(is_gone).await.is_ok()
+        self.on_disk(is_gone).await.unwrap_or(false)
     }
 }
 
@@ -188,6 +187,12 @@ impl Place {
             return Err(self.illegible("is larger than 64 KiB").advise("check the sink's path"));
         }
         Ok(Some(found))
+    }
+
+    /// The same with its marker.
+    pub fn held_and_marked(&self, target: &TargetName) -> Result<Option<(Found, Option<Marker>)>, Fault> {
+        let Some(found) = self.held(target)? else { return Ok(None) };
+        Ok(Some((found, marker::peek(&marker_path(&self.path))?)))
     }
 
     fn illegible(&self, why: &str) -> Fault {

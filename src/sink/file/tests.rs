@@ -12,13 +12,13 @@ fn sink(path: &Path) -> FileSink {
     with(path, serde_json::json!({}))
 }
 
-fn with(path: &Path, more: serde_json::Value) -> FileSink {
+pub(super) fn with(path: &Path, more: serde_json::Value) -> FileSink {
     let mut settings = serde_json::json!({ "path": path });
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     FileSink::new(serde_json::from_value(settings).unwrap()).unwrap()
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub(super) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();

@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 /// The most versions that `latest` is believed to lag behind.
 const LAG_LIMIT: usize = 20;
 
+/// How many versions are asked for until the last one is found: enough for a few million.
+const SEARCH_LIMIT: usize = 48;
+
 /// What a delivery does to a secret.
 const PERMISSIONS: [&str; 4] = [
     "secretmanager.secrets.get",
@@ -71,25 +74,45 @@ impl GcpSecretManager {
                 .advise("check the sink's endpoint; keywheel tries again")),
             },
             (404, "NOT_FOUND") => Ok(Latest::Absent),
-            (400, "FAILED_PRECONDITION") => Ok(Latest::Closed),
+            (400, "FAILED_PRECONDITION") => Ok(Latest::Closed(version.parse().unwrap_or(0))),
             _ => Err(self.trouble("A look", &reply)),
         }
     }
 
     /// What was added last, which readers of `latest` see at once or in a while: that name lags behind, a version's number does not (Google's document
-    /// "Resource consistency").
-    pub(super) async fn top(&self) -> Result<Latest, Fault> {
-        let mut top = self.version("latest").await?;
+    /// "Resource consistency"). `from` is a number that is known to be there.
+    pub(super) async fn top(&self, from: Option<u64>) -> Result<Latest, Fault> {
+        let mut top = match from {
+            Some(version) => self.version(&version.to_string()).await?,
+            None => self.version("latest").await?,
+        };
+        if matches!(top, Latest::Closed(0)) {
+            top = self.last().await?;
+        }
         for _ in 0..LAG_LIMIT {
-            if matches!(top, Latest::Closed) {
-                break;
-            }
             match self.version(&(top.version() + 1).to_string()).await? {
                 Latest::Absent => break,
-                newer @ (Latest::Closed | Latest::Content(_)) => top = newer,
+                newer @ (Latest::Closed(_) | Latest::Content(_)) => top = newer,
             }
         }
         Ok(top)
+    }
+
+    /// The version with the largest number, where `latest` gives none because it is closed. Numbers have no gaps: what was destroyed keeps its own.
+    async fn last(&self) -> Result<Latest, Fault> {
+        let (mut there, mut beyond) = (Latest::Absent, None);
+        for _ in 0..SEARCH_LIMIT {
+            let next = match beyond {
+                None => (there.version() * 2).max(1),
+                Some(beyond) if beyond - there.version() <= 1 => break,
+                Some(beyond) => there.version() + (beyond - there.version()) / 2,
+            };
+            match self.version(&next.to_string()).await? {
+                Latest::Absent => beyond = Some(next),
+                found @ (Latest::Closed(_) | Latest::Content(_)) => there = found,
+            }
+        }
+        Ok(there)
     }
 
     /// The secret itself; `None` where there is none.
@@ -165,6 +188,20 @@ impl GcpSecretManager {
 
     pub(super) fn absent(&self) -> Fault {
         Fault::new(Kind::SinkDenied, format!("There is no such thing as {}", self.place())).advise(self.how_to_create())
+    }
+
+    /// A version that nobody closed and that cannot be opened is one whose key cannot be used: then none can be added either. Whoever may not look at it
+    /// learns that from the delivery.
+    pub(super) async fn refuse_unusable_key(&self, version: u64) -> Result<(), Fault> {
+        let path = format!("{}/versions/{version}", self.name());
+        let reply = self.ask(Method::GET, &path, &[], &Zeroizing::default(), Effect::Read).await?;
+        if reply.status != 200 || !wire::is_enabled(&reply.body) {
+            return Ok(());
+        }
+        let what = format!("{} cannot be opened, though nobody disabled its newest version", self.place());
+        Err(Fault::new(Kind::SinkDenied, what).advise(
+            "enable the key that the secret is encrypted by (CMEK), and let Secret Manager's service agent use it",
+        ))
     }
 
     /// Refuses to begin where a permission is missing that a delivery needs.

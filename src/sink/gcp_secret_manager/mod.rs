@@ -4,7 +4,8 @@
 //! compared and set is the secret itself, by its etag. So a delivery first notes its generation in the secret's annotations, on condition that nobody
 //! changed them since they were read, and whoever finds a newer one there adds nothing. Then the version is added, and the secret looked at once more: a
 //! writer of a newer generation that came in between is found in the annotations, and what it added is put back on top. What is on top is looked at
-//! before the annotations are, so that one of the two looks sees such a writer.
+//! before the annotations are, so that one of the two looks sees such a writer. Beside a generation is noted which version was on top then: what was added
+//! after that and lies below ours is that generation's, whoever notices it, and even where the answer to ours was lost.
 //!
 //! An answer that was lost is found again, because what is on top is then what was to be added. `latest` may lag behind for minutes; a version by its number
 //! does not, so that the numbers after it are asked for, too. Versions before the current one are left alone unless
@@ -20,9 +21,11 @@ pub use identity::{Identity, METADATA_HOST};
 
 use super::fields::{Found, picked};
 use super::file::Format;
+use super::file::copying;
 use super::file::format::Layout;
 use super::file::reading;
 use super::http::Now;
+use super::web::{Asked, to_its_end};
 use super::{Document, Held, Holds, Sink};
 use crate::fault::{Fault, Kind};
 use crate::http::{Client, Effect, Method, Settings};
@@ -32,6 +35,7 @@ use identity::Tokens;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use url::Url;
 use wire::{About, Content, said};
 use zeroize::Zeroizing;
@@ -39,6 +43,8 @@ use zeroize::Zeroizing;
 /// What stands in the annotations of a secret that keywheel writes.
 const TARGET: &str = "keywheel-target";
 const GENERATION: &str = "keywheel-generation";
+/// The number of the version that was on top when the generation was noted; 0 where there was none.
+const AFTER: &str = "keywheel-after";
 
 /// How often a delivery that met another writer is thought over again.
 const ATTEMPTS: usize = 5;
@@ -83,11 +89,12 @@ pub struct GcpSettings {
 }
 
 /// A secret in Secret Manager.
+#[derive(Clone)]
 pub struct GcpSecretManager {
     settings: GcpSettings,
-    layout: Layout,
+    layout: Arc<Layout>,
     client: Client,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
 }
 
 impl fmt::Debug for GcpSecretManager {
@@ -100,8 +107,8 @@ impl fmt::Debug for GcpSecretManager {
 enum Latest {
     /// There is none, or no secret either.
     Absent,
-    /// It is disabled or destroyed.
-    Closed,
+    /// The one with this number is disabled or destroyed; 0 where it was not asked for by its number.
+    Closed(u64),
     Content(Content),
 }
 
@@ -109,14 +116,15 @@ impl Latest {
     fn data(&self) -> Option<&[u8]> {
         match self {
             Self::Content(content) => Some(&content.data),
-            Self::Absent | Self::Closed => None,
+            Self::Absent | Self::Closed(_) => None,
         }
     }
 
     fn version(&self) -> u64 {
         match self {
             Self::Content(content) => content.version,
-            Self::Absent | Self::Closed => 0,
+            Self::Closed(version) => *version,
+            Self::Absent => 0,
         }
     }
 }
@@ -140,7 +148,7 @@ impl GcpSecretManager {
         match (layout, client) {
             (Ok(layout), Ok(client)) => {
                 let tokens = Tokens::new(settings.identity.clone(), reach.clone(), now);
-                Ok(Self { layout, client, tokens, settings })
+                Ok(Self { layout: Arc::new(layout), client, tokens: Arc::new(tokens), settings })
             }
             (layout, client) => Err(layout.err().into_iter().chain(client.err()).flatten().collect()),
         }
@@ -187,7 +195,7 @@ impl GcpSecretManager {
     /// Target and generation as they stand in a JSON document.
     fn marks(&self, latest: &Latest) -> (Option<String>, Option<u64>) {
         let (Layout::Json(names), Some(text)) =
-            (&self.layout, latest.data().and_then(|data| std::str::from_utf8(data).ok()))
+            (&*self.layout, latest.data().and_then(|data| std::str::from_utf8(data).ok()))
         else {
             return (None, None);
         };
@@ -197,20 +205,21 @@ impl GcpSecretManager {
         let mut at = |name: Option<&str>| name.and_then(|name| found.remove(name));
         let target = match at(names[0]) {
             Some(Found::Text(text)) => Some(text.expose().to_owned()),
-            Some(Found::Number(_) | Found::Nothing | Found::Other) | None => None,
+            Some(Found::Number(_) | Found::Flag(_) | Found::Nothing | Found::Other) | None => None,
         };
         let generation = match at(names[1]) {
             Some(Found::Number(number)) => Some(number),
-            Some(Found::Text(_) | Found::Nothing | Found::Other) | None => None,
+            Some(Found::Text(_) | Found::Flag(_) | Found::Nothing | Found::Other) | None => None,
         };
         (target, generation)
     }
 
-    /// Notes target and generation, on condition that nobody changed the secret since. False where somebody did.
-    async fn note(&self, about: &About, target: &TargetName, generation: u64) -> Result<bool, Fault> {
+    /// Notes target and generation, on condition that nobody changed the secret since. False where somebody did. `below` is what was on top before.
+    async fn note(&self, about: &About, target: &TargetName, generation: u64, below: u64) -> Result<bool, Fault> {
         let mut annotations = about.annotations.clone();
         annotations.insert(TARGET.to_owned(), target.to_string());
         annotations.insert(GENERATION.to_owned(), generation.to_string());
+        annotations.insert(AFTER.to_owned(), below.to_string());
         self.update(about, &annotations).await
     }
 
@@ -241,7 +250,8 @@ impl GcpSecretManager {
         if !self.settings.create {
             return Err(self.absent());
         }
-        let annotations = json!({ TARGET: document.target.to_string(), GENERATION: document.generation.to_string() });
+        let (target, generation) = (document.target.to_string(), document.generation.to_string());
+        let annotations = json!({ TARGET: target, GENERATION: generation, AFTER: "0" });
         // A regional secret is where it is; others are wherever Google likes.
         let body = match self.settings.location {
             Some(_) => json!({ "annotations": annotations }),
@@ -263,14 +273,18 @@ impl GcpSecretManager {
         }
     }
 
-    /// Puts what a newer writer added back on top of `ours`, unless that writer is still at it and will do so itself. `seen` is what was on top before.
-    async fn put_back(&self, ours: u64, seen: u64) -> Result<(), Fault> {
-        if self.top().await?.version() != ours || ours <= seen + 1 {
+    /// Puts what a newer writer added back on top of ours, which is on top now, unless that writer has not added it yet and will do so itself.
+    async fn put_back(&self, about: &About, ours: &Content) -> Result<(), Fault> {
+        let after = about.annotations.get(AFTER).and_then(|text| text.parse::<u64>().ok());
+        // Below it is what the newer writer found there, or nothing is known.
+        if after.is_none_or(|after| ours.version <= after + 1)
+            || self.top(Some(ours.version)).await?.version() != ours.version
+        {
             return Ok(());
         }
-        match self.version(&(ours - 1).to_string()).await? {
+        match self.version(&(ours.version - 1).to_string()).await? {
             Latest::Content(newer) => self.add(&newer.data).await.map(drop),
-            Latest::Absent | Latest::Closed => Ok(()),
+            Latest::Absent | Latest::Closed(_) => Ok(()),
         }
     }
 
@@ -307,23 +321,9 @@ impl GcpSecretManager {
     }
 }
 
-#[async_trait]
-impl Sink for GcpSecretManager {
-    async fn ready(&self, target: &TargetName) -> Result<(), Fault> {
-        let latest = self.version("latest").await?;
-        let about = match self.about().await? {
-            Some(about) => about,
-            // Whether one may be made shows only when it is made.
-            None if self.settings.create => return Ok(()),
-            None => return Err(self.absent()),
-        };
-        self.refuse(&about, &latest, target, None)?;
-        self.refuse_missing_permissions().await?;
-        // A write that changes nothing. That somebody else wrote since shows as well that writes are taken.
-        self.update(&about, &about.annotations).await.map(drop)
-    }
-
-    async fn deliver(&self, document: &Document) -> Result<(), Fault> {
+impl GcpSecretManager {
+    /// A delivery. What is added is looked back at in any case; nothing is added any more once nobody asks for it.
+    async fn deliver_while(&self, asked: &Asked, document: &Document) -> Result<(), Fault> {
         let content = self.layout.render(document)?;
         if content.len() > VERSION_LIMIT {
             let what = format!("The document for {} is larger than {VERSION_LIMIT} bytes", self.place());
@@ -332,32 +332,64 @@ impl Sink for GcpSecretManager {
         let (target, generation) = (&document.target, document.generation.0);
         let (mut added, mut noted) = (None, false);
         for _ in 0..ATTEMPTS {
-            let latest = self.top().await?;
+            let latest = self.top(added).await?;
             let Some(about) = self.about().await? else {
                 self.create(document).await?;
                 continue;
             };
+            let ours = match &latest {
+                Latest::Content(top) if top.data == content => Some(top),
+                Latest::Content(_) | Latest::Absent | Latest::Closed(_) => None,
+            };
             if let Err(fault) = self.refuse(&about, &latest, target, Some(generation)) {
-                if let (Kind::SinkNewer, Some((ours, seen))) = (fault.kind, added) {
-                    self.put_back(ours, seen).await?;
+                // Ours is on top of a newer one, from now or from a delivery whose answer was lost.
+                if let (Kind::SinkNewer, Some(ours)) = (fault.kind, ours) {
+                    self.put_back(&about, ours).await?;
                 }
                 return Err(fault);
             }
             // What was noted a moment ago may not show yet.
             noted |= about.annotations.get(GENERATION).is_some_and(|noted| *noted == generation.to_string())
                 && about.annotations.contains_key(TARGET);
-            if !noted && !self.note(&about, target, generation).await? {
+            let below = latest.version() - u64::from(ours.is_some());
+            if !noted && !self.note(&about, target, generation, below).await? {
                 continue;
             }
             noted = true;
-            if latest.data() == Some(&content) {
+            if ours.is_some() {
                 self.prune(&about, latest.version()).await;
                 return Ok(());
             }
-            added = Some((self.add(&content).await?, latest.version()));
+            asked.still()?;
+            added = Some(self.add(&content).await?);
         }
         let what = format!("{} keeps changing, or what Google shows of it is of some time ago", self.place());
         Err(Fault::new(Kind::SinkUnavailable, what).advise("find out who else writes to it; keywheel tries again"))
+    }
+}
+
+#[async_trait]
+impl Sink for GcpSecretManager {
+    async fn ready(&self, target: &TargetName) -> Result<(), Fault> {
+        let latest = self.top(None).await?;
+        let about = match self.about().await? {
+            Some(about) => about,
+            // Whether one may be made shows only when it is made.
+            None if self.settings.create => return Ok(()),
+            None => return Err(self.absent()),
+        };
+        self.refuse(&about, &latest, target, None)?;
+        self.refuse_missing_permissions().await?;
+        if let Latest::Closed(version) = latest {
+            self.refuse_unusable_key(version).await?;
+        }
+        // A write that changes nothing. That somebody else wrote since shows as well that writes are taken.
+        self.update(&about, &about.annotations).await.map(drop)
+    }
+
+    async fn deliver(&self, document: &Document) -> Result<(), Fault> {
+        let (sink, document) = (self.clone(), document.clone());
+        to_its_end(|asked| async move { sink.deliver_while(&asked, &document).await }).await
     }
 
     fn shape(&self, document: &Document) -> Option<Vec<u8>> {
@@ -375,7 +407,7 @@ impl Sink for GcpSecretManager {
         if !self.layout.can_be_read_back() {
             return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
         }
-        let latest = self.version("latest").await?;
+        let latest = self.top(None).await?;
         let Some(about) = self.about().await? else { return Ok(None) };
         self.refuse(&about, &latest, target, None)?;
         match latest.data() {
@@ -386,9 +418,23 @@ impl Sink for GcpSecretManager {
         }
     }
 
+    /// The generation is noted before its version is there: a document that does not say so itself may be taken for a newer one for a moment.
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if !self.layout.can_be_read_back() {
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        let latest = self.version("latest").await?;
+        let Some(about) = self.about().await? else { return Ok(None) };
+        self.refuse(&about, &latest, target, None)?;
+        let noted: u64 = about.annotations.get(GENERATION).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let Some(data) = latest.data() else { return Ok(None) };
+        copying::document(&self.layout, data, &self.place(), target, noted.into()).map(Some)
+    }
+
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {
         let content = self.layout.render(document)?;
-        let latest = self.version("latest").await?;
+        // What readers of `latest` do not see yet, nobody else made.
+        let latest = self.top(None).await?;
         Ok(match latest.data() {
             None => Holds::Absent,
             Some(data) if data == content.as_slice() => Holds::Same,

@@ -92,6 +92,11 @@ pub fn version(body: &[u8]) -> Option<u64> {
     number(&serde_json::from_slice::<Version>(body).ok()?.name)
 }
 
+/// Whether an answer about a version says that it can be read.
+pub fn is_enabled(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|about| about["state"] == "ENABLED")
+}
+
 /// The first page of the versions that can be read, each with its etag.
 pub fn listed(body: &[u8]) -> Option<Vec<(u64, String)>> {
     #[derive(Deserialize)]
@@ -191,7 +196,7 @@ pub fn given(body: &[u8]) -> Option<Given> {
 pub fn text_at(text: &[u8], name: &str) -> Option<Secret> {
     match fields::picked(std::str::from_utf8(text).ok()?, &[name]).ok()?.remove(name)? {
         fields::Found::Text(found) => Some(found),
-        fields::Found::Number(_) | fields::Found::Nothing | fields::Found::Other => None,
+        fields::Found::Number(_) | fields::Found::Flag(_) | fields::Found::Nothing | fields::Found::Other => None,
     }
 }
 

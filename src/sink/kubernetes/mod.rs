@@ -10,6 +10,7 @@
 mod wire;
 
 use super::file::Format;
+use super::file::copying;
 use super::file::format::Layout;
 use super::web::{no_answer, refused};
 use super::{Document, Held, Holds, Sink};
@@ -233,15 +234,16 @@ impl KubernetesSink {
     }
 
     /// Has what keywheel created noted as what keywheel applies: otherwise its own applies would meet the fields of a stranger, and a field that
-    /// is not written any more would stay. Answers whether the Secret is another version now.
-    async fn own(&self, found: &Found) -> Result<bool, Fault> {
-        let Some(owned) = found.owned() else { return Ok(false) };
+    /// is not written any more would stay. `None` where there is nothing to note.
+    async fn own(&self, found: &Found) -> Result<Option<Written>, Fault> {
+        let Some(owned) = found.owned() else { return Ok(None) };
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let build = |namespace: &str| Self::requests(namespace).patch(&self.secret, &parameters, &Patch::Merge(&owned));
         let answer = self.ask(build, Effect::Write).await?;
         match answer.reply.status {
+            200 => Ok(Some(Written::Yes)),
             // Where somebody wrote meanwhile, the next look shows what is left to do.
-            200 | 409 => Ok(true),
+            409 => Ok(Some(Written::Moved)),
             _ => Err(self.trouble("A note of the field manager at", &answer, &[])),
         }
     }
@@ -326,8 +328,8 @@ impl Sink for KubernetesSink {
                 continue;
             };
             self.refuse(&found, &document.target, Some(document.generation.0))?;
-            if !owned && self.own(&found).await? {
-                owned = true;
+            if !owned && let Some(noted) = self.own(&found).await? {
+                owned = matches!(noted, Written::Yes);
                 continue;
             }
             if content.is_in(&found) {
@@ -366,6 +368,18 @@ impl Sink for KubernetesSink {
             None => Err(Fault::new(Kind::SecretUnreadable, format!("{} has no text under {key}", self.place()))
                 .advise(format!("put the password there under the key {key}, or give it in another way"))),
         }
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        if self.password_key.is_none() {
+            return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
+        }
+        let Layout::Json(names) = &self.layout else { return Ok(None) };
+        let Some(found) = self.look().await?.filter(|found| !found.is_empty()) else { return Ok(None) };
+        self.refuse(&found, target, None)?;
+        let texts = copying::named(names).into_iter().filter_map(|(part, key)| Some((part, found.text(key)?)));
+        let marked = found.generation().unwrap_or(0).into();
+        copying::made_of(texts.collect(), &self.place(), target, marked).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

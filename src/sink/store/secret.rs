@@ -9,6 +9,8 @@ use crate::name::TargetName;
 use crate::secret::Secret;
 use crate::sink::Document;
 use crate::sink::address::connection_url;
+use crate::sink::file::copying::{self, Marked};
+use crate::sink::web::layout;
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -186,6 +188,18 @@ pub fn text(document: &Document) -> Zeroizing<String> {
     let mut buffer = Zeroizing::new(Vec::with_capacity(CAPACITY));
     serde_json::to_writer(&mut *buffer, &fields).expect("texts and numbers always have a JSON form");
     Zeroizing::new(String::from_utf8_lossy(&buffer).into_owned())
+}
+
+/// The document in a text that a store holds; `None` where nothing was put there yet.
+///
+/// # Errors
+/// `SecretUnreadable` where none can be made out, `SinkDenied` where it is another target's.
+pub fn copy(text: &Secret, place: &str, target: &TargetName) -> Result<Option<Document>, Fault> {
+    let text = text.expose();
+    if matches!(Text::read(text), Text::Empty) {
+        return Ok(None);
+    }
+    copying::document(&layout(), text.as_bytes(), place, target, Marked::default()).map(Some)
 }
 
 /// What no word of a store's may repeat of a document: its text, and the password in it as it is and as JSON and addresses write it.

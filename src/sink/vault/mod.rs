@@ -13,6 +13,7 @@ pub use login::Auth;
 #[cfg(any(feature = "gcp", feature = "azure"))]
 pub(super) use login::read as read_file;
 
+use super::file::copying;
 use super::http::Now;
 use super::web::{layout, no_answer, refused};
 use super::{Document, Held, Holds, Sink};
@@ -387,6 +388,15 @@ impl Sink for VaultSink {
             None => Err(Fault::new(Kind::SecretUnreadable, format!("{} has no text under \"password\"", self.place()))
                 .advise("put the password there under the key password, or give it in another way")),
         }
+    }
+
+    async fn copy(&self, target: &TargetName) -> Result<Option<Document>, Fault> {
+        let found = self.found().await?;
+        self.refuse(&found, target, None)?;
+        let marked = found.marks().generation.unwrap_or(0).into();
+        let Some(data) = found.data else { return Ok(None) };
+        let text = Zeroizing::new(serde_json::to_vec(&data).expect("what was JSON has a JSON form"));
+        copying::document(&layout(), &text, &self.place(), target, marked).map(Some)
     }
 
     async fn holds(&self, document: &Document) -> Result<Holds, Fault> {

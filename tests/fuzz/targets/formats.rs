@@ -48,6 +48,7 @@ pub fn run(input: &[u8]) {
             is_read_as_written(format, template, &text, &document);
             if template.is_none() {
                 is_read_back(&sink, &text, password);
+                is_copied(&sink, format, &text, password);
             }
         }
         None => {
@@ -114,6 +115,7 @@ fn is_read_as_written(format: Format, template: Option<&str>, text: &str, docume
             assert_eq!(value("REDIS_HOST"), host);
         }
         (Format::Url, _) => is_address(text, user, password, host),
+        (Format::Directory, _) => unreachable!("it is not among the words: a folder is not one text"),
         (Format::Template, Some(template)) if template.contains("json") => {
             assert_eq!(serde_json::from_str::<String>(text).unwrap(), password);
         }
@@ -154,6 +156,20 @@ fn is_read_back(sink: &FileSink, text: &str, password: &str) {
             holds_none_of(&fault.to_string(), &secrets);
             let lines = password.trim_matches(['\n', '\r']).is_empty();
             assert!(lines || text.len() > 64 * 1024, "{fault}: {text:?}");
+        }
+    }
+}
+
+/// What is handed on makes the same text again. Only some formats say which generation it is; of the others the marker does, and there is none here.
+fn is_copied(sink: &FileSink, format: Format, text: &str, password: &str) {
+    let says_which = matches!(format, Format::Json | Format::Yaml);
+    match block_on(sink.copy(&"orders-cache".parse().unwrap())) {
+        Ok(Some(copy)) => assert_eq!(rendered(sink, &copy).as_deref(), Some(text), "{format:?}"),
+        Ok(None) => assert!(text.is_empty(), "nothing is copied of {text:?}"),
+        Err(fault) => {
+            let secrets: Vec<&str> = Some(password).filter(|text| text.len() > 8).into_iter().collect();
+            holds_none_of(&fault.to_string(), &secrets);
+            assert!(!says_which || password.is_empty() || text.len() > 64 * 1024, "{fault}: {text:?}");
         }
     }
 }

@@ -71,6 +71,29 @@ fn a_key_that_is_refused_is_read_again() {
     });
 }
 
+/// Roles Anywhere and others give their credentials by a program.
+#[test]
+fn a_profiles_program_gives_the_credential() {
+    let Some(server) = own_server() else { return };
+    listen();
+    let folder = tempfile::tempdir().unwrap();
+    let (script, profile) = (folder.path().join("gives it"), folder.path().join("profiles"));
+    let answer = json!({ "Version": 1, "AccessKeyId": server.id, "SecretAccessKey": server.key });
+    std::fs::write(&script, format!("echo '{answer}'")).unwrap();
+    let role = "[by-role]\nrole_arn = arn:aws:iam::123456789012:role/rotator\nsource_profile = orders\n";
+    let program = format!("[orders]\ncredential_process = /bin/sh \"{}\"\n", script.display());
+    std::fs::write(&profile, format!("{program}{role}")).unwrap();
+    let of = |name: &str| Source::Profile { path: Some(profile.clone()), name: Some(name.to_owned()) };
+    let ((sink, place), (by_role, _)) = (secret(server, of("orders")), secret(server, of("by-role")));
+    run(async {
+        sink.deliver(&document(1)).await.unwrap();
+        assert_eq!(generation::<Secret>(server, &place), 1);
+        let fault = by_role.deliver(&document(1)).await.unwrap_err();
+        assert!(fault.kind == Kind::SinkUnavailable && fault.what.contains("a role's source_profile"), "{fault}");
+    });
+    none_is_logged(&[&server.key]);
+}
+
 /// A role that anybody may take on, and that may do everything to secrets.
 fn make_role(server: &Server) {
     let anybody = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "sts:*", "Principal": { "AWS": "*" } }] });

@@ -29,9 +29,9 @@ fn hook(cluster: &StandIn<Cluster>, names: [&str; 3]) -> RolloutHook {
 }
 
 fn notice(target: &str, generation: u64, others: &[(&str, u64)]) -> Notice {
-    let others = others
-        .iter()
-        .map(|(name, generation)| (name.parse().unwrap(), News { generation: Generation(*generation), telling: 1 }));
+    let others = others.iter().map(|(name, generation)| {
+        (name.parse().unwrap(), News { generation: Generation(*generation), rotation: None, telling: 1 })
+    });
     Notice {
         target: target.parse().unwrap(),
         generation: Generation(generation),

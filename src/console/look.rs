@@ -1,0 +1,117 @@
+//! A look at the fleet for whoever watches it: through a reader of its own, so that it waits for nobody and nobody waits for it. A target whose row in
+//! the ledger is as it was is not folded again, and a look is followed by ten times as long a rest: however often somebody asks, and however large the
+//! fleet is, looking costs a tenth of one core at most.
+
+use super::figures::{Figures, View};
+use crate::clock::{Clock, Stopwatch};
+use crate::driver::{Driver, Fleet, Target, snapshot};
+use crate::fault::{Fault, Kind};
+use crate::ledger::Listing;
+use crate::ledger::sqlite::Reader;
+use crate::moment::Moment;
+use crate::name::TargetName;
+use crate::rotation::state::Label;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// The shortest time between two looks.
+const REST: Duration = Duration::from_secs(1);
+
+/// How many times as long as a look the rest after it is.
+const REST_FACTOR: u32 = 10;
+
+/// Whoever looks.
+pub struct Look {
+    reader: Reader,
+    driver: Arc<Driver>,
+    clock: Arc<dyn Clock>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What the last look saw.
+#[derive(Default)]
+struct Seen {
+    view: Arc<View>,
+    known: HashMap<TargetName, Known>,
+    /// The fleet of which that is true: another one has other settings.
+    fleet: Option<Arc<Fleet>>,
+    /// Since when it rests, and for how long.
+    rest: Option<(Stopwatch, Duration)>,
+}
+
+/// What is known of one target without reading its record.
+struct Known {
+    row: Listing,
+    /// Nothing about it changes before, as long as its row does not.
+    until: Moment,
+    figures: Arc<Figures>,
+}
+
+impl Look {
+    /// Looks through this reader.
+    pub fn through(reader: Reader, driver: Arc<Driver>, clock: Arc<dyn Clock>) -> Self {
+        Self { reader, driver, clock, seen: Arc::default() }
+    }
+
+    /// The fleet as it was a moment ago.
+    ///
+    /// # Errors
+    /// When the ledger cannot list the targets.
+    pub async fn view(&self) -> Result<Arc<View>, Fault> {
+        let (seen, reader, fleet) = (Arc::clone(&self.seen), self.reader.clone(), self.driver.fleet());
+        let clock = Arc::clone(&self.clock);
+        // In a task of its own: whoever asked may leave before a large fleet was looked at, and the next one should find it done.
+        let looking = tokio::spawn(async move {
+            let mut seen = seen.lock().await;
+            if seen.rest.is_none_or(|(since, rest)| since.elapsed() >= rest) {
+                let watch = Stopwatch::start();
+                let looked = seen.look(&reader, fleet, &*clock).await;
+                seen.rest = Some((Stopwatch::start(), REST.max(watch.elapsed() * REST_FACTOR)));
+                looked?;
+            }
+            Ok(Arc::clone(&seen.view))
+        });
+        looking.await.unwrap_or_else(|defect| Err(Fault::new(Kind::Bug, format!("a look ended in a defect: {defect}"))))
+    }
+}
+
+impl Seen {
+    async fn look(&mut self, reader: &Reader, fleet: Arc<Fleet>, clock: &dyn Clock) -> Result<(), Fault> {
+        let (listing, now) = (reader.listing().await?, clock.now());
+        if !self.fleet.as_ref().is_some_and(|known| Arc::ptr_eq(known, &fleet)) {
+            self.known.clear();
+        }
+        let mut known = HashMap::with_capacity(listing.len());
+        let mut view = View { at: now, ..View::default() };
+        for row in listing {
+            let Some(target) = fleet.get(&row.target) else { continue };
+            let kept = self.known.remove(&row.target).filter(|known| known.row == row && now < known.until);
+            let Some(fresh) = (match kept {
+                Some(kept) => Some(kept),
+                None => look_at(reader, target, row, now).await,
+            }) else {
+                view.unreadable += 1;
+                continue;
+            };
+            view.targets.insert(fresh.row.target.clone(), Arc::clone(&fresh.figures));
+            known.insert(fresh.row.target.clone(), fresh);
+        }
+        *self = Self { view: Arc::new(view), known, fleet: Some(fleet), rest: None };
+        Ok(())
+    }
+}
+
+/// What holds of one target, and until when nothing else can without a change of its row; `None` where its record cannot be read, which the log says.
+async fn look_at(reader: &Reader, target: &Target, row: Listing, now: Moment) -> Option<Known> {
+    let rows = reader.recent(&target.name).await;
+    let snapshot = rows.and_then(|rows| snapshot(&target.name, &target.settings, &rows, now)).ok()?;
+    let figures = Arc::new(Figures::of(&snapshot, &target.settings));
+    // Something that is under way changes by the clock alone; what rests does so when the driver looks at it next.
+    let until = match row.projection.label {
+        Label::Settled | Label::Paused => row.projection.wake_at,
+        Label::Due | Label::Rotating | Label::Doubt | Label::Behind | Label::Halted => now,
+    };
+    Some(Known { row, until, figures })
+}
