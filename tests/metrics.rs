@@ -34,6 +34,7 @@ fn everything() -> String {
     let at = Moment::from_seconds(1_764_000_000);
     let figures = Figures {
         label: Label::Halted,
+        why: String::new(),
         proven_at: Some(at),
         too_old_at: Some(at),
         next_due: Some(at),
@@ -205,6 +206,31 @@ fn the_dashboard_asks_only_for_what_there_is() {
     let unknown: Vec<&String> = asked.difference(&known).collect();
     assert_eq!(unknown, Vec::<&String>::new());
     assert!(asked.len() >= 15, "{asked:?}");
+}
+
+#[test]
+fn ten_thousand_targets_whose_sinks_are_all_down_have_as_many_series_as_the_document_says() {
+    let at = Moment::from_seconds(1_764_000_000);
+    let figures = Arc::new(Figures {
+        label: Label::Behind,
+        why: String::new(),
+        proven_at: Some(at),
+        too_old_at: Some(at),
+        next_due: Some(at),
+        doubt_since: Some(at),
+        halted_since: Some(at),
+        behind: ["a", "b", "c"].map(|sink| (sink.parse().unwrap(), at, 1)).to_vec(),
+        given_up: 1,
+    });
+    let named = |number: usize| (format!("target-{number:05}").parse().unwrap(), Arc::clone(&figures));
+    let view = View { at, targets: (0..10_000).map(named).collect(), unreadable: 0 };
+    for (limit, expected) in [(2_000, 2_000 * (6 + 2 * 3)), (10_000, 10_000 * (6 + 2 * 3)), (0, 0)] {
+        let text = Shown { view: Some(&view), targets: limit, ..Shown::default() }.text();
+        assert_eq!(text.lines().filter(|line| line.contains("{target=\"")).count(), expected);
+        assert!(text.contains("keywheel_targets{state=\"behind\"} 10000.0\n"));
+        assert!(text.contains(&format!("keywheel_targets_without_series {:?}\n", (10_000 - limit) as f64)));
+        promtool(&["check", "metrics"], &text);
+    }
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ pub enum Verb {
     /// source is down, what was rendered last stays, and how old it is is said.
     ///
     /// With `-- CMD ARGS…` it is the parent of an application: it waits until every file is there, starts CMD, restarts or signals it when a file changes
-    /// (`on-change` under [follower]), passes signals on, stops it within `stop-timeout`, and ends with its exit status (128 and the signal's number
+    /// (`on-change` under `[follower]`), passes signals on, stops it within `stop-timeout`, and ends with its exit status (128 and the signal's number
     /// where a signal ended it; 2 where it could not be started). As process 1 of a container it also reaps. No password is in the arguments or the
     /// environment of CMD.
     ///
@@ -141,7 +141,7 @@ pub struct Follow {
     pub wait_at_most: Option<Duration>,
     /// How an application is started; not for people.
     #[arg(long, hide = true, value_name = "NUMBER", requires = "application")]
-    pub become_application_of: Option<i32>,
+    pub become_application_of: Option<u32>,
     /// The application whose parent this is, and its arguments
     #[arg(last = true, value_name = "CMD")]
     pub application: Vec<OsString>,

@@ -2,6 +2,7 @@
 
 use super::Exit;
 use super::args;
+use super::history::describe;
 use super::muster::Muster;
 use super::scene::Scene;
 use crate::admin;
@@ -63,7 +64,8 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
     if scene.config().daemon.listen.is_some() {
         let look = Look::through(assemble::reader(scene.config())?, Arc::clone(&driver), scene.clock());
-        console.show(Works { driver: Arc::clone(&driver), look, commits, alerts: Arc::clone(muster.desk().tally()) });
+        let alerts = Arc::clone(muster.desk().tally());
+        console.show(Works { driver: Arc::clone(&driver), look, commits, alerts, describe });
     }
     console.follow(muster.shown());
     let socket = &scene.config().daemon.control_socket;

@@ -1,11 +1,13 @@
 //! What stands at which path.
 
 use super::signs::Health;
-use super::{Console, metrics};
+use super::{Console, Page, metrics, page};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::{Method, Response, StatusCode};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Response, StatusCode, Uri};
 use std::sync::Arc;
 
 /// An answer, whole.
@@ -15,21 +17,45 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What is answered to a request; bodies are not looked at.
-pub(super) async fn answer(console: &Arc<Console>, method: &Method, path: &str) -> Answer {
+pub(super) async fn answer(console: &Arc<Console>, method: &Method, address: &Uri) -> Answer {
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut refusal = made(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this is read-only: GET or HEAD\n");
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
-    match path {
+    match address.path() {
         "/healthz" => told(&console.signs.alive()),
         "/readyz" => told(&console.signs.ready()),
         "/metrics" => match console.metrics().await {
             Some(text) => made(StatusCode::OK, metrics::CONTENT_TYPE, text),
             None => made(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many ask for the metrics at the same time\n"),
         },
-        _ => made(StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz and /metrics\n"),
+        "/" => shown(console.fleet(address.query().unwrap_or_default()).await),
+        "/style.css" => made(StatusCode::OK, "text/css; charset=utf-8", page::STYLE),
+        path => match path.strip_prefix("/targets/") {
+            Some(name) => shown(console.story(name).await),
+            None => nowhere(),
+        },
     }
+}
+
+fn shown(page: Page) -> Answer {
+    match page {
+        Page::Here(html) => {
+            let mut answer = made(StatusCode::OK, "text/html; charset=utf-8", html);
+            answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
+            answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            answer
+        }
+        Page::Nowhere => nowhere(),
+        Page::Busy => made(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many ask for pages at the same time\n"),
+        Page::Starting => made(StatusCode::SERVICE_UNAVAILABLE, TEXT, "keywheel is starting\n"),
+        Page::Unknown(fault) => made(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{fault}\n")),
+    }
+}
+
+fn nowhere() -> Answer {
+    made(StatusCode::NOT_FOUND, TEXT, "there are /, /targets/NAME, /healthz, /readyz and /metrics\n")
 }
 
 fn told(health: &Health) -> Answer {

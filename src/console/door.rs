@@ -99,7 +99,7 @@ impl Crowd {
             let service = service_fn(|request: Request<Incoming>| {
                 crowd.spoke(number);
                 let console = Arc::clone(&console);
-                async move { Ok::<_, Infallible>(answer(&console, request.method(), request.uri().path()).await) }
+                async move { Ok::<_, Infallible>(answer(&console, request.method(), request.uri()).await) }
             });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_SIZE).max_headers(HEADERS);

@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub struct Figures {
     /// Its state in one word.
     pub label: Label,
+    /// What happens next and why, in one sentence; no number, and for the page.
+    pub why: String,
     /// When the current password was proven live.
     pub proven_at: Option<Moment>,
     /// When that is older than `max-age` allows.
@@ -35,6 +37,7 @@ impl Figures {
         let behind = snapshot.sinks.iter();
         Self {
             label: snapshot.label,
+            why: snapshot.why.clone(),
             proven_at,
             too_old_at: proven_at.and_then(|at| settings.timetable.too_old_at(at)),
             next_due: snapshot.next_due,
@@ -87,6 +90,7 @@ mod tests {
     fn figures(halted: bool) -> Arc<Figures> {
         Arc::new(Figures {
             label: Label::Settled,
+            why: String::new(),
             proven_at: None,
             too_old_at: None,
             next_due: None,

@@ -3,6 +3,7 @@
 //! fleet is, looking costs a tenth of one core at most.
 
 use super::figures::{Figures, View};
+use super::page::Story;
 use crate::clock::{Clock, Stopwatch};
 use crate::driver::{Driver, Fleet, Target, snapshot};
 use crate::fault::{Fault, Kind};
@@ -74,6 +75,21 @@ impl Look {
             Ok(Arc::clone(&seen.view))
         });
         looking.await.unwrap_or_else(|defect| Err(Fault::new(Kind::Bug, format!("a look ended in a defect: {defect}"))))
+    }
+}
+
+impl Look {
+    /// One target's story; `None` where it is not in the fleet.
+    ///
+    /// # Errors
+    /// When its record cannot be read.
+    pub(super) async fn story(&self, name: &TargetName) -> Result<Option<Story>, Fault> {
+        let fleet = self.driver.fleet();
+        let Some(target) = fleet.get(name) else { return Ok(None) };
+        let rows = self.reader.history(name).await?;
+        let recent = self.reader.recent(name).await?;
+        let snapshot = snapshot(name, &target.settings, &recent, self.clock.now())?;
+        Ok(Some(Story { snapshot, settings: target.settings.clone(), rows }))
     }
 }
 

@@ -2,22 +2,25 @@
 //! here is waited for by the driver.
 //!
 //! [`door`] lets connections in and bounds them, [`signs`] knows whether the daemon lives and is ready, [`look`] sees the fleet, [`metrics`] puts it into
-//! numbers, `answer` says what stands at which path.
+//! numbers, `page` onto a page, `answer` says what stands at which path.
 
 mod answer;
 pub mod door;
 pub mod figures;
 pub mod look;
 pub mod metrics;
+mod page;
 pub mod signs;
 
 use crate::alert;
 use crate::clock::Clock;
 use crate::driver::Driver;
+use crate::fault::Fault;
 use crate::ledger::sqlite::Commits;
 use crate::moment::Moment;
 use crate::name::ProviderName;
 use crate::provider::Provider;
+use crate::rotation::event::What;
 use look::Look;
 use metrics::Shown;
 use signs::Signs;
@@ -28,6 +31,9 @@ use tokio::sync::Semaphore;
 /// Scrapes at the same time. Each of a large fleet takes some megabytes until it is read.
 const SCRAPES: usize = 4;
 
+/// Pages at the same time.
+const PAGES: usize = 16;
+
 /// What is shown.
 pub struct Console {
     signs: Arc<Signs>,
@@ -36,6 +42,7 @@ pub struct Console {
     works: OnceLock<Works>,
     settings: Mutex<Settings>,
     scrapes: Semaphore,
+    pages: Semaphore,
 }
 
 /// What there is to see once the daemon is set up.
@@ -48,6 +55,8 @@ pub struct Works {
     pub commits: Arc<Commits>,
     /// What was counted of alerts.
     pub alerts: Arc<alert::tally::Tally>,
+    /// Puts an event into words.
+    pub describe: fn(&What) -> String,
 }
 
 /// What of the configuration matters here.
@@ -59,11 +68,30 @@ pub struct Settings {
     pub metrics_targets: usize,
 }
 
+/// What comes of asking for a page.
+enum Page {
+    Here(String),
+    Nowhere,
+    /// Too many ask at the same time.
+    Busy,
+    Starting,
+    /// What was to be read cannot be.
+    Unknown(Fault),
+}
+
 impl Console {
     /// A console that shows these signs, and nothing else yet.
     pub fn new(signs: Arc<Signs>, up_since: Moment, clock: Arc<dyn Clock>) -> Arc<Self> {
         let (works, settings) = (OnceLock::new(), Mutex::default());
-        Arc::new(Self { signs, up_since, clock, works, settings, scrapes: Semaphore::new(SCRAPES) })
+        Arc::new(Self {
+            signs,
+            up_since,
+            clock,
+            works,
+            settings,
+            scrapes: Semaphore::new(SCRAPES),
+            pages: Semaphore::new(PAGES),
+        })
     }
 
     /// From now on there is more to see.
@@ -92,6 +120,31 @@ impl Console {
         let console = Arc::clone(self);
         // The text of a large fleet is some megabytes: no work for a thread that others wait for.
         tokio::task::spawn_blocking(move || console.shown(view.as_deref()).text()).await.ok()
+    }
+
+    /// The fleet on a page.
+    async fn fleet(&self, query: &str) -> Page {
+        let Some(_place) = self.pages.try_acquire().ok() else { return Page::Busy };
+        let Some(works) = self.works.get() else { return Page::Starting };
+        match works.look.view().await {
+            Ok(view) => {
+                let (reasons, now) = (self.signs.ready().reasons, self.clock.now());
+                Page::Here(page::fleet(&view, &reasons, &page::Question::read(query), now))
+            }
+            Err(fault) => Page::Unknown(fault),
+        }
+    }
+
+    /// One target's story on a page.
+    async fn story(&self, name: &str) -> Page {
+        let Some(_place) = self.pages.try_acquire().ok() else { return Page::Busy };
+        let Some(works) = self.works.get() else { return Page::Starting };
+        let Ok(name) = name.parse() else { return Page::Nowhere };
+        match works.look.story(&name).await {
+            Ok(Some(story)) => Page::Here(page::story(&story, works.describe, self.clock.now())),
+            Ok(None) => Page::Nowhere,
+            Err(fault) => Page::Unknown(fault),
+        }
     }
 
     fn shown<'a>(&'a self, view: Option<&'a figures::View>) -> Shown<'a> {

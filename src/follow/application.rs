@@ -8,8 +8,9 @@
 use super::State;
 use crate::fault::{Fault, Kind};
 use crate::moment::show_span;
+use crate::process::end_with_parent;
 use futures_util::future::select_all;
-use rustix::process::{Pid, Signal, getppid, kill_process, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -345,14 +346,10 @@ fn lost(error: std::io::Error) -> Fault {
 
 /// Becomes the application, as the child of `parent`, which it does not outlive: it is asked to stop when that one is killed. Returns only where that
 /// fails.
-pub fn become_it(parent: i32, words: &[OsString]) -> u8 {
+pub fn become_it(parent: u32, words: &[OsString]) -> u8 {
     let Some((program, arguments)) = words.split_first() else { return NOT_FOUND };
-    if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
+    if let Err(error) = end_with_parent(parent) {
         anstream::eprintln!("keywheel: the application will outlive a follower that is killed: {error}");
-    }
-    if getppid().is_none_or(|now| now.as_raw_nonzero().get() != parent) {
-        // It was killed before the kernel was asked.
-        return ended_by(Signal::TERM);
     }
     let error = std::process::Command::new(program).args(arguments).exec();
     anstream::eprintln!("keywheel: {} could not be started: {error}", program.display());

@@ -116,6 +116,7 @@ impl Drop for Machine {
         let _ = kill_process(self.leader, Signal::KILL);
         let _ = self.nspawn.wait();
         let _ = fs::remove_dir_all(&self.root);
+        let _ = fs::remove_file(self.root.with_extension("log"));
     }
 }
 

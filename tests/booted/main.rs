@@ -18,6 +18,7 @@ const CONFIGURATION: &str = r#"
 [daemon]
 ledger      = "sqlite:///var/lib/keywheel/ledger.db"
 sealing-key = { credential = "sealing-key" }
+listen      = "127.0.0.1:9464"
 
 [limits]
 usual-task-time = "1s"
@@ -217,6 +218,7 @@ fn credentials(story: &Story) {
     story.until_shown("StatusText", |text| {
         text.starts_with("2 targets: 2 settled; next orders-cache on ") && text.ends_with("-01-01 at 00:00 UTC")
     });
+    machine.ok("curl -sSf http://127.0.0.1:9464/readyz");
     assert_eq!(story.show("NRestarts"), "0");
 }
 
@@ -324,6 +326,13 @@ fn one_shot(story: &Story) {
     machine.ok("systemctl start keywheel-rotate@sessions");
     story.until_settled("sessions", 5);
     machine.ok("test -S /run/keywheel/control.sock && systemctl stop keywheel");
+    // The runbook's way to a password while no daemon runs.
+    let shown = "systemd-run --quiet --pipe --wait -p DynamicUser=yes -p User=keywheel -p StateDirectory=keywheel \
+        -p LoadCredentialEncrypted=sealing-key:keywheel.sealing-key -p LoadCredentialEncrypted=cloud-id:keywheel.cloud-id \
+        -p LoadCredentialEncrypted=cloud-key:keywheel.cloud-key keywheel recover sessions --show";
+    let password = machine.ok("redis-cli --no-auth-warning -a wrong ping; grep requirepass /root/redis.conf");
+    let password = password.trim().rsplit(' ').next().unwrap().trim_matches('"').to_owned();
+    assert!(machine.ok(shown).contains(&password), "{password}");
     // Two at once take turns at the ledger.
     machine.ok("systemctl start keywheel-rotate@sessions keywheel-rotate@orders-cache");
     story.until_settled("sessions", 6);
@@ -375,6 +384,10 @@ fn privacy(story: &Story) {
     machine.ok("runuser -u app -- grep -q REDIS_PASSWORD /run/keywheel-sinks/orders/redis.env");
     machine.ok("runuser -u alice -- keywheel rotate sessions");
     story.until_settled("sessions", 7);
+    assert!(
+        machine.ok("keywheel history sessions --json").contains("65534"),
+        "the unit says how the record names alice"
+    );
     let refused = machine.run("runuser -u mallory -- keywheel rotate sessions");
     assert!(refused.status != 0 && refused.err.contains("control socket"), "{refused:?}");
 }

@@ -245,8 +245,10 @@ fn start(image: &Image, world: &World, variables: &[(&str, &str)], arguments: &[
 root=$1 world=$2; shift 2
 mount --make-rprivate /
 mount --bind "$root" "$root"
-mkdir -p "$root/proc" "$root/sinks"; : >"$root/etc/resolv.conf"
+mkdir -p "$root/proc" "$root/dev" "$root/sinks"; : >"$root/etc/resolv.conf"
 mount -t proc proc "$root/proc"
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+for device in null zero random urandom; do : >"$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"; done
 mount --bind "$world/etc" "$root/etc/keywheel"
 mount --bind "$world/etc/resolv.conf" "$root/etc/resolv.conf"
 mount --bind "$world/state" "$root/var/lib/keywheel"

@@ -20,6 +20,7 @@ mod lifecycle;
 mod memory;
 mod metrics;
 mod overlap;
+mod page;
 mod papers;
 mod rotation;
 mod sinks;

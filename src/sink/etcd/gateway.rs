@@ -84,8 +84,11 @@ pub struct Gateway {
     token: Mutex<Option<Secret>>,
 }
 
-/// The members, and before them a digest of the certificate that they are shown: a short-lived one is replaced under the same name.
-type Open = (Option<[u8; 32]>, Arc<[Member]>);
+struct Open {
+    members: Arc<[Member]>,
+    /// A digest of the certificate that they are shown: a short-lived one is replaced under the same name.
+    shown: Option<[u8; 32]>,
+}
 
 struct Member {
     authority: String,
@@ -145,7 +148,7 @@ impl Gateway {
         certificate: Option<Certificate>,
         user: Option<(String, Credential)>,
     ) -> Result<Self, Fault> {
-        let open = std::sync::Mutex::new((None, members(&endpoints, &reach, None)?));
+        let open = std::sync::Mutex::new(Open { members: members(&endpoints, &reach, None)?, shown: None });
         Ok(Self { endpoints, reach, certificate, open, user, token: Mutex::default() })
     }
 
@@ -158,13 +161,14 @@ impl Gateway {
     /// The members, with the certificate as it is now.
     fn members(&self) -> Result<Arc<[Member]>, Fault> {
         let pem = self.certificate.as_ref().map(Certificate::read).transpose()?;
-        let digest = pem.as_ref().map(|pem| Sha256::digest(pem.as_slice()).into());
+        let shown = pem.as_ref().map(|pem| Sha256::digest(pem.as_slice()).into());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.0 != digest {
+        if open.shown != shown {
             let unusable = |fault: Fault| Fault::new(Kind::SinkDenied, fault.what).advise(fault.next_step);
-            *open = (digest, members(&self.endpoints, &self.reach, pem.as_ref()).map_err(unusable)?);
+            let members = members(&self.endpoints, &self.reach, pem.as_ref()).map_err(unusable)?;
+            *open = Open { members, shown };
         }
-        Ok(Arc::clone(&open.1))
+        Ok(Arc::clone(&open.members))
     }
 
     /// Keys, all as they are at one revision.

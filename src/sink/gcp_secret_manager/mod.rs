@@ -423,7 +423,7 @@ impl Sink for GcpSecretManager {
         if !self.layout.can_be_read_back() {
             return Err(super::cannot_be_read(&format!("the form of {}", self.place())));
         }
-        let latest = self.version("latest").await?;
+        let latest = self.top(None).await?;
         let Some(about) = self.about().await? else { return Ok(None) };
         self.refuse(&about, &latest, target, None)?;
         let noted: u64 = about.annotations.get(GENERATION).and_then(|text| text.parse().ok()).unwrap_or(0);
