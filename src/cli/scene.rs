@@ -122,10 +122,12 @@ impl Scene {
     pub async fn timely_warnings(&self) -> Vec<&Finding> {
         let mut timely = Vec::new();
         for warning in &self.warnings {
-            let mut pointless = false;
-            for target in self.settings.keys().filter(|target| warning.key == format!("targets.{target}.adopt")) {
-                pointless |= self.standing(target).await.is_ok_and(|standing| standing.is_some());
-            }
+            let name = warning.key.strip_prefix("targets.").and_then(|rest| rest.strip_suffix(".adopt"));
+            let target = name.and_then(|name| name.parse::<TargetName>().ok());
+            let pointless = match target.filter(|target| self.settings.contains_key(target)) {
+                Some(target) => self.standing(&target).await.is_ok_and(|standing| standing.is_some()),
+                None => false,
+            };
             if !pointless {
                 timely.push(warning);
             }

@@ -3,7 +3,6 @@
 
 use crate::common::redis_server::RedisServer;
 use crate::common::stage::{INITIAL, INSTANCE, SECRET_ID, SECRET_KEY, Stage, until};
-use crate::rotation::soon;
 use keywheel::secret::Secret;
 use keywheel::simulator::{Change, InstanceSettings, MetadataSettings, RoleSettings, Server};
 use std::fs;
@@ -84,12 +83,15 @@ fn stage(servers: [&RedisServer; 2]) -> Stage {
 fn providers_without_a_key_of_their_own_rotate() {
     let servers = [RedisServer::start(Some(INITIAL)), RedisServer::start(Some(INITIAL))];
     let stage = stage([&servers[0], &servers[1]]);
-    stage.configure(&configuration(&stage, &format!("schedule = \"{}\"", soon())));
+    stage.configure(&configuration(&stage, ""));
     let checked = stage.keywheel(&["check"]);
     assert_eq!(checked.status, 0, "{}{}", checked.out, checked.err);
     assert!(!checked.err.contains("cannot renew"), "{}", checked.err);
 
     let daemon = stage.start(&[("KEYWHEEL_LOG", "trace")]);
+    ["machine", "tair"].iter().for_each(|name| stage.until(name, "settled", 1));
+    let asked = stage.keywheel(&["rotate", "--all"]);
+    assert_eq!(asked.status, 0, "{}{}", asked.out, asked.err);
     for (name, instance, server) in [("machine", INSTANCE, &servers[0]), ("tair", TAIR, &servers[1])] {
         stage.until(name, "settled", 2);
         let live = stage.live(instance);

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 /// How far ahead the cron tick lies.
-const TICK_AHEAD: Duration = Duration::from_secs(3);
+const TICK_AHEAD: Duration = Duration::from_secs(8);
 
 /// A stage whose instance is a real Redis server, its password taken in.
 fn real_stage(server: &RedisServer) -> Stage {
