@@ -15,6 +15,9 @@ use std::path::Path;
 /// The annotated configuration, of which the page about it is made.
 const REFERENCE: &str = include_str!("../../config/reference.toml");
 
+/// The same of a follower.
+const FOLLOWER: &str = include_str!("../../config/follower.toml");
+
 /// What stands at the foot of each page.
 const SOURCE: &str = concat!("keywheel ", env!("CARGO_PKG_VERSION"));
 
@@ -67,7 +70,7 @@ fn pages() -> Vec<(String, Vec<u8>)> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     below(&command, &mut all);
-    all.push(("keywheel.toml.5".to_owned(), configuration(REFERENCE).to_roff().into_bytes()));
+    all.push(("keywheel.toml.5".to_owned(), configuration().to_roff().into_bytes()));
     all
 }
 
@@ -88,30 +91,36 @@ fn below(command: &Command, all: &mut Vec<(String, Vec<u8>)>) {
     command.get_subcommands().for_each(|sub| below(sub, all));
 }
 
-/// The page keywheel.toml(5): the reference's comments as text, its keys as a list.
-fn configuration(reference: &str) -> Roff {
+/// The page keywheel.toml(5): the references' comments as text, their keys as lists.
+fn configuration() -> Roff {
     let mut page = Roff::new();
     page.control("TH", ["KEYWHEEL.TOML", "5", DATE, SOURCE, "keywheel"]);
     page.control("SH", ["NAME"]);
     page.text([roman("keywheel.toml - the configuration of keywheel(1)")]);
-    page.control("SH", ["DESCRIPTION"]);
+    described(&mut page, "DESCRIPTION", "SECTIONS", REFERENCE);
+    described(&mut page, "A FOLLOWER", "SECTIONS OF A FOLLOWER", FOLLOWER);
+    page
+}
+
+/// What stands before the first section, and then the sections.
+fn described(page: &mut Roff, introduction: &'static str, sections: &'static str, reference: &str) {
+    page.control("SH", [introduction]);
     let mut has_sections = false;
     for paragraph in reference.split("\n\n") {
         let lines: Vec<&str> = paragraph.lines().collect();
         let head = lines.iter().position(|line| line.starts_with('['));
         let (text, keys) = lines.split_at(head.unwrap_or(lines.len()));
         if head.is_some() && !std::mem::replace(&mut has_sections, true) {
-            page.control("SH", ["SECTIONS"]);
+            page.control("SH", [sections]);
         }
         if let Some((section, keys)) = keys.split_first() {
             page.control("SS", [*section]);
-            prose(&mut page, text);
-            keys.iter().for_each(|line| key(&mut page, line));
+            prose(page, text);
+            keys.iter().for_each(|line| key(page, line));
         } else {
-            prose(&mut page, text);
+            prose(page, text);
         }
     }
-    page
 }
 
 /// Comment lines; those that are indented stand as they are.
