@@ -179,8 +179,11 @@ fn ledger_files(scene: &Scene) -> Option<Fault> {
 
 async fn try_target(target: &Target, reader: Option<&Reader>, scene: &Scene) -> Vec<Fault> {
     let mut faults = Vec::new();
+    let passwords = passwords(target, reader, scene).await;
     for account in &target.accounts {
-        for fault in target.hands.provider.check(&account.address).await {
+        let name = target.name_of(account);
+        let known = passwords.iter().flatten().filter(|(of, _)| *of == name).map(|(_, password)| password);
+        for fault in target.hands.provider.check_with(&account.address, &known.collect::<Vec<_>>()).await {
             // What is wrong with the instance is found with each account, and told once.
             if !faults.contains(&fault) {
                 faults.push(fault);
@@ -196,7 +199,7 @@ async fn try_target(target: &Target, reader: Option<&Reader>, scene: &Scene) -> 
     if let Some(consumer) = &target.hands.consumer {
         faults.extend(consumer.uses().await.err());
     }
-    match passwords(target, reader, scene).await {
+    match passwords {
         Ok(passwords) => {
             for account in &target.accounts {
                 faults.extend(try_account(target, account, &passwords).await);

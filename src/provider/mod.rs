@@ -228,6 +228,11 @@ pub trait Provider: Send + Sync {
     /// Every finding at once; empty when all is well.
     async fn check(&self, address: &Address) -> Vec<Fault>;
 
+    /// The same where passwords are known that may be live, the newest first: where an account administers itself, they open what nothing else does.
+    async fn check_with(&self, address: &Address, _known: &[&Secret]) -> Vec<Fault> {
+        self.check(address).await
+    }
+
     /// What its calls came to; `None` where there is no quota to keep to, as with nodes of one's own.
     fn traffic(&self) -> Option<traffic::Traffic> {
         None

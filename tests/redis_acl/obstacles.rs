@@ -2,10 +2,12 @@
 
 use crate::hands::*;
 use crate::redis_nodes::{ADMIN, ADMIN_PASSWORD, RedisNode, users};
+use crate::redis_server::RedisServer;
 use keywheel::fault::Kind;
 use keywheel::provider::redis_acl::credentials::Admin;
 use keywheel::provider::redis_acl::{Persist, RedisSettings};
 use keywheel::provider::{Condition, Mode, Provider};
+use keywheel::secret::Secret;
 use std::fs;
 
 /// One obstacle: how it is put up, and what it is taken for.
@@ -187,4 +189,16 @@ async fn what_inspect_sees_is_what_it_says() {
     node.administer(&["ACL", "SETUSER", "default", "on", "nopass", "+@all"]);
     assert_eq!(outside.inspect(&default).await.unwrap().condition, Condition::PasswordFree);
     assert_eq!(outside.check(&default).await.len(), 1);
+}
+
+/// An account that changes itself: what its password opens is looked at by `check`, too. This server would forget a change when it restarts.
+#[tokio::test]
+async fn check_looks_inside_with_the_password_that_is_known() {
+    let server = RedisServer::start(Some("old"));
+    let acl = provider(settings(&[format!("redis://{}", server.address())]), itself());
+    let (default, old) = (address("default", Mode::OldPassword), Secret::new("old".to_owned()));
+    assert_eq!(acl.check(&default).await, [], "from outside nothing is to be seen");
+    let found = acl.check_with(&default, &[&old]).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].what.contains("was started without a file of settings"), "{}", found[0]);
 }

@@ -91,9 +91,9 @@ impl RedisAcl {
         }
     }
 
-    /// Every finding at once; empty when all is well.
-    pub(super) async fn findings(&self, address: &Address) -> Vec<Fault> {
-        let login = match self.admin.login(address, &[]).await {
+    /// Every finding at once; empty when all is well. `known` passwords may be live.
+    pub(super) async fn findings(&self, address: &Address, known: &[&Secret]) -> Vec<Fault> {
+        let login = match self.admin.login(address, known).await {
             Ok(login) => login,
             Err(fault) => return vec![fault],
         };

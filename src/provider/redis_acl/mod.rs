@@ -285,6 +285,10 @@ impl Provider for RedisAcl {
     }
 
     async fn check(&self, address: &Address) -> Vec<Fault> {
-        self.findings(address).await
+        self.findings(address, &[]).await
+    }
+
+    async fn check_with(&self, address: &Address, known: &[&Secret]) -> Vec<Fault> {
+        self.findings(address, known).await
     }
 }
