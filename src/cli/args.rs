@@ -102,6 +102,10 @@ pub enum Verb {
     /// Print sample passwords of a policy and their entropy; needs no configuration
     Generate(Generate),
 
+    /// Prove that the record is as it was written, or hand it to another program
+    #[command(subcommand)]
+    Audit(Audit),
+
     /// Make or change the sealing key that protects the ledger
     #[command(subcommand)]
     Key(Key),
@@ -307,6 +311,46 @@ pub struct Generate {
     /// How many
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub count: u32,
+}
+
+/// `audit`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Walk every target's record from its first event, retired ones too, and name the first one that is not as it was written
+    ///
+    /// Each event carries a keyed mark that chains it to the one before, and the end of each record has one too: a row that was changed, moved, inserted or
+    /// cut out shows, and so do rows cut off the end, a password that was put back, and a target that is gone. An older copy of the whole ledger does not.
+    /// Needs the sealing key; works beside a running daemon. Exit 0 all sound, 1 a record is not.
+    Verify(AuditVerify),
+    /// Print every event, oldest first, a line each: who asked, why, what was done, and how it ended. No passwords
+    Export(AuditExport),
+}
+
+/// `audit verify`
+#[derive(Debug, Args)]
+pub struct AuditVerify {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `audit export`
+#[derive(Debug, Args)]
+pub struct AuditExport {
+    /// `json`: objects as `history --json` prints them; `cef`: the Common Event Format of many collectors
+    #[arg(long, value_name = "FORM", value_enum, hide_possible_values = true, default_value = "json")]
+    pub format: ExportForm,
+    /// Only these targets
+    pub targets: Vec<TargetName>,
+}
+
+/// What `audit export` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ExportForm {
+    /// JSON lines.
+    Json,
+    /// Common Event Format.
+    Cef,
 }
 
 /// `key`

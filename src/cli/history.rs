@@ -20,12 +20,7 @@ const ID_TAIL: usize = 6;
 /// When the configuration or the ledger cannot be read.
 pub async fn history(scene: &Scene, args: &args::History) -> Result<Exit, Fault> {
     let only: Vec<TargetName> = args.target.iter().cloned().collect();
-    let mut rows: Vec<(TargetName, Row)> = Vec::new();
-    for target in scene.shown(&only)? {
-        let history = scene.history(&target).await?;
-        rows.extend(history.into_iter().map(|row| (target.clone(), row)));
-    }
-    rows.sort_by_key(|(_, row)| row.event.at);
+    let rows = rows_of(scene, &only).await?;
     if args.json {
         for (target, row) in &rows {
             print_json(target, row)?;
@@ -49,7 +44,19 @@ pub async fn history(scene: &Scene, args: &args::History) -> Result<Exit, Fault>
     Ok(Exit::Well)
 }
 
-fn print_json(target: &TargetName, row: &Row) -> Result<(), Fault> {
+/// Every event of these targets, or of all where none is named, oldest first.
+pub(super) async fn rows_of(scene: &Scene, only: &[TargetName]) -> Result<Vec<(TargetName, Row)>, Fault> {
+    let mut rows: Vec<(TargetName, Row)> = Vec::new();
+    for target in scene.shown(only)? {
+        let history = scene.history(&target).await?;
+        rows.extend(history.into_iter().map(|row| (target.clone(), row)));
+    }
+    rows.sort_by_key(|(_, row)| row.event.at);
+    Ok(rows)
+}
+
+/// One event as a line of JSON.
+pub(super) fn print_json(target: &TargetName, row: &Row) -> Result<(), Fault> {
     #[derive(Serialize)]
     struct Line<'a> {
         target: &'a TargetName,

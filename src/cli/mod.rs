@@ -2,6 +2,7 @@
 
 mod alone;
 pub mod args;
+mod audit;
 mod check;
 #[cfg(feature = "simulator")]
 mod demo;
@@ -26,7 +27,7 @@ mod status;
 mod tend;
 
 use crate::fault::Fault;
-use args::{Cli, Key, Verb};
+use args::{Audit, Cli, Key, Verb};
 use scene::Scene;
 
 /// How a command ends. The order is that of urgency.
@@ -82,6 +83,8 @@ pub async fn obey(cli: Cli) -> Result<Exit, Fault> {
         Verb::Resume(args) => pause::resume(&Scene::read(config)?, &args).await,
         Verb::Reveal(args) => tend::reveal(&Scene::read(config)?, &args.target, false).await,
         Verb::Generate(args) => generate::generate(config, &args),
+        Verb::Audit(Audit::Verify(args)) => audit::verify(&Scene::read(config)?, &args).await,
+        Verb::Audit(Audit::Export(args)) => audit::export(&Scene::read(config)?, &args).await,
         Verb::Key(Key::New) => Ok(key::new()),
         Verb::Key(Key::Rotate { to }) => key::rotate(config, &to).await,
         Verb::Man(args) => manual::man(&args),
