@@ -36,8 +36,8 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     }
 }
 
-/// Serves the socket until told to stop. `health` says whether the daemon turns. A socket file that nobody listens on any more is replaced. The task that is returned ends when every
-/// answer is out and the socket's file is gone.
+/// Serves the socket until told to stop. `health` says whether the daemon turns. A socket file that nobody listens on any more is replaced. The task
+/// that is returned ends when every answer is out and the socket's file is gone.
 ///
 /// # Errors
 /// `LedgerHeld` when another daemon listens there; `ConfigInvalid` when the path cannot be used.

@@ -205,7 +205,8 @@ async fn behind_tls(inner: SocketAddr) -> (String, u16) {
                 if let Ok(mut outer) = acceptor.accept(stream).await
                     && let Ok(mut inner) = TcpStream::connect(inner).await
                 {
-                    let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+                    // Whichever side ends the conversation, it is over.
+                    let _over = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
                 }
             });
         }
