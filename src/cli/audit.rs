@@ -38,8 +38,7 @@ pub async fn verify(scene: &Scene, args: &args::AuditVerify) -> Result<Exit, Fau
         print_line("");
         print_line(&match broken {
             0 => format!(
-                "{} records, {} events: each is as it was written, and none is missing. (An older copy of the whole ledger would look the same.)",
-                audits.len(),
+                "Every event is as it was written, and none is missing: {} in all. (An older copy of the whole ledger would look the same.)",
                 audits.iter().map(|audit| audit.sound).sum::<u64>()
             ),
             broken => format!("{broken} of {} records are not as keywheel wrote them.", audits.len()),
