@@ -126,6 +126,9 @@ fn the_image_that_the_manifests_run_is_the_one_of_this_version() {
             assert_eq!(image["newTag"], env!("CARGO_PKG_VERSION"), "{}", folder.display());
         }
     }
+    let compose = documents(&fs::read_to_string(tree().join("container/compose.yaml")).unwrap()).remove(0);
+    let image = format!("localhost/keywheel:{}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(compose["services"]["keywheel"]["image"], image);
 }
 
 /// The Role lets keywheel do what its configuration asks for, and nothing else.
