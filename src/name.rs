@@ -71,6 +71,8 @@ names! {
     ChannelName
     /// One password policy, `[policies.NAME]`.
     PolicyName
+    /// Dates on which nothing begins by itself, `[freezes.NAME]`.
+    FreezeName
 }
 
 fn checked(text: &str) -> Result<String, BadName> {

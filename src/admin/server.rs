@@ -133,7 +133,7 @@ fn understand(target: &str, verb: &str, by: By, body: &[u8]) -> Result<(TargetNa
     let given = request.password.take().filter(|text| !text.is_empty()).map(Secret::new);
     let password = || given.ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"));
     let wish = match verb {
-        "rotate" => Wish::Rotate { by, reason: request.reason },
+        "rotate" => Wish::Rotate { by, reason: request.reason, through_freeze: request.through_freeze },
         "adopt" => Wish::Adopt { by, password: password()?, account: request.account },
         "replace" => Wish::Replace { by, password: password()?, account: request.account },
         "reveal" => Wish::Reveal { by, all: request.all },

@@ -2,6 +2,7 @@
 
 use super::Exit;
 use super::args;
+use super::holds::{self, Holds};
 use super::output::{bold, counted, local, print_line, print_table, table, wrapped};
 use super::scene::Scene;
 use crate::fault::{Fault, Kind};
@@ -23,6 +24,8 @@ struct Planned {
     target: TargetName,
     provider: ProviderName,
     slot: Slot,
+    /// Its wave, and how many there are.
+    wave: Option<(usize, usize)>,
     on_sink_down: OnSinkDown,
 }
 
@@ -32,19 +35,19 @@ struct Planned {
 /// When the configuration or the ledger cannot be read.
 pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     let now = scene.now();
-    let planned = planned(scene, args, now).await?;
+    let (planned, holds) = planned(scene, args, now).await?;
     if args.json {
-        return print_json(scene, &planned);
+        return print_json(scene, &planned, &holds);
     }
     // What is the same in every row stands in the header, or in the lines below, so that a row fits a narrow screen.
     let zones: BTreeSet<&str> = planned.iter().map(|item| scene.zone(&item.target).name()).collect();
     let one_zone = zones.iter().next().filter(|_| zones.len() == 1);
     let when = one_zone.map_or_else(|| "WHEN".to_owned(), |zone| format!("WHEN ({zone})"));
     let one_provider = planned.windows(2).all(|pair| pair[0].provider == pair[1].provider);
-    let mut rows = match one_provider {
-        true => table([when.as_str(), "IN", "TARGET", "START UNTIL"]),
-        false => table([when.as_str(), "IN", "TARGET", "START UNTIL", "PROVIDER"]),
-    };
+    let in_waves = planned.iter().any(|item| item.wave.is_some());
+    let columns = [(true, when.as_str()), (true, "IN"), (true, "TARGET"), (true, "START UNTIL")];
+    let columns = columns.into_iter().chain([(in_waves, "WAVE"), (!one_provider, "PROVIDER")]);
+    let mut rows = table(columns.filter_map(|(shown, column)| shown.then_some(column)));
     for item in &planned {
         let zone = scene.zone(&item.target);
         let due = local(item.slot.due, zone);
@@ -54,6 +57,9 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
             item.target.to_string(),
             local(item.slot.closes, zone),
         ];
+        if in_waves {
+            row.push(item.wave.map_or_else(|| "-".to_owned(), |(wave, waves)| format!("{wave} of {waves}")));
+        }
         if !one_provider {
             row.push(item.provider.to_string());
         }
@@ -61,10 +67,12 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     }
     if planned.is_empty() {
         print_line(&format!("Nothing is planned for the next {}.", show_span(args.span)));
+        holds.print();
         return Ok(Exit::Well);
     }
     print_table(&rows);
     print_line("");
+    holds.print();
     let going_on = planned.iter().filter(|item| item.on_sink_down == OnSinkDown::Proceed);
     let going_on: BTreeSet<&str> = going_on.map(|item| item.target.as_str()).collect();
     let names: Vec<&str> = going_on.iter().copied().take(NAMED).collect();
@@ -92,30 +100,36 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     Ok(Exit::Well)
 }
 
-async fn planned(scene: &Scene, args: &args::Plan, now: Moment) -> Result<Vec<Planned>, Fault> {
+async fn planned(scene: &Scene, args: &args::Plan, now: Moment) -> Result<(Vec<Planned>, Holds), Fault> {
     let until = now + args.span;
-    let mut planned = Vec::new();
+    let (mut planned, mut holds) = (Vec::new(), Holds::default());
     for target in scene.selected(&args.targets)? {
         let settings = scene.settings(&target)?;
         let standing = scene.standing(&target).await?;
         // Before adoption nothing is used up: slots count from now, as they will from the adoption on.
         let after = standing.as_ref().map_or(now, |standing| standing.slots_after);
-        let counted = standing.and_then(|standing| settings.plan(&standing, now).slot);
+        let counted = standing.as_ref().and_then(|standing| settings.plan(standing, now).slot);
         let coming = settings.timetable.upcoming(now, until);
         let mut slots: Vec<Slot> = counted.into_iter().chain(coming.filter(|slot| slot.nominal > after)).collect();
         slots.retain(|slot| slot.due <= until);
         slots.sort_by_key(|slot| slot.nominal);
         slots.dedup();
+        holds.freeze(&settings.timetable, scene.zone(&target), now, until);
+        if let Some(standing) = &standing {
+            holds.pause(&target, standing, &mut slots);
+        }
+        let wave = holds.wave(scene, &target).await?;
         let provider = scene.provider(&target)?;
         planned.extend(slots.into_iter().map(|slot| Planned {
             target: target.clone(),
             provider: provider.clone(),
             slot,
+            wave,
             on_sink_down: settings.on_sink_down,
         }));
     }
     planned.sort_by(|one, other| (one.slot.due, &one.target).cmp(&(other.slot.due, &other.target)));
-    Ok(planned)
+    Ok((planned, holds))
 }
 
 struct Load {
@@ -156,7 +170,7 @@ fn busiest(dues: &[Moment]) -> usize {
     most
 }
 
-fn print_json(scene: &Scene, planned: &[Planned]) -> Result<Exit, Fault> {
+fn print_json(scene: &Scene, planned: &[Planned], holds: &Holds) -> Result<Exit, Fault> {
     #[derive(Serialize)]
     #[serde(rename_all = "kebab-case")]
     struct Line<'a> {
@@ -166,6 +180,8 @@ fn print_json(scene: &Scene, planned: &[Planned]) -> Result<Exit, Fault> {
         closes: String,
         local: String,
         on_sink_down: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wave: Option<usize>,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "kebab-case")]
@@ -179,6 +195,8 @@ fn print_json(scene: &Scene, planned: &[Planned]) -> Result<Exit, Fault> {
     struct Report<'a> {
         slots: Vec<Line<'a>>,
         quota: Vec<Quota>,
+        #[serde(flatten)]
+        holds: holds::Report<'a>,
     }
     let slots = planned.iter().map(|item| Line {
         target: &item.target,
@@ -187,6 +205,7 @@ fn print_json(scene: &Scene, planned: &[Planned]) -> Result<Exit, Fault> {
         closes: item.slot.closes.to_string(),
         local: local(item.slot.due, scene.zone(&item.target)),
         on_sink_down: item.on_sink_down.as_str(),
+        wave: item.wave.map(|(wave, _)| wave),
     });
     let quota = loads(scene, planned).into_iter().map(|(provider, load)| Quota {
         provider,
@@ -194,7 +213,7 @@ fn print_json(scene: &Scene, planned: &[Planned]) -> Result<Exit, Fault> {
         busiest_hour: load.busiest,
         requests_per_second: load.quota,
     });
-    let report = Report { slots: slots.collect(), quota: quota.collect() };
+    let report = Report { slots: slots.collect(), quota: quota.collect(), holds: holds.report() };
     let text = serde_json::to_string_pretty(&report)
         .map_err(|error| Fault::new(Kind::Bug, format!("the plan cannot be written: {error}")))?;
     print_line(&text);

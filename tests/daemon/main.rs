@@ -16,6 +16,7 @@ mod clouds;
 mod console;
 mod credentials;
 mod discovery;
+mod fleets;
 mod keys;
 mod lifecycle;
 mod memory;
