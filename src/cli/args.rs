@@ -218,6 +218,9 @@ pub struct Status {
     /// restarts what fails it: a halted target needs a person and no restart
     #[arg(long, conflicts_with_all = ["json", "targets"])]
     pub health: bool,
+    /// Show it on the whole screen and follow it: arrows and pages move, / filters, q ends
+    #[arg(long, conflicts_with_all = ["json", "health"])]
+    pub watch: bool,
     /// Only these targets
     pub targets: Vec<TargetName>,
 }

@@ -12,6 +12,7 @@ mod generate;
 mod history;
 mod holds;
 mod key;
+mod live;
 mod look;
 mod manual;
 mod muster;
@@ -75,6 +76,7 @@ pub async fn obey(cli: Cli) -> Result<Exit, Fault> {
         Verb::Check(args) => check::check(config, &args).await,
         Verb::Plan(args) => plan::plan(&Scene::read(config)?, &args).await,
         Verb::Rotate(args) => rotate::rotate(&Scene::read(config)?, &args).await,
+        Verb::Status(args) if args.watch => live::watch(config, &args).await,
         Verb::Status(args) => status::status(&Scene::read(config)?, &args).await,
         Verb::Explain(args) => explain::explain(&Scene::read(config)?, &args).await,
         Verb::History(args) => history::history(&Scene::read(config)?, &args).await,

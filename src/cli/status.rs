@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::moment::Moment;
 use crate::rotation::state::Label;
 use crate::rotation::why::from_now;
+use comfy_table::Cell;
 use serde::Serialize;
 
 /// Prints each target's state. The exit status says whether somebody should look.
@@ -62,7 +63,8 @@ async fn health(scene: &Scene) -> Result<Exit, Fault> {
     })
 }
 
-fn exit(snapshots: &[Snapshot]) -> Exit {
+/// What somebody who is paged should make of it.
+pub(super) fn exit(snapshots: &[Snapshot]) -> Exit {
     if snapshots.iter().any(|snapshot| snapshot.label == Label::Halted && snapshot.retired.is_none()) {
         Exit::Halted
     } else if snapshots.iter().any(Snapshot::wants_attention) {
@@ -77,19 +79,8 @@ fn show(snapshots: &[Snapshot], now: Moment) {
     let mut full = table(["TARGET", "STATE", "GEN", "AGE", "NEXT", "SINKS", "WHY"]);
     let wide = is_wide(&full);
     for snapshot in snapshots {
-        // Before a password was taken in there is nothing that a sink could hold.
-        let holds = |sink: &&SinkStatus| sink.generation.is_some() && sink.generation == snapshot.generation;
-        let holding = snapshot.sinks.iter().filter(holds).count();
-        let mut row = vec![
-            snapshot.target.to_string().into(),
-            state(snapshot.label),
-            snapshot.generation.map_or_else(|| "-".to_owned(), |generation| generation.to_string()).into(),
-            age(snapshot, now).into(),
-            snapshot.next_due.map_or_else(|| "-".to_owned(), |due| from_now(due, now)).into(),
-            format!("{holding}/{}", snapshot.sinks.len()).into(),
-        ];
-        short.add_row(row.clone());
-        row.push(why(snapshot).into());
+        let row = row(snapshot, now);
+        short.add_row(row[..row.len() - 1].to_vec());
         full.add_row(row);
     }
     if wide {
@@ -103,7 +94,24 @@ fn show(snapshots: &[Snapshot], now: Moment) {
     }
 }
 
-fn why(snapshot: &Snapshot) -> String {
+/// A target's cells; the last is a sentence.
+pub(super) fn row(snapshot: &Snapshot, now: Moment) -> Vec<Cell> {
+    // Before a password was taken in there is nothing that a sink could hold.
+    let holds = |sink: &&SinkStatus| sink.generation.is_some() && sink.generation == snapshot.generation;
+    let holding = snapshot.sinks.iter().filter(holds).count();
+    vec![
+        snapshot.target.to_string().into(),
+        state(snapshot.label),
+        snapshot.generation.map_or_else(|| "-".to_owned(), |generation| generation.to_string()).into(),
+        age(snapshot, now).into(),
+        snapshot.next_due.map_or_else(|| "-".to_owned(), |due| from_now(due, now)).into(),
+        format!("{holding}/{}", snapshot.sinks.len()).into(),
+        why(snapshot).into(),
+    ]
+}
+
+/// Why it is as it is, in a sentence.
+pub(super) fn why(snapshot: &Snapshot) -> String {
     let why = match (&snapshot.halt, snapshot.too_old_since) {
         (_, _) if snapshot.retired.is_some() => snapshot.why.clone(),
         (Some(fault), _) => fault.to_string(),

@@ -32,3 +32,4 @@ mod tair_modes;
 mod tencent_modes;
 mod told;
 mod verbs;
+mod watch;

@@ -257,7 +257,7 @@ sinks    = ["orders-env"]
 
     /// Prints `keywheel status`.
     pub(super) async fn show_status(&self) -> Result<(), Fault> {
-        let args = crate::cli::args::Status { json: false, health: false, targets: Vec::new() };
+        let args = crate::cli::args::Status { json: false, health: false, watch: false, targets: Vec::new() };
         status::status(&self.scene()?, &args).await.map(|_| ())
     }
 
