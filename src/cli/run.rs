@@ -69,7 +69,8 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     }
     console.follow(muster.shown());
     let socket = &scene.config().daemon.control_socket;
-    let serving = admin::serve(socket, Arc::clone(&driver), health(&signs), stop.clone()).await?;
+    let api = admin::Api::new(Arc::clone(&driver), health(&signs));
+    let serving = admin::serve(socket, api, stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
     let bulletin = Bulletin::new(Arc::clone(&driver), ledger, scene.clock(), scene.config().daemon.time_zone);
     let first_sweep = Arc::new(Notify::new());
@@ -170,15 +171,15 @@ async fn open(listen: Option<SocketAddr>, console: &Arc<Console>) -> Result<(), 
 }
 
 /// Whether the daemon turns, for who asks by the control socket.
-fn health(signs: &Arc<Signs>) -> impl Fn() -> Result<String, Fault> + Clone + Send + Sync + 'static {
+fn health(signs: &Arc<Signs>) -> admin::api::Health {
     let signs = Arc::clone(signs);
-    move || {
+    Box::new(move || {
         let health = signs.alive();
         match health.well {
             true => Ok(health.status.to_owned()),
             false => Err(Fault::new(crate::fault::Kind::ControlUnreachable, health.reasons.join("; "))),
         }
-    }
+    })
 }
 
 /// What the alarm's jobs do, and all they do.

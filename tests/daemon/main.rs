@@ -16,6 +16,7 @@ mod clouds;
 mod console;
 mod credentials;
 mod discovery;
+mod hostile;
 mod keys;
 mod lifecycle;
 mod memory;
