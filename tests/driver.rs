@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 /// An answer that has not come by then never comes.
@@ -68,6 +68,43 @@ async fn who_asks_something_of_a_target_that_leaves_before_its_turn_is_answered(
     let answer = tokio::time::timeout(PATIENCE, asked).await.expect("it is answered");
     let fault = answer.unwrap_err();
     assert_eq!((fault.kind, fault.what.as_str()), (Kind::Usage, "there is no target orders"));
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+/// Who watches is told of what is in the ledger, and nobody waits for a watcher that does not listen.
+#[tokio::test]
+async fn who_watches_is_told_what_was_recorded_and_who_sleeps_is_told_that_something_was_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path());
+    let ledger = Arc::new(assemble::ledger(&config, "a test").unwrap());
+    let fleet = assemble::fleet(&config, SystemClock.now()).unwrap();
+    let name: TargetName = "orders".parse().unwrap();
+    let stop = CancellationToken::new();
+    let tools = Tools {
+        ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
+        clock: Arc::new(SystemClock),
+        chance: Arc::new(SystemChance),
+    };
+    let driver = Driver::new(tools, fleet.fleet, 1, stop.clone());
+    let (mut awake, mut asleep) = (driver.happenings(), driver.happenings());
+    let running = tokio::spawn({
+        let (driver, all) = (Arc::clone(&driver), [name.clone()]);
+        async move { driver.run_part(&all, true).await }
+    });
+    // More than are kept for a watcher.
+    for time in 0..140 {
+        driver.command(&name, Wish::Pause { by: By::Schedule, span: None }).await.unwrap();
+        let told = awake.recv().await.unwrap();
+        assert_eq!((&told.target, told.rotation, told.what), (&name, None, "paused"));
+        if time == 0 {
+            let last = ledger.history(&name).await.unwrap().pop().unwrap();
+            assert_eq!((last.event.what.label(), last.event.at), ("paused", told.at), "it is in the ledger already");
+        }
+        driver.command(&name, Wish::Unpause { by: By::Schedule }).await.unwrap();
+        assert_eq!(awake.recv().await.unwrap().what, "unpaused");
+    }
+    assert!(matches!(asleep.recv().await, Err(broadcast::error::RecvError::Lagged(_))));
     stop.cancel();
     running.await.unwrap().unwrap();
 }

@@ -1,6 +1,7 @@
 //! One target's record in the hands of its turn: events are applied as they happen and written before anything outside happens.
 
 use super::Tools;
+use super::happening::Happenings;
 use super::tally::{Count, Tally, counts};
 use super::target::Target;
 use crate::clock::Clock;
@@ -40,6 +41,7 @@ pub(super) struct Journal<'a> {
     /// What each of those counts for, once it is written.
     uncounted: Vec<Vec<Count>>,
     tally: &'a Tally,
+    happenings: &'a Happenings,
     written: Option<Projection>,
     /// Nothing is done for the open rotation until its preflight begins anew: its instance may be another one's until then.
     waits: bool,
@@ -47,7 +49,11 @@ pub(super) struct Journal<'a> {
 
 impl<'a> Journal<'a> {
     /// Claims the target and folds its events; `None` while somebody else holds it.
-    pub(super) async fn open(tools: &'a Tools, target: &'a Target, tally: &'a Tally) -> Result<Option<Self>, Fault> {
+    pub(super) async fn open(
+        tools: &'a Tools,
+        target: &'a Target,
+        (tally, happenings): (&'a Tally, &'a Happenings),
+    ) -> Result<Option<Self>, Fault> {
         let clock = &*tools.clock;
         let ours_at = clock.now();
         let Some(claim) = tools.ledger.claim(&target.name, ours_at).await? else {
@@ -57,7 +63,19 @@ impl<'a> Journal<'a> {
         let state = fold(rows.iter().map(|row| &row.event))
             .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {}: {illegal}", target.name)))?;
         let (pending, uncounted) = (Vec::new(), Vec::new());
-        Ok(Some(Self { target, clock, claim, ours_at, state, pending, uncounted, tally, written: None, waits: true }))
+        Ok(Some(Self {
+            target,
+            clock,
+            claim,
+            ours_at,
+            state,
+            pending,
+            uncounted,
+            tally,
+            happenings,
+            written: None,
+            waits: true,
+        }))
     }
 
     /// The outcome of work outside, which may take as long as it takes. Before each of its steps the claim is certainly ours: in good time it is renewed, and
@@ -136,6 +154,7 @@ impl<'a> Journal<'a> {
         let ours_at = self.clock.now();
         self.claim.append(&self.pending, &projection).await?;
         self.ours_at = ours_at;
+        self.happenings.tell(&self.target.name, &self.pending);
         self.pending.clear();
         self.uncounted.drain(..).flatten().for_each(|count| self.tally.add(count));
         self.written = Some(projection);

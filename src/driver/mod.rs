@@ -8,6 +8,7 @@ mod act;
 mod adopt;
 mod command;
 mod hand_over;
+mod happening;
 mod journal;
 mod obey;
 mod outbox;
@@ -18,6 +19,7 @@ mod turn;
 mod upkeep;
 
 pub use command::{Command, Wish};
+pub use happening::Happening;
 pub use snapshot::{SinkStatus, Snapshot, Waits, age, snapshot};
 pub use tally::Tally;
 pub use target::{Account, AdoptFrom, Adoptable, Hands, LoginWords, PlanSettings, Target};
@@ -92,6 +94,7 @@ pub struct Driver {
     /// Whether the last turn that ended was stopped by the ledger.
     ledger_fails: AtomicBool,
     tally: Tally,
+    happenings: happening::Happenings,
     /// How many turns have ended.
     ended: AtomicU64,
 }
@@ -117,6 +120,7 @@ impl Driver {
             only_obeys: AtomicBool::new(false),
             ledger_fails: AtomicBool::new(false),
             tally: Tally::default(),
+            happenings: happening::Happenings::default(),
             ended: AtomicU64::new(0),
         })
     }
@@ -134,6 +138,11 @@ impl Driver {
     /// What was counted since the start.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// What is recorded from now on. Whoever falls far behind misses some and is told so; the turns wait for nobody.
+    pub fn happenings(&self) -> tokio::sync::broadcast::Receiver<Happening> {
+        self.happenings.watch()
     }
 
     /// How many targets have their turn now, and how many may at the same time.

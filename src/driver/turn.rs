@@ -36,7 +36,7 @@ pub(super) async fn take(driver: &Driver, target: &Target, poke: &Notify) -> Res
 async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fault> {
     let tools = &driver.tools;
     let commands = driver.take_commands(&target.name);
-    let opened = match Journal::open(tools, target, &driver.tally).await {
+    let opened = match Journal::open(tools, target, (&driver.tally, &driver.happenings)).await {
         Ok(Some(journal)) => Ok(journal),
         Ok(None) => {
             Err(Fault::new(Kind::ClaimLost, "another process works on this target").advise("ask again in a moment"))
