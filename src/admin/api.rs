@@ -1,9 +1,11 @@
 //! What can be asked of a running daemon, and what it answers.
 
-use super::{Reply, Request};
+use super::sight::Sight;
+use super::{Reply, Request, events};
 use crate::crowd::{Answer, Asked, Unfit};
 use crate::driver::{Driver, Wish};
 use crate::fault::{Fault, Kind};
+use crate::moment::parse_span;
 use crate::name::TargetName;
 use crate::rotation::event::By;
 use crate::secret::Secret;
@@ -15,9 +17,22 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// Commands that may wait for their targets' turns at the same time: fewer than there are places, so that there is always one for who only looks.
 const COMMANDS: usize = 64;
+
+/// Looks at the whole fleet at the same time. Each of a large fleet takes some megabytes until it is read.
+const LOOKS: usize = 2;
+
+/// Listeners at the same time.
+const LISTENERS: usize = 16;
+
+/// How far `plan` looks ahead unless asked otherwise, and at most.
+const PLANNED: (Duration, Duration) = (Duration::from_secs(7 * 24 * 3_600), Duration::from_secs(31 * 24 * 3_600));
+
+/// What is described: this API, for machines.
+const DESCRIPTION: &str = include_str!("../../docs/openapi.json");
 
 /// Whether the daemon turns, in its own words.
 pub type Health = Box<dyn Fn() -> Result<String, Fault> + Send + Sync>;
@@ -26,7 +41,11 @@ pub type Health = Box<dyn Fn() -> Result<String, Fault> + Send + Sync>;
 pub struct Api {
     pub(super) driver: Arc<Driver>,
     health: Health,
+    sight: Arc<dyn Sight>,
+    stop: CancellationToken,
     commands: Semaphore,
+    looks: Semaphore,
+    listeners: Arc<Semaphore>,
 }
 
 /// What can be asked for.
@@ -34,6 +53,16 @@ pub struct Api {
 pub enum Operation {
     /// Whether the daemon turns.
     Health,
+    /// What all this is, for machines.
+    Description,
+    /// Every target's state.
+    Targets,
+    /// One target.
+    Target,
+    /// What runs when.
+    Plan,
+    /// What happens, as it happens.
+    Events,
     /// Something that a person wants of a target.
     Act(Verb),
 }
@@ -79,6 +108,11 @@ const fn post(path: &'static str, verb: Verb) -> Route {
 /// Everything that can be asked for. `docs/openapi.json` describes the same.
 pub const ROUTES: &[Route] = &[
     get("/v1/health", Operation::Health),
+    get("/v1/openapi.json", Operation::Description),
+    get("/v1/targets", Operation::Targets),
+    get("/v1/targets/{target}", Operation::Target),
+    get("/v1/plan", Operation::Plan),
+    get("/v1/events", Operation::Events),
     post("/v1/targets/{target}/rotate", Verb::Rotate),
     post("/v1/targets/{target}/adopt", Verb::Adopt),
     post("/v1/targets/{target}/replace", Verb::Replace),
@@ -102,9 +136,17 @@ impl Route {
 }
 
 impl Api {
-    /// The API of this driver's daemon.
-    pub fn new(driver: Arc<Driver>, health: Health) -> Arc<Self> {
-        Arc::new(Self { driver, health, commands: Semaphore::new(COMMANDS) })
+    /// The API of this driver's daemon, until it is told to stop.
+    pub fn new(driver: Arc<Driver>, health: Health, sight: Arc<dyn Sight>, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            driver,
+            health,
+            sight,
+            stop,
+            commands: Semaphore::new(COMMANDS),
+            looks: Semaphore::new(LOOKS),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+        })
     }
 
     /// What is answered to a request of somebody who may ask.
@@ -119,23 +161,47 @@ impl Api {
         let Some((route, name)) = here.iter().find(|(route, _)| route.method == asked.head.method) else {
             return elsewhere(&here);
         };
-        let target = match name.map(|name| self.target(name)).transpose() {
-            Ok(target) => target,
-            Err(fault) => return told(StatusCode::NOT_FOUND, &Reply::Refused(fault)),
-        };
-        match (route.operation, target) {
-            (Operation::Health, _) => answered((self.health)()),
-            (Operation::Act(verb), Some(target)) => self.act(&target, verb, by, &asked.body).await,
-            (Operation::Act(_), None) => elsewhere(&[]),
+        match route.operation {
+            Operation::Health => answered((self.health)()),
+            Operation::Description => document(StatusCode::OK, DESCRIPTION),
+            Operation::Targets => self.look(self.sight.targets()).await,
+            Operation::Target => match parsed(name.unwrap_or_default()) {
+                Ok(target) => self.target(&target).await,
+                Err(fault) => told(StatusCode::NOT_FOUND, &Reply::Refused(fault)),
+            },
+            Operation::Plan => match span_in(asked.head.uri.query().unwrap_or_default()) {
+                Ok(span) => self.look(self.sight.plan(span)).await,
+                Err(fault) => told(StatusCode::BAD_REQUEST, &Reply::Refused(fault)),
+            },
+            Operation::Events => match Arc::clone(&self.listeners).try_acquire_owned() {
+                Ok(place) => events::listen(&self.driver, Arc::clone(&self.sight), place, self.stop.clone()),
+                Err(_) => too_many(&format!("{LISTENERS} listen already")),
+            },
+            Operation::Act(verb) => match parsed(name.unwrap_or_default()) {
+                Ok(target) if self.driver.fleet().contains_key(&target) => {
+                    self.act(&target, verb, by, &asked.body).await
+                }
+                Ok(target) => unknown(&target),
+                Err(fault) => told(StatusCode::NOT_FOUND, &Reply::Refused(fault)),
+            },
         }
     }
 
-    fn target(&self, name: &str) -> Result<TargetName, Fault> {
-        let target: TargetName =
-            name.parse().map_err(|bad: crate::name::BadName| Fault::new(Kind::Usage, bad.to_string()))?;
-        match self.driver.fleet().contains_key(&target) {
-            true => Ok(target),
-            false => Err(Fault::new(Kind::Usage, format!("there is no target {target}"))),
+    async fn look(&self, seen: impl Future<Output = Result<String, Fault>>) -> Answer {
+        let Ok(_place) = self.looks.try_acquire() else {
+            return too_many(&format!("{LOOKS} look at the whole fleet already"));
+        };
+        match seen.await {
+            Ok(text) => document(StatusCode::OK, text),
+            Err(fault) => unseen(fault),
+        }
+    }
+
+    async fn target(&self, target: &TargetName) -> Answer {
+        match self.sight.target(target).await {
+            Ok(Some(text)) => document(StatusCode::OK, text),
+            Ok(None) => unknown(target),
+            Err(fault) => unseen(fault),
         }
     }
 
@@ -145,12 +211,31 @@ impl Api {
             Err(fault) => return told(StatusCode::BAD_REQUEST, &Reply::Refused(fault)),
         };
         let Ok(_place) = self.commands.try_acquire() else {
-            let fault = Fault::new(Kind::Busy, format!("{COMMANDS} commands wait for their targets already"))
-                .advise("ask again when some of them were answered");
-            return told(StatusCode::SERVICE_UNAVAILABLE, &Reply::Refused(fault));
+            return too_many(&format!("{COMMANDS} commands wait for their targets already"));
         };
         answered(self.driver.command(target, wish).await)
     }
+}
+
+fn parsed(name: &str) -> Result<TargetName, Fault> {
+    name.parse().map_err(|bad: crate::name::BadName| Fault::new(Kind::Usage, bad.to_string()))
+}
+
+/// How far ahead a query wants to look.
+fn span_in(query: &str) -> Result<Duration, Fault> {
+    let (usual, longest) = PLANNED;
+    let mut span = usual;
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let refuse = |what: String| Fault::new(Kind::Usage, what).advise("write ?for=7d, for 31 days at most");
+        span = match &*key {
+            "for" => parse_span(&value).map_err(|error| refuse(error.to_string()))?,
+            _ => return Err(refuse("the only question to the plan is `for`".to_owned())),
+        };
+        if span > longest {
+            return Err(refuse("this is too far ahead".to_owned()));
+        }
+    }
+    Ok(span)
 }
 
 fn understand(verb: Verb, by: By, body: &[u8]) -> Result<Wish, Fault> {
@@ -168,12 +253,12 @@ fn understand(verb: Verb, by: By, body: &[u8]) -> Result<Wish, Fault> {
     let Request { reason, account, seconds, allow_reset, all, .. } = request;
     Ok(match verb {
         Verb::Rotate => Wish::Rotate { by, reason },
-        Verb::Adopt => Wish::Adopt { by, password: password()?, account },
-        Verb::Replace => Wish::Replace { by, password: password()?, account },
-        Verb::Reveal => Wish::Reveal { by, all },
-        Verb::Pause => Wish::Pause { by, span: seconds.map(Duration::from_secs) },
+        Verb::Adopt => Wish::Adopt { by, reason, password: password()?, account },
+        Verb::Replace => Wish::Replace { by, reason, password: password()?, account },
+        Verb::Reveal => Wish::Reveal { by, reason, all },
+        Verb::Pause => Wish::Pause { by, reason, span: seconds.map(Duration::from_secs) },
         Verb::Unpause => Wish::Unpause { by },
-        Verb::Resume => Wish::Resume { by, allow_reset },
+        Verb::Resume => Wish::Resume { by, reason, allow_reset },
     })
 }
 
@@ -200,6 +285,23 @@ fn unfit_for(unfit: Unfit) -> Answer {
     told(status, &Reply::Refused(Fault::new(Kind::Usage, what)))
 }
 
+fn unknown(target: &TargetName) -> Answer {
+    let fault = Fault::new(Kind::Usage, format!("there is no target {target}"));
+    told(StatusCode::NOT_FOUND, &Reply::Refused(fault))
+}
+
+fn too_many(what: &str) -> Answer {
+    let fault = Fault::new(Kind::Busy, what).advise("ask again when some of them have their answer");
+    told(StatusCode::SERVICE_UNAVAILABLE, &Reply::Refused(fault))
+}
+
+/// What was to be looked at cannot be.
+fn unseen(fault: Fault) -> Answer {
+    let status =
+        if fault.kind == Kind::Busy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+    told(status, &Reply::Refused(fault))
+}
+
 /// Nothing is there; or something else is, by these methods.
 fn elsewhere(here: &[(&Route, Option<&str>)]) -> Answer {
     let fault =
@@ -217,8 +319,12 @@ fn elsewhere(here: &[(&Route, Option<&str>)]) -> Answer {
 
 /// An answer in JSON.
 pub(super) fn told(status: StatusCode, what: &impl Serialize) -> Answer {
-    let text = serde_json::to_vec(what).expect("words always have a JSON form");
-    let mut answer = Response::new(Full::new(Bytes::from(text)).boxed());
+    document(status, serde_json::to_vec(what).expect("words always have a JSON form"))
+}
+
+/// The same where it is written already.
+fn document(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(text.into()).boxed());
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,12 +1,14 @@
 //! The control socket: a Unix socket by which the command line steers a running daemon.
 //!
-//! `server` lets connections in and bounds them, `peer` knows who may ask, `api` what can be asked and what is answered, `client` is the command
-//! line's side.
+//! `server` lets connections in and bounds them, `peer` knows who may ask, `api` what can be asked and what is answered, `sight` what can be
+//! looked at, `events` tells what happens, `client` is the command line's side.
 
 pub mod api;
 mod client;
+mod events;
 mod peer;
 mod server;
+pub mod sight;
 
 pub use api::Api;
 pub use client::Control;

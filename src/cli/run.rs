@@ -5,7 +5,9 @@ use super::args;
 use super::history::describe;
 use super::muster::Muster;
 use super::scene::Scene;
+use super::sight::View;
 use crate::admin;
+use crate::admin::sight::Sight;
 use crate::alarm::{Alarm, Wake};
 use crate::assemble;
 use crate::console::door::Door;
@@ -13,9 +15,13 @@ use crate::console::look::Look;
 use crate::console::signs::Signs;
 use crate::console::{Console, Works};
 use crate::driver::{Driver, Tools};
-use crate::fault::Fault;
+use crate::fault::{Fault, scrub};
 use crate::ledger::Ledger;
+use crate::ledger::deed::Deed;
+use crate::ledger::sqlite::SqliteLedger;
+use crate::moment::Moment;
 use crate::process::end_with_parent;
+use crate::rotation::event::By;
 use crate::systemd;
 use crate::watch::bulletin::Bulletin;
 use chrono_tz::Tz;
@@ -51,13 +57,15 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     let console = Console::new(Arc::clone(&signs), scene.up_since(), scene.clock());
     let opened = open(scene.config().daemon.listen, &console).await;
     systemd::status("reading the ledger");
-    let stored = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
+    let stored = assemble::ledger(scene.config(), "keywheel run")?;
     // Only now: where another daemon has the ledger as well as the address, that says more.
     opened?;
     let commits = stored.commits();
-    let ledger: Arc<dyn Ledger> = stored;
+    let ledger: Arc<dyn Ledger> = Arc::new(stored.clone());
     let (mut muster, fleet) = Muster::begin(scene, Arc::clone(&ledger)).await?;
     let (scene, targets) = (muster.scene(), fleet.len());
+    let started = Deed::Started { version: env!("CARGO_PKG_VERSION").to_owned(), targets: targets as u64 };
+    record(&stored, scene.now(), started).await;
     let stop = CancellationToken::new();
     let tools =
         Tools { ledger: Arc::clone(&ledger), clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
@@ -69,7 +77,9 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     }
     console.follow(muster.shown());
     let socket = &scene.config().daemon.control_socket;
-    let api = admin::Api::new(Arc::clone(&driver), health(&signs));
+    let view = Arc::new(View::default());
+    view.follow(muster.shared());
+    let api = admin::Api::new(Arc::clone(&driver), health(&signs), Arc::clone(&view) as Arc<dyn Sight>, stop.clone());
     let serving = admin::serve(socket, api, stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
     let bulletin = Bulletin::new(Arc::clone(&driver), ledger, scene.clock(), scene.config().daemon.time_zone);
@@ -117,9 +127,23 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
             }
             _ = hang_up.recv(), if is_ready => {
                 systemd::reloading();
-                let reloaded = reload(config, &mut muster, &driver, &mut alarm).await.map_err(|fault| {
+                let by = if systemd::listens() { By::Systemd } else { By::Signal };
+                let outcome = reload(config, &mut muster, &driver, &mut alarm).await;
+                let targets = driver.fleet().len() as u64;
+                let deed = match &outcome {
+                    Ok(_) => Deed::Reloaded { by, targets },
+                    Err(fault) => {
+                        // On one line, for the record is read on terminals and by collectors.
+                        let words: Vec<&str> = fault.what.split_whitespace().collect();
+                        let fault = Fault::new(fault.kind, scrub(&words.join(" "), &[])).advise(fault.next_step.clone());
+                        Deed::ReloadRefused { by, fault }
+                    }
+                };
+                record(&stored, muster.scene().now(), deed).await;
+                let reloaded = outcome.map_err(|fault| {
                     tracing::error!(%fault, "the new configuration is refused; the old one stays");
                 });
+                view.follow(muster.shared());
                 signs.reloaded(reloaded.is_err());
                 console.follow(muster.shown());
                 bulletin.reloaded(reloaded);
@@ -129,6 +153,7 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
                 if let Err(fault) = muster.after_round(&driver, &mut alarm).await {
                     tracing::error!(%fault, "what selections found cannot be taken up; the fleet stays as it was");
                 }
+                view.follow(muster.shared());
             }
             () = signals.stop() => break,
         }
@@ -158,6 +183,14 @@ async fn finish(
     match ended {
         Ok(outcome) => outcome.and(silenced).map(|()| Exit::Well),
         Err(defect) => Err(Fault::new(crate::fault::Kind::Bug, format!("the driver ended in a defect: {defect}"))),
+    }
+}
+
+/// Writes down what happened to keywheel itself. What cannot be written is told, and everything goes on: the next write of a target says so again.
+async fn record(ledger: &SqliteLedger, at: Moment, deed: Deed) {
+    let what = deed.label();
+    if let Err(fault) = ledger.record(at, deed).await {
+        tracing::error!(%fault, what, "what happened to keywheel itself could not be recorded");
     }
 }
 

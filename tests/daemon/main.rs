@@ -9,6 +9,7 @@ mod common;
 mod adopt;
 mod alerts;
 mod alternate;
+mod api;
 mod audit;
 mod between;
 mod check;
