@@ -5,16 +5,18 @@
 //! sent a whole request, body and all.
 
 use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
+use futures_util::future::BoxFuture;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -44,7 +46,7 @@ pub struct Bounds {
 }
 
 /// An answer, which may come in pieces.
-pub type Answer = Response<BoxBody<Bytes, Infallible>>;
+pub type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// An answer with this among its extensions has no end of its own: its connection lasts until this is cancelled.
 #[derive(Debug, Clone)]
@@ -66,6 +68,9 @@ pub enum Unfit {
     /// Its body broke off, or is not what its head says.
     Broken,
 }
+
+/// Answers requests that came from this address.
+pub type Gate = Arc<dyn Fn(IpAddr, Result<Asked, Unfit>) -> BoxFuture<'static, Answer> + Send + Sync>;
 
 /// Those who are connected.
 pub struct Crowd {
@@ -179,9 +184,12 @@ impl Crowd {
     }
 }
 
-/// The whole request. One whose length is said to be too long is not read at all.
+/// The whole request. One whose length is said to be too long is not read at all, and neither is what comes with a mere look.
 async fn arrived(request: Request<Incoming>, limit: usize) -> Result<Asked, Unfit> {
     let (head, body) = request.into_parts();
+    if matches!(head.method, Method::GET | Method::HEAD) {
+        return Ok(Asked { head, body: Zeroizing::default() });
+    }
     if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > limit) {
         return Err(Unfit::TooLong);
     }

@@ -122,6 +122,17 @@ pub const ROUTES: &[Route] = &[
     post("/v1/targets/{target}/resume", Verb::Resume),
 ];
 
+impl Operation {
+    /// Whether it is there over TCP for who holds a token: it shows no password, takes none, and does nothing that cannot be taken back.
+    pub const fn is_remote(self) -> bool {
+        match self {
+            Self::Act(Verb::Rotate | Verb::Pause | Verb::Unpause | Verb::Resume) => true,
+            Self::Act(Verb::Adopt | Verb::Replace | Verb::Reveal) => false,
+            Self::Health | Self::Description | Self::Targets | Self::Target | Self::Plan | Self::Events => false,
+        }
+    }
+}
+
 impl Route {
     /// Whether this is its path; with the target's name as it stands there, if there is one.
     fn is_at<'a>(&self, path: &'a str) -> Option<Option<&'a str>> {
@@ -149,15 +160,22 @@ impl Api {
         })
     }
 
-    /// What is answered to a request of somebody who may ask.
+    /// What is answered to a request of somebody who may ask for anything.
     pub async fn answer(&self, by: By, asked: Result<Asked, Unfit>) -> Answer {
-        let asked = match asked {
-            Ok(asked) => asked,
-            Err(unfit) => return unfit_for(unfit),
-        };
+        match asked {
+            Ok(asked) => self.answer_among(ROUTES.iter(), by, asked).await,
+            Err(unfit) => unfit_for(unfit),
+        }
+    }
+
+    /// The same for somebody far away: a few verbs, and nothing else is there.
+    pub(super) async fn act_for(&self, by: By, asked: Asked) -> Answer {
+        self.answer_among(ROUTES.iter().filter(|route| route.operation.is_remote()), by, asked).await
+    }
+
+    async fn answer_among(&self, routes: impl Iterator<Item = &'static Route>, by: By, asked: Asked) -> Answer {
         let path = asked.head.uri.path();
-        let here: Vec<(&Route, Option<&str>)> =
-            ROUTES.iter().filter_map(|route| Some((route, route.is_at(path)?))).collect();
+        let here: Vec<(&Route, Option<&str>)> = routes.filter_map(|route| Some((route, route.is_at(path)?))).collect();
         let Some((route, name)) = here.iter().find(|(route, _)| route.method == asked.head.method) else {
             return elsewhere(&here);
         };
@@ -210,6 +228,11 @@ impl Api {
             Ok(wish) => wish,
             Err(fault) => return told(StatusCode::BAD_REQUEST, &Reply::Refused(fault)),
         };
+        if let Wish::Resume { by: By::Token { .. }, allow_reset: true, .. } = &wish {
+            let fault = Fault::new(Kind::Denied, "no token allows a reset")
+                .advise("allow it on keywheel's own machine: `keywheel recover TARGET --reset`");
+            return refused(fault);
+        }
         let Ok(_place) = self.commands.try_acquire() else {
             return too_many(&format!("{COMMANDS} commands wait for their targets already"));
         };
@@ -275,7 +298,7 @@ fn answered(answer: Result<String, Fault>) -> Answer {
     }
 }
 
-fn unfit_for(unfit: Unfit) -> Answer {
+pub(super) fn unfit_for(unfit: Unfit) -> Answer {
     let (status, what) = match unfit {
         Unfit::TooLong => {
             (StatusCode::PAYLOAD_TOO_LARGE, format!("a request has at most {} bytes", super::MESSAGE_LIMIT))
@@ -324,7 +347,7 @@ pub(super) fn told(status: StatusCode, what: &impl Serialize) -> Answer {
 
 /// The same where it is written already.
 fn document(status: StatusCode, text: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(text.into()).boxed());
+    let mut answer = Response::new(Full::new(text.into()).boxed_unsync());
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

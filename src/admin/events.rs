@@ -36,7 +36,7 @@ pub(super) fn listen(
 ) -> Answer {
     let (teller, told) = mpsc::channel(WAITING);
     let gone = CancellationToken::new();
-    let mut answer = Response::new(Told(told).boxed());
+    let mut answer = Response::new(Told(told).boxed_unsync());
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer.extensions_mut().insert(Endless(gone.clone()));

@@ -1,7 +1,7 @@
 //! The control socket: a Unix socket by which the command line steers a running daemon.
 //!
 //! `server` lets connections in and bounds them, `peer` knows who may ask, `api` what can be asked and what is answered, `sight` what can be
-//! looked at, `events` tells what happens, `client` is the command line's side.
+//! looked at, `events` tells what happens, `token` lets in who holds one, `client` is the command line's side.
 
 pub mod api;
 mod client;
@@ -9,6 +9,7 @@ mod events;
 mod peer;
 mod server;
 pub mod sight;
+pub mod token;
 
 pub use api::Api;
 pub use client::Control;

@@ -335,13 +335,13 @@ pub struct Generate {
 /// `audit`
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Walk every target's record from its first event, retired ones too, and name the first one that is not as it was written
+    /// Walk every record from its first event, those of retired targets and of keywheel itself too, and name the first one that is not as it was written
     ///
     /// Each event carries a keyed mark that chains it to the one before, and the end of each record has one too: a row that was changed, moved, inserted or
     /// cut out shows, and so do rows cut off the end, a password that was put back, and a target that is gone. An older copy of the whole ledger does not.
     /// Needs the sealing key; works beside a running daemon. Exit 0 all sound, 1 a record is not.
     Verify(AuditVerify),
-    /// Print every event, oldest first, a line each: who asked, why, what was done, and how it ended. No passwords
+    /// Print every event, oldest first, a line each: who asked, why, what was done, and how it ended; without TARGETs, also what happened to keywheel itself. No passwords
     Export(AuditExport),
 }
 

@@ -8,14 +8,15 @@ use super::scene::Scene;
 use super::sight::View;
 use crate::admin;
 use crate::admin::sight::Sight;
+use crate::admin::token::Holders;
 use crate::alarm::{Alarm, Wake};
 use crate::assemble;
 use crate::console::door::Door;
 use crate::console::look::Look;
 use crate::console::signs::Signs;
-use crate::console::{Console, Works};
+use crate::console::{Console, Entrance, Works};
 use crate::driver::{Driver, Tools};
-use crate::fault::{Fault, scrub};
+use crate::fault::{Fault, Kind, scrub};
 use crate::ledger::Ledger;
 use crate::ledger::deed::Deed;
 use crate::ledger::sqlite::SqliteLedger;
@@ -55,11 +56,12 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     }
     let signs = Arc::new(Signs::default());
     let console = Console::new(Arc::clone(&signs), scene.up_since(), scene.clock());
-    let opened = open(scene.config().daemon.listen, &console).await;
+    console.guard(Entrance { gate: None, tls: assemble::entrance::tls(scene.config())? });
+    let opened = open(scene.config().daemon.entrance.listen, &console).await;
     systemd::status("reading the ledger");
     let stored = assemble::ledger(scene.config(), "keywheel run")?;
     // Only now: where another daemon has the ledger as well as the address, that says more.
-    opened?;
+    let listening = opened?;
     let commits = stored.commits();
     let ledger: Arc<dyn Ledger> = Arc::new(stored.clone());
     let (mut muster, fleet) = Muster::begin(scene, Arc::clone(&ledger)).await?;
@@ -70,7 +72,7 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     let tools =
         Tools { ledger: Arc::clone(&ledger), clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
     let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
-    if scene.config().daemon.listen.is_some() {
+    if listening.is_some() {
         let look = Look::through(assemble::reader(scene.config())?, Arc::clone(&driver), scene.clock());
         let alerts = Arc::clone(muster.desk().tally());
         console.show(Works { driver: Arc::clone(&driver), look, commits, alerts, describe });
@@ -80,6 +82,8 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     let view = Arc::new(View::default());
     view.follow(muster.shared());
     let api = admin::Api::new(Arc::clone(&driver), health(&signs), Arc::clone(&view) as Arc<dyn Sight>, stop.clone());
+    let holders = Holders::new(Arc::clone(&api), scene.clock());
+    console.guard(entrance(scene, &holders, listening)?);
     let serving = admin::serve(socket, api, stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
     let bulletin = Bulletin::new(Arc::clone(&driver), ledger, scene.clock(), scene.config().daemon.time_zone);
@@ -128,7 +132,11 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
             _ = hang_up.recv(), if is_ready => {
                 systemd::reloading();
                 let by = if systemd::listens() { By::Systemd } else { By::Signal };
-                let outcome = reload(config, &mut muster, &driver, &mut alarm).await;
+                let outcome = reload(config, &mut muster, &driver, &mut alarm, &|scene| {
+                    console.guard(entrance(scene, &holders, listening)?);
+                    Ok(())
+                })
+                .await;
                 let targets = driver.fleet().len() as u64;
                 let deed = match &outcome {
                     Ok(_) => Deed::Reloaded { by, targets },
@@ -195,12 +203,22 @@ async fn record(ledger: &SqliteLedger, at: Moment, deed: Deed) {
 }
 
 /// Opens the console, where it is to be open; it stays so until the process ends.
-async fn open(listen: Option<SocketAddr>, console: &Arc<Console>) -> Result<(), Fault> {
-    if let Some(address) = listen {
-        let door = Door::open(address).await?;
-        tokio::spawn(door.serve(Arc::clone(console)));
+async fn open(listen: Option<SocketAddr>, console: &Arc<Console>) -> Result<Option<SocketAddr>, Fault> {
+    let Some(address) = listen else { return Ok(None) };
+    let door = Door::open(address).await?;
+    let address = door.address();
+    tokio::spawn(door.serve(Arc::clone(console)));
+    Ok(Some(address))
+}
+
+/// Who may act over TCP, and what certificate is shown. `listening` is where the door is open, whatever the configuration says since.
+fn entrance(scene: &Scene, holders: &Arc<Holders>, listening: Option<SocketAddr>) -> Result<Entrance, Fault> {
+    let (tls, tokens) = (assemble::entrance::tls(scene.config())?, assemble::entrance::tokens(scene.config())?);
+    if !tokens.is_empty() && tls.is_none() && listening.is_some_and(|address| !address.ip().is_loopback()) {
+        let what = "daemon.tokens would travel over plain HTTP: the door still stands open where it did at the start";
+        return Err(Fault::new(Kind::ConfigInvalid, what).advise("start keywheel again, so that it listens elsewhere"));
     }
-    Ok(())
+    Ok(Entrance { gate: holders.follow(&tokens), tls })
 }
 
 /// Whether the daemon turns, for who asks by the control socket.
@@ -222,15 +240,29 @@ fn wake(driver: &Arc<Driver>) -> Wake {
 }
 
 /// Reads the configuration again, and says in which zone it speaks. What the ledger, key and socket are stays until a restart.
-async fn reload(config: &Path, muster: &mut Muster, driver: &Arc<Driver>, alarm: &mut Alarm) -> Result<Tz, Fault> {
+async fn reload(
+    config: &Path,
+    muster: &mut Muster,
+    driver: &Arc<Driver>,
+    alarm: &mut Alarm,
+    guard: &(dyn Fn(&Scene) -> Result<(), Fault> + Sync),
+) -> Result<Tz, Fault> {
     let scene = Scene::read(config)?;
     for warning in scene.timely_warnings().await {
         tracing::warn!("{warning}");
     }
-    if scene.config().daemon.listen != muster.scene().config().daemon.listen {
+    if scene.config().daemon.entrance.listen != muster.scene().config().daemon.entrance.listen {
         tracing::warn!("daemon.listen has changed: it is taken up at the next start");
     }
-    let targets = muster.reload(scene, driver, alarm).await?;
+    guard(&scene)?;
+    let targets = match muster.reload(scene, driver, alarm).await {
+        Ok(targets) => targets,
+        Err(fault) => {
+            // What was in force stays so, at the door too.
+            guard(muster.scene())?;
+            return Err(fault);
+        }
+    };
     tracing::info!(targets, "the configuration was read again");
     Ok(muster.scene().config().daemon.time_zone)
 }

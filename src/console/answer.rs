@@ -2,12 +2,14 @@
 
 use super::signs::Health;
 use super::{Console, Page, metrics, page};
+use crate::crowd::{self, Asked, Gate, Unfit};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Response, StatusCode, Uri};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// An answer, whole.
@@ -16,8 +18,28 @@ pub(super) type Answer = Response<Full<Bytes>>;
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// What is answered to a request; bodies are not looked at.
-pub(super) async fn answer(console: &Arc<Console>, method: &Method, address: &Uri) -> Answer {
+/// Where what one may do stands, behind the gate.
+const ACTS: &str = "/v1/";
+
+/// What is answered to a request. Those who want to act are the gate's, where there is one.
+pub(super) async fn answer(
+    console: &Arc<Console>,
+    gate: Option<&Gate>,
+    from: IpAddr,
+    asked: Result<Asked, Unfit>,
+) -> crowd::Answer {
+    let head = match (asked, gate) {
+        (Ok(asked), Some(gate)) if asked.head.uri.path().starts_with(ACTS) => return gate(from, Ok(asked)).await,
+        (Err(unfit), Some(gate)) => return gate(from, Err(unfit)).await,
+        (Err(_), None) => {
+            return made(StatusCode::BAD_REQUEST, TEXT, "this is read-only: GET or HEAD\n").map(BodyExt::boxed_unsync);
+        }
+        (Ok(asked), _) => asked.head,
+    };
+    look(console, &head.method, &head.uri).await.map(BodyExt::boxed_unsync)
+}
+
+async fn look(console: &Arc<Console>, method: &Method, address: &Uri) -> Answer {
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut refusal = made(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this is read-only: GET or HEAD\n");
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod door;
+mod entrance;
 pub mod figures;
 pub mod look;
 pub mod metrics;
@@ -21,6 +22,7 @@ use crate::moment::Moment;
 use crate::name::ProviderName;
 use crate::provider::Provider;
 use crate::rotation::event::What;
+pub use entrance::Entrance;
 use look::Look;
 use metrics::Shown;
 use signs::Signs;
@@ -41,6 +43,7 @@ pub struct Console {
     clock: Arc<dyn Clock>,
     works: OnceLock<Works>,
     settings: Mutex<Settings>,
+    entrance: Mutex<Entrance>,
     scrapes: Semaphore,
     pages: Semaphore,
 }
@@ -82,13 +85,14 @@ enum Page {
 impl Console {
     /// A console that shows these signs, and nothing else yet.
     pub fn new(signs: Arc<Signs>, up_since: Moment, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let (works, settings) = (OnceLock::new(), Mutex::default());
+        let (works, settings, entrance) = (OnceLock::new(), Mutex::default(), Mutex::default());
         Arc::new(Self {
             signs,
             up_since,
             clock,
             works,
             settings,
+            entrance,
             scrapes: Semaphore::new(SCRAPES),
             pages: Semaphore::new(PAGES),
         })

@@ -5,7 +5,7 @@ use super::answer::{Answer, Call, Login, TaskStatus};
 use super::state::Standing;
 use crate::fault::Fault;
 use crate::moment::{Moment, Slot};
-use crate::name::{Generation, HookName, RotationId, SinkName, TaskId};
+use crate::name::{Generation, HookName, RotationId, SinkName, TaskId, TokenName};
 use serde::{Deserialize, Serialize};
 
 /// The version of this vocabulary that is written. A greater one in the ledger means a newer keywheel wrote it.
@@ -326,7 +326,7 @@ pub enum By {
     /// Whoever holds this bearer token, over TCP.
     Token {
         /// The token's name in the configuration.
-        name: String,
+        name: TokenName,
     },
 }
 

@@ -31,5 +31,6 @@ mod systemd;
 mod tair;
 mod tair_modes;
 mod tencent_modes;
+mod tokens;
 mod told;
 mod verbs;

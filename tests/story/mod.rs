@@ -469,7 +469,7 @@ pub fn one_of_each() -> Vec<Event> {
         },
         What::HookQueued { hook: hook.clone(), until: Moment::from_seconds(1200), by: Queue::Others },
         What::HookQueued { hook: hook.clone(), until: Moment::from_seconds(1200), by: Queue::Budget },
-        What::Asked { by: By::Token { name: "deploys".to_owned() }, reason: why() },
+        What::Asked { by: By::Token { name: "deploys".parse().expect("a name") }, reason: why() },
         What::Adopted {
             generation: generation(1),
             proof: Proof::Login,
