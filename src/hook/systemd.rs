@@ -93,7 +93,7 @@ impl Hook for SystemdHook {
         Err(match ended.status.code() {
             // systemctl(1), "Exit status": the LSB codes.
             Some(4) => {
-                fault.advise("allow keywheel's user to manage these units, with a rule for polkit (README, Hooks)")
+                fault.advise("allow keywheel's user to manage these units, with a rule for polkit (docs/hooks.md)")
             }
             Some(5) => fault.advise("correct the hook's units: the manager does not know one of them"),
             _ => fault.advise("look at the units with `systemctl status` and `journalctl -u`"),

@@ -48,24 +48,22 @@ impl Machine {
             .stderr(fs::File::create(root.with_extension("log")).unwrap())
             .spawn()
             .expect("systemd-nspawn is installed (Debian's systemd-container)");
-        let mut leader = None;
-        until("the container's first process", || {
+        let mut up = None;
+        until("the container to be up", || {
             if let Some(ended) = nspawn.try_wait().unwrap() {
                 let log = fs::read_to_string(root.with_extension("log")).unwrap();
                 panic!("systemd-nspawn ended with {ended}: {log}");
             }
-            let children = Command::new("pgrep").arg("-P").arg(nspawn.id().to_string()).output().unwrap();
-            let children = String::from_utf8(children.stdout).unwrap();
-            leader = children.lines().next().and_then(|line| Pid::from_raw(line.parse().ok()?));
-            leader.is_some()
+            // Looked for each time: a child may only prepare the container, and go.
+            let Some(leader) = first_child(&nspawn) else { return false };
+            let told = Self::command(leader, "systemctl is-system-running").stdin(Stdio::null()).output().unwrap();
+            let state = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+            let report = || Self::command(leader, "systemctl --failed; journalctl -b -p warning").output().unwrap();
+            assert_ne!(state, "degraded", "{}", String::from_utf8_lossy(&report().stdout));
+            up = (state == "running").then_some(leader);
+            up.is_some()
         });
-        let machine = Self { root, nspawn, leader: leader.unwrap() };
-        until("the container to be up", || {
-            let state = machine.run("systemctl is-system-running").out;
-            assert_ne!(state.trim(), "degraded", "{}", machine.run("systemctl --failed; journalctl -b -p warning").out);
-            state.trim() == "running"
-        });
-        machine
+        Self { root, nspawn, leader: up.unwrap() }
     }
 
     /// Where a path of the container is, seen from outside.
@@ -75,7 +73,7 @@ impl Machine {
 
     /// Runs a script as root in the container.
     pub fn run(&self, script: &str) -> Outcome {
-        let output = self.command(script).stdin(Stdio::null()).output().unwrap();
+        let output = Self::command(self.leader, script).stdin(Stdio::null()).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Outcome { status: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
@@ -100,9 +98,9 @@ impl Machine {
         last.trim().to_owned()
     }
 
-    fn command(&self, script: &str) -> Command {
+    fn command(leader: Pid, script: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.leader.as_raw_nonzero().to_string()]);
+        command.args(["--target", &leader.as_raw_nonzero().to_string()]);
         command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wdns=/"]);
         command.args(["/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"]);
         command.args(["bash", "-c", script]);
@@ -155,6 +153,15 @@ impl Drop for Jam {
         }
         let _ = self.child.wait();
     }
+}
+
+/// The container's first process: a child in a world of its own.
+fn first_child(nspawn: &Child) -> Option<Pid> {
+    let children = Command::new("pgrep").arg("-P").arg(nspawn.id().to_string()).output().unwrap();
+    let children = String::from_utf8(children.stdout).unwrap();
+    let world = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let child = children.lines().find(|child| world(child).is_some_and(|its| Some(its) != world("self")))?;
+    Pid::from_raw(child.parse().ok()?)
 }
 
 /// Waits until a condition holds.

@@ -41,17 +41,43 @@ path   = "/run/keywheel-sinks/orders/redis.env"
 format = "env"
 mode   = "0640"
 
+[sinks.orders-json]
+kind   = "file"
+path   = "/run/keywheel-sinks/orders/redis.json"
+format = "json"
+mode   = "0640"
+
 [targets.orders-cache]
 provider = "shop"
 instance = "crs-demo0001"
 login    = "redis://127.0.0.1:9471"
 schedule = "@yearly"
-sinks    = ["orders-env"]
+sinks    = ["orders-env", "orders-json"]
 
 [targets.sessions]
 provider = "own"
 instance = "local"
 account  = "default"
+"#;
+
+/// What the rotator above delivers, rendered for somebody else.
+const FOLLOWER: &str = r#"
+# It says its generation itself: the marker beside a file is its writer's alone.
+[sinks.orders-json]
+kind   = "file"
+path   = "/run/keywheel-sinks/orders/redis.json"
+format = "json"
+mode   = "0640"
+
+[sinks.rendered]
+kind   = "file"
+path   = "/run/keywheel-sinks/app/redis"
+format = "directory"
+mode   = "0640"
+
+[follow.orders-cache]
+source = "orders-json"
+sinks  = ["rendered"]
 "#;
 
 struct Story {
@@ -141,6 +167,7 @@ fn package(version: &str) -> PathBuf {
     // cargo-deb removes the package before when it makes one.
     let kept = machine::target().join(made.file_name().unwrap());
     std::fs::rename(&made, &kept).unwrap();
+    run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(&kept));
     kept
 }
 
@@ -168,6 +195,7 @@ fn the_package_lives_in_a_booted_system() {
     reloads(&story);
     journal(&story);
     watchdog(&story);
+    following(&story);
     upgrade(&story);
     one_shot(&story);
     privacy(&story);
@@ -182,7 +210,12 @@ fn installed(story: &Story) {
     assert_eq!(machine.run("systemctl is-active keywheel").out.trim(), "inactive");
     assert_eq!(machine.run("systemctl is-enabled keywheel").out.trim(), "disabled");
     machine.ok("keywheel check --offline && test -d /run/keywheel-sinks && id keywheel && test ! -e /var/lib/keywheel");
-    assert_eq!(machine.ok("systemd-analyze verify --man=no keywheel.service keywheel-rotate@x.service 2>&1"), "");
+    assert_eq!(
+        machine.ok(
+            "systemd-analyze verify --man=no keywheel.service keywheel-rotate@x.service keywheel-follow@x.service 2>&1"
+        ),
+        ""
+    );
     // Without a key it says what is missing, and is never ready.
     machine.run("systemctl start --no-block keywheel");
     machine.until("a sentence", "journalctl -u keywheel --no-pager", |log| {
@@ -306,6 +339,29 @@ fn watchdog(story: &Story) {
     );
 }
 
+fn following(story: &Story) {
+    story.step("a follower beside the rotator, as another user");
+    let machine = &story.machine;
+    machine.ok("usermod -a -G orders keywheel-follow
+        install -d /etc/keywheel/followers
+        echo 'd /run/keywheel-sinks/app 2750 keywheel-follow orders' > /etc/tmpfiles.d/app.conf
+        systemd-tmpfiles --create app.conf");
+    std::fs::write(machine.path("/etc/keywheel/followers/orders.toml"), FOLLOWER).unwrap();
+    machine.ok("systemctl start --no-block keywheel-follow@orders");
+    let state = "systemctl show -P ActiveState keywheel-follow@orders";
+    machine.until("the follower to be ready", state, |state| state == "active");
+    let rendered = "cat /run/keywheel-sinks/app/redis/password";
+    assert_eq!(machine.ok(rendered), story.reveal("orders-cache"), "it is ready when its files are there");
+    machine.ok("keywheel rotate orders-cache --wait");
+    story.until_settled("orders-cache", 6);
+    let password = story.reveal("orders-cache");
+    machine.until("the new password", rendered, |text| text == password);
+    machine.ok("systemctl reload keywheel-follow@orders && systemctl is-active keywheel-follow@orders");
+    machine.ok("! runuser -u keywheel-follow -- ls /var/lib/private/keywheel && ! runuser -u keywheel-follow -- keywheel rotate sessions");
+    assert_eq!(machine.ok("systemctl show -P StatusText keywheel-follow@orders").trim(), "1 target followed");
+    machine.ok("systemctl stop keywheel-follow@orders");
+}
+
 fn upgrade(story: &Story) {
     story.step("an upgrade in the middle of a rotation");
     let machine = &story.machine;
@@ -315,7 +371,7 @@ fn upgrade(story: &Story) {
     assert_ne!(story.show("MainPID"), pid, "the new program runs");
     assert_eq!(story.show("ActiveState"), "active");
     assert_eq!(story.status("orders-cache")["state"], "rotating");
-    story.goes_on(&rotation, 6);
+    story.goes_on(&rotation, 7);
     assert_eq!(story.reveal("sessions"), kept);
     assert!(machine.ok("cat /etc/keywheel/keywheel.toml").contains("[targets.sessions]"), "the configuration is kept");
 }
@@ -336,7 +392,7 @@ fn one_shot(story: &Story) {
     // Two at once take turns at the ledger.
     machine.ok("systemctl start keywheel-rotate@sessions keywheel-rotate@orders-cache");
     story.until_settled("sessions", 6);
-    story.until_settled("orders-cache", 7);
+    story.until_settled("orders-cache", 8);
     machine.ok("systemctl enable --now keywheel-rotate@sessions.timer");
     assert!(machine.ok("systemctl list-timers").contains("keywheel-rotate@sessions.timer"));
     machine.ok("systemctl disable --now keywheel-rotate@sessions.timer && systemctl start keywheel");
@@ -354,8 +410,8 @@ fn privacy(story: &Story) {
         std::fs::write(machine.path("/root/wanted"), format!("{secret}\n")).unwrap();
         // By root, everywhere that is kept or shown; the ledger is sealed, the program itself knows the stand-in's key.
         let kept = machine.run("grep -rslF -f /root/wanted /var /etc /tmp /usr/local /run --exclude=wanted; journalctl --no-pager -o export | grep -cF -f /root/wanted").out;
-        let places: Vec<&str> =
-            kept.lines().filter(|line| !["/run/keywheel-sinks/orders/redis.env", "0"].contains(line)).collect();
+        let sinks = ["/run/keywheel-sinks/orders/redis.env", "/run/keywheel-sinks/orders/redis.json"];
+        let places: Vec<&str> = kept.lines().filter(|line| *line != "0" && !sinks.contains(line)).collect();
         let credentials = |place: &&str| !place.starts_with("/run/credentials/keywheel.service/");
         let places: Vec<&str> = places.into_iter().filter(credentials).collect();
         assert!(places.is_empty(), "{places:?}");
@@ -404,7 +460,7 @@ fn plain_credentials(story: &Story) {
         systemctl restart keywheel
         keywheel rotate --all --wait",
     );
-    story.until_settled("orders-cache", 8);
+    story.until_settled("orders-cache", 9);
 }
 
 fn removal(story: &Story) {

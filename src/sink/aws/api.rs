@@ -277,7 +277,7 @@ impl Api {
             "AccessDenied" | "AccessDeniedException" => {
                 let needed = format!("{}:{action}", self.service.prefix());
                 denied(&format!(
-                    "allow keywheel's identity {needed} there (the README has the whole policy), and the use of its key"
+                    "allow keywheel's identity {needed} there (docs/sinks.md has the whole policy), and the use of its key"
                 ))
             }
             "RequestExpired" | "RequestTimeTooSkewed" => denied("set this machine's clock (timedatectl, chrony)"),

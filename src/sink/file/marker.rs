@@ -74,6 +74,14 @@ pub fn peek(path: &Path) -> Result<Option<Marker>, Fault> {
     }
 }
 
+/// The same for who only reads. A marker that is another user's alone says nothing here; what is read has to say itself whose it is.
+pub fn peek_to_read(path: &Path) -> Result<Option<Marker>, Fault> {
+    match opened(OpenOptions::new().read(true), path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        _ => peek(path),
+    }
+}
+
 /// The right to change a sink file, against other processes. Released when dropped.
 #[derive(Debug)]
 pub struct Lock {

@@ -173,7 +173,10 @@ impl Place {
 
     /// What is there for this target, whoever wrote it, if no more people can read it than the sink allows.
     pub fn held(&self, target: &TargetName) -> Result<Option<Found>, Fault> {
-        self.refuse_what_is_not_for(target)?;
+        self.refuse_what_is_no_file()?;
+        if let Some(held) = marker::peek_to_read(&marker_path(&self.path))? {
+            held.refuse_stranger(&self.path, target)?;
+        }
         let Some(found) = self.look(HELD_LIMIT)?.filter(|found| !found.content.is_empty()) else {
             return Ok(None);
         };
@@ -192,7 +195,7 @@ impl Place {
     /// The same with its marker.
     pub fn held_and_marked(&self, target: &TargetName) -> Result<Option<(Found, Option<Marker>)>, Fault> {
         let Some(found) = self.held(target)? else { return Ok(None) };
-        Ok(Some((found, marker::peek(&marker_path(&self.path))?)))
+        Ok(Some((found, marker::peek_to_read(&marker_path(&self.path))?)))
     }
 
     fn illegible(&self, why: &str) -> Fault {
