@@ -3,18 +3,21 @@
 use super::signs::Health;
 use super::{Console, Page, metrics, page};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Response, StatusCode, Uri};
+use std::convert::Infallible;
 use std::sync::Arc;
 
-/// An answer, whole.
-pub(super) type Answer = Response<Full<Bytes>>;
+/// An answer: whole, or, of `/events`, one that goes on.
+pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
+const EVENTS: &str = "text/event-stream";
 
 /// What is answered to a request; bodies are not looked at.
 pub(super) async fn answer(console: &Arc<Console>, method: &Method, address: &Uri) -> Answer {
@@ -32,11 +35,21 @@ pub(super) async fn answer(console: &Arc<Console>, method: &Method, address: &Ur
         },
         "/" => shown(console.fleet(address.query().unwrap_or_default()).await),
         "/style.css" => made(StatusCode::OK, "text/css; charset=utf-8", page::STYLE),
+        "/page.js" => made(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT),
+        "/events" => match console.live.listen() {
+            Some(news) => with(StatusCode::OK, EVENTS, StreamBody::new(news).boxed_unsync()),
+            None => made(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many listen at the same time\n"),
+        },
         path => match path.strip_prefix("/targets/") {
             Some(name) => shown(console.story(name).await),
             None => nowhere(),
         },
     }
+}
+
+/// Whether this answer goes on for as long as the other side listens.
+pub(super) fn goes_on(answer: &Answer) -> bool {
+    answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == EVENTS)
 }
 
 fn shown(page: Page) -> Answer {
@@ -55,7 +68,7 @@ fn shown(page: Page) -> Answer {
 }
 
 fn nowhere() -> Answer {
-    made(StatusCode::NOT_FOUND, TEXT, "there are /, /targets/NAME, /healthz, /readyz and /metrics\n")
+    made(StatusCode::NOT_FOUND, TEXT, "there are /, /targets/NAME, /events, /healthz, /readyz and /metrics\n")
 }
 
 fn told(health: &Health) -> Answer {
@@ -66,7 +79,11 @@ fn told(health: &Health) -> Answer {
 }
 
 fn made(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    with(status, kind, Full::new(body.into()).boxed_unsync())
+}
+
+fn with(status: StatusCode, kind: &'static str, body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -1,10 +1,11 @@
 //! The door: a TCP listener that lets in whoever can reach it, and bounds what they can do to the daemon.
 //!
-//! A connection carries one request, has [`HEAD_LIMIT`] for its head and [`CONNECTION_LIMIT`] in all. There are [`PLACES`]; when all are taken, the one
+//! A connection carries one request, has [`HEAD_LIMIT`] for its head and [`CONNECTION_LIMIT`] in all, or, where it listens for news, that of `live`. There are [`PLACES`]; when all are taken, the one
 //! that has been silent for longest makes room, so that those who come and say nothing keep nobody out who says something.
 
 use super::Console;
-use super::answer::answer;
+use super::answer::{answer, goes_on};
+use super::live::LISTENING_LIMIT;
 use crate::fault::{Fault, Kind};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -14,6 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -96,16 +99,25 @@ impl Crowd {
         let mut silent = self.silent();
         let conversation = tokio::spawn(async move {
             let _place = place;
+            let listens = AtomicBool::new(false);
             let service = service_fn(|request: Request<Incoming>| {
                 crowd.spoke(number);
-                let console = Arc::clone(&console);
-                async move { Ok::<_, Infallible>(answer(&console, request.method(), request.uri()).await) }
+                let (console, listens) = (Arc::clone(&console), &listens);
+                async move {
+                    let answer = answer(&console, request.method(), request.uri()).await;
+                    listens.store(goes_on(&answer), Ordering::Relaxed);
+                    Ok::<_, Infallible>(answer)
+                }
             });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_SIZE).max_headers(HEADERS);
-            let served = http.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+            let mut served = pin!(http.keep_alive(false).serve_connection(TokioIo::new(stream), service));
             // What goes wrong here is the other side's: it left, was too slow, or speaks something else.
-            let _served = tokio::time::timeout(CONNECTION_LIMIT, served).await;
+            let in_time = tokio::time::timeout(CONNECTION_LIMIT, &mut served).await;
+            if in_time.is_err() && listens.load(Ordering::Relaxed) {
+                // Who listens leaves when told to; who does not even read that is gone by then.
+                let _served = tokio::time::timeout(LISTENING_LIMIT, served).await;
+            }
             crowd.spoke(number);
         });
         silent.push_back((number, conversation.abort_handle()));

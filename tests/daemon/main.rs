@@ -18,6 +18,7 @@ mod credentials;
 mod discovery;
 mod keys;
 mod lifecycle;
+mod live;
 mod memory;
 mod metrics;
 mod overlap;

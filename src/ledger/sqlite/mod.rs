@@ -4,6 +4,7 @@
 //! `lists` what selections found, `notes` texts of keywheel's own, `commits` how long that takes, `reader` what anybody reads.
 
 mod commits;
+mod ended;
 mod lists;
 mod notes;
 mod place;
@@ -13,6 +14,7 @@ mod schema;
 mod writer;
 
 pub use commits::Commits;
+pub use ended::{Ended, Sought, ended_well};
 pub use reader::{Audit, Reader};
 
 use super::known::{Known, Lists};
