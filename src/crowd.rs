@@ -48,9 +48,14 @@ pub struct Bounds {
 /// An answer, which may come in pieces.
 pub type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// An answer with this among its extensions has no end of its own: its connection lasts until this is cancelled.
+/// An answer with this among its extensions goes on for longer than others: its connection lasts beyond their limit.
 #[derive(Debug, Clone)]
-pub struct Endless(pub CancellationToken);
+pub enum Lasting {
+    /// Until this is cancelled.
+    Until(CancellationToken),
+    /// For so long.
+    For(Duration),
+}
 
 /// A request that has arrived whole. No `Debug`: it may hold a password.
 pub struct Asked {
@@ -127,13 +132,13 @@ impl Crowd {
         F: Future<Output = Answer> + Send + 'static,
     {
         let Bounds { head, request: whole, connection, head_size, headers, body, .. } = self.bounds;
-        let endless: OnceLock<Endless> = OnceLock::new();
+        let lasting: OnceLock<Lasting> = OnceLock::new();
         let service = service_fn(|request: Request<Incoming>| async {
             let asked = arrived(request, body).await;
             self.spoke(number);
             let mut answer = answer(asked).await;
-            if let Some(without_end) = answer.extensions_mut().remove::<Endless>() {
-                let _only = endless.set(without_end);
+            if let Some(lasts) = answer.extensions_mut().remove::<Lasting>() {
+                let _only = lasting.set(lasts);
             }
             Ok::<_, Infallible>(answer)
         });
@@ -144,8 +149,10 @@ impl Crowd {
             tokio::time::sleep(whole).await;
             if !self.is_silent(number) {
                 tokio::time::sleep(connection.saturating_sub(whole)).await;
-                if let Some(Endless(end)) = endless.get() {
-                    end.cancelled().await;
+                match lasting.get() {
+                    Some(Lasting::Until(end)) => end.cancelled().await,
+                    Some(Lasting::For(span)) => tokio::time::sleep(*span).await,
+                    None => {}
                 }
             }
         };

@@ -3,7 +3,7 @@
 //! Nobody who listens is waited for. Who falls behind a little is told to look anew, and who does not read at all is sent away.
 
 use super::sight::Sight;
-use crate::crowd::{Answer, Endless};
+use crate::crowd::{Answer, Lasting};
 use crate::driver::{Driver, Happening};
 use crate::fault::Fault;
 use bytes::Bytes;
@@ -39,7 +39,7 @@ pub(super) fn listen(
     let mut answer = Response::new(Told(told).boxed_unsync());
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer.extensions_mut().insert(Endless(gone.clone()));
+    answer.extensions_mut().insert(Lasting::Until(gone.clone()));
     // Before the state is looked at, so that nothing falls between the two.
     let mut happenings = driver.happenings();
     tokio::spawn(async move {

@@ -11,7 +11,7 @@ use crate::driver::{Driver, Fleet};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::ledger::known::Lists;
-use crate::name::TargetName;
+use crate::name::{ProviderName, TargetName};
 use crate::rotation::state::Label;
 use crate::watch::pulse::pulse;
 use crate::watch::{Desk, Watch};
@@ -93,8 +93,16 @@ impl Muster {
 
     /// What of the configuration in force the console follows.
     pub fn shown(&self) -> console::Settings {
-        let metrics_targets = self.scene.config().daemon.metrics_targets as usize;
-        console::Settings { providers: self.kit.providers().clone(), metrics_targets }
+        let config = self.scene.config();
+        let metrics_targets = config.daemon.metrics_targets as usize;
+        let quota = |(name, provider): (&ProviderName, &config::Provider)| Some((name.clone(), provider.quota()?));
+        let facts = console::Facts {
+            providers: self.kit.providers().clone(),
+            quotas: config.providers.iter().filter_map(quota).collect(),
+            turns_at_once: self.scene.turns_at_once(),
+            zone: config.daemon.time_zone,
+        };
+        console::Settings { facts: Arc::new(facts), metrics_targets }
     }
 
     /// Looks for instances from now on, in place of an earlier configuration's rounds.

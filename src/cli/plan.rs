@@ -4,6 +4,7 @@ use super::Exit;
 use super::args;
 use super::output::{bold, counted, local, print_line, print_table, table, wrapped};
 use super::scene::Scene;
+use crate::driver::outlook::{Counting, Load, STRETCH};
 use crate::fault::{Fault, Kind};
 use crate::moment::{Moment, Slot, show_span};
 use crate::name::{ProviderName, TargetName};
@@ -11,9 +12,6 @@ use crate::rotation::plan::OnSinkDown;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-/// The busiest stretch of this length is reported per provider.
-const STRETCH: Duration = Duration::from_secs(3_600);
 
 /// So many targets are named that go on while a sink is down.
 const NAMED: usize = 5;
@@ -110,14 +108,8 @@ async fn planned(scene: &Scene, targets: &[TargetName], span: Duration, now: Mom
     for target in scene.selected(targets)? {
         let settings = scene.settings(&target)?;
         let standing = scene.standing(&target).await?;
-        // Before adoption nothing is used up: slots count from now, as they will from the adoption on.
-        let after = standing.as_ref().map_or(now, |standing| standing.slots_after);
-        let counted = standing.and_then(|standing| settings.plan(&standing, now).slot);
-        let coming = settings.timetable.upcoming(now, until);
-        let mut slots: Vec<Slot> = counted.into_iter().chain(coming.filter(|slot| slot.nominal > after)).collect();
-        slots.retain(|slot| slot.due <= until);
-        slots.sort_by_key(|slot| slot.nominal);
-        slots.dedup();
+        let counting = Counting::of(settings, &standing.unwrap_or_default(), now);
+        let slots = counting.slots(settings.timetable.upcoming(now, until), until);
         let provider = scene.provider(&target)?;
         planned.extend(slots.into_iter().map(|slot| Planned {
             target: target.clone(),
@@ -130,19 +122,6 @@ async fn planned(scene: &Scene, targets: &[TargetName], span: Duration, now: Mom
     Ok(planned)
 }
 
-struct Load {
-    rotations: usize,
-    busiest: usize,
-    quota: f64,
-}
-
-impl Load {
-    /// How long the busiest stretch's rotations take at the least: each takes one call of the scarcest action.
-    fn takes(&self) -> Duration {
-        Duration::from_secs_f64(self.busiest as f64 / self.quota)
-    }
-}
-
 fn loads(scene: &Scene, planned: &[Planned]) -> BTreeMap<ProviderName, Load> {
     let mut dues: BTreeMap<ProviderName, Vec<Moment>> = BTreeMap::new();
     for item in planned {
@@ -150,22 +129,9 @@ fn loads(scene: &Scene, planned: &[Planned]) -> BTreeMap<ProviderName, Load> {
     }
     let load = |(provider, dues): (ProviderName, Vec<Moment>)| {
         let quota = scene.quota(&provider)?;
-        Some((provider, Load { rotations: dues.len(), busiest: busiest(&dues), quota }))
+        Some((provider, Load::of(&dues, quota)))
     };
     dues.into_iter().filter_map(load).collect()
-}
-
-/// The most dues in any stretch. They are sorted.
-fn busiest(dues: &[Moment]) -> usize {
-    let mut first = 0;
-    let mut most = 0;
-    for (last, due) in dues.iter().enumerate() {
-        while due.since(dues[first]) >= STRETCH {
-            first += 1;
-        }
-        most = most.max(last - first + 1);
-    }
-    most
 }
 
 #[derive(Serialize)]
@@ -210,21 +176,4 @@ fn report<'a>(scene: &Scene, planned: &'a [Planned]) -> Report<'a> {
         requests_per_second: load.quota,
     });
     Report { slots: slots.collect(), quota: quota.collect() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_busiest_stretch_is_found_wherever_it_lies() {
-        let at = |minutes: &[i64]| -> Vec<Moment> {
-            minutes.iter().map(|minute| Moment::from_seconds(minute * 60)).collect()
-        };
-        for (minutes, most) in
-            [(vec![], 0), (vec![0], 1), (vec![0, 59, 60, 119], 2), (vec![0, 100, 110, 120, 159, 160], 4)]
-        {
-            assert_eq!(busiest(&at(&minutes)), most, "{minutes:?}");
-        }
-    }
 }

@@ -7,11 +7,13 @@
 //! or has jumped past it. So a run in a skipped hour happens once, right after the gap, and a run in a repeated hour happens once, in the
 //! first pass.
 
+mod almanac;
 mod calendar;
 mod pattern;
 mod problem;
 
 pub use crate::moment::Slot;
+pub use almanac::Almanac;
 pub use calendar::Calendar;
 pub use problem::ScheduleProblem;
 

@@ -20,6 +20,7 @@ mod discovery;
 mod hostile;
 mod keys;
 mod lifecycle;
+mod live;
 mod memory;
 mod metrics;
 mod overlap;

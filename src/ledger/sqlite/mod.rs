@@ -5,6 +5,7 @@
 
 mod commits;
 mod deeds;
+mod ended;
 mod lists;
 mod notes;
 mod place;
@@ -14,6 +15,7 @@ mod schema;
 mod writer;
 
 pub use commits::Commits;
+pub use ended::{Ended, Sought, ended_well};
 pub use reader::{Audit, OwnAudit, Reader};
 
 use super::deed::Deed;
