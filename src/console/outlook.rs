@@ -125,7 +125,8 @@ impl Outlook {
             }
         }
         let until = days.end();
-        let length = usize::try_from(until.since(now).as_secs() / MINUTE.as_secs()).unwrap_or_default() + 1;
+        let base = whole_minute(now);
+        let length = minute(until, base) + 1;
         let nothing = || Dues { minutes: vec![0; length], soon: Vec::new() };
         let mut dues: Vec<Dues> = limits.quotas.iter().map(|_| nothing()).collect();
         let mut almanac = Almanac::of(now, until, SLOTS);
@@ -144,30 +145,35 @@ impl Outlook {
                 let (opens, closes) = day.window.unwrap_or((due, slot.closes));
                 day.window = Some((opens.min(due), closes.max(slot.closes)));
                 if let Some(dues) = &mut provider {
-                    dues.minutes[minute(due, now)] += 1;
+                    dues.minutes[minute(due, base)] += 1;
                     dues.soon.extend(Some(due).filter(|&due| due < soon));
                 }
             }
         }
-        find_crowds(&days, &mut each, &dues, limits, now);
+        find_crowds(&days, &mut each, &dues, limits, base);
         let ahead = |((provider, quota), mut dues): (&(ProviderName, Option<f64>), Dues)| {
             dues.soon.sort_unstable();
-            ahead(provider, &dues.soon, *quota, now)
+            ahead(provider, &dues.soon, *quota, base)
         };
         let providers = limits.quotas.iter().zip(dues).map(ahead).collect();
         Self { at: now, days, each, providers, cut }
     }
 }
 
-fn minute(due: Moment, now: Moment) -> usize {
-    usize::try_from(due.since(now).as_secs() / MINUTE.as_secs()).unwrap_or_default()
+/// Minutes are those of a clock.
+fn whole_minute(now: Moment) -> Moment {
+    Moment::from_seconds(now.seconds().div_euclid(60) * 60)
 }
 
-fn find_crowds(days: &Days, each: &mut [Day], dues: &[Dues], limits: &Limits, now: Moment) {
+fn minute(due: Moment, base: Moment) -> usize {
+    usize::try_from(due.since(base).as_secs() / MINUTE.as_secs()).unwrap_or_default()
+}
+
+fn find_crowds(days: &Days, each: &mut [Day], dues: &[Dues], limits: &Limits, base: Moment) {
     let length = dues.first().map_or(0, |dues| dues.minutes.len());
     let admitted: Vec<Option<usize>> = limits.per_minute().collect();
     for minute in 0..length {
-        let at = now + MINUTE * u32::try_from(minute).unwrap_or(u32::MAX);
+        let at = base + MINUTE * u32::try_from(minute).unwrap_or(u32::MAX);
         let due = |dues: &Dues| dues.minutes[minute] as usize;
         let all = dues.iter().map(due).sum::<usize>();
         if all == 0 {
@@ -189,11 +195,11 @@ fn find_crowds(days: &Days, each: &mut [Day], dues: &[Dues], limits: &Limits, no
 }
 
 /// `soon` is sorted.
-fn ahead(provider: &ProviderName, soon: &[Moment], quota: Option<f64>, now: Moment) -> Ahead {
+fn ahead(provider: &ProviderName, soon: &[Moment], quota: Option<f64>, base: Moment) -> Ahead {
     let mut hours = [0; HOURS];
     let mut minutes: BTreeMap<usize, usize> = BTreeMap::new();
     for &due in soon {
-        let minute = minute(due, now);
+        let minute = minute(due, base);
         if let Some(hour) = hours.get_mut(minute / 60) {
             *hour += 1;
         }
@@ -204,7 +210,7 @@ fn ahead(provider: &ProviderName, soon: &[Moment], quota: Option<f64>, now: Mome
         provider: provider.clone(),
         load: quota.map(|quota| Load::of(soon, quota)),
         hours,
-        fullest: fullest.map(|(minute, due)| (now + MINUTE * u32::try_from(minute).unwrap_or(u32::MAX), due)),
+        fullest: fullest.map(|(minute, due)| (base + MINUTE * u32::try_from(minute).unwrap_or(u32::MAX), due)),
     }
 }
 
@@ -217,8 +223,10 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    /// Noon in UTC.
-    const NOW: Moment = Moment::from_seconds(1_764_072_000);
+    /// In UTC.
+    const NOON: Moment = Moment::from_seconds(1_764_072_000);
+    /// Some seconds later: what is due is told by the minutes of a clock all the same.
+    const NOW: Moment = Moment::from_seconds(1_764_072_025);
 
     fn timetable(name: &str, schedule: &str, window: Duration) -> Timetable {
         Timetable::parse(Settings {
@@ -258,7 +266,7 @@ mod tests {
         assert_eq!((day(EACH_WAY - 1).settled, day(EACH_WAY - 1).failed, day(EACH_WAY - 1).planned), (1, 1, 0));
         assert_eq!(day(0).settled, 1);
         assert_eq!(outlook.each.iter().map(|day| day.settled).sum::<usize>(), 3, "what is older is not shown");
-        let midnight = NOW + HOUR * 12;
+        let midnight = NOON + HOUR * 12;
         assert_eq!(day(EACH_WAY).window, Some((midnight - HOUR / 2, midnight + HOUR * 5 / 2)));
         assert_eq!(day(EACH_WAY + 1).planned, 2);
         assert_eq!(day(EACH_WAY + 1).window, Some((midnight + HOUR * 3, midnight + DAY + HOUR * 5 / 2)));
@@ -280,7 +288,7 @@ mod tests {
         assert_eq!(crowds([None, Some(10.0 / 60.0)], 10), [], "ten are due and ten are admitted");
         let by_quota = crowds([None, Some(0.05)], 10);
         assert_eq!(by_quota.len(), EACH_WAY);
-        let three = NOW + HOUR * 15;
+        let three = NOON + HOUR * 15;
         assert_eq!(by_quota[0], (EACH_WAY + 1, Crowd { at: three, due: 10, admitted: 3, provider: Some(1) }));
         let by_turns = crowds([None, Some(0.05)], 2);
         assert_eq!(by_turns[0], (EACH_WAY + 1, Crowd { at: three, due: 10, admitted: 2, provider: None }));
@@ -296,7 +304,7 @@ mod tests {
         let [none, shop] = &outlook.providers[..] else { panic!("{:?}", outlook.providers) };
         assert_eq!((none.load, none.fullest, none.hours), (None, None, [0; HOURS]));
         assert_eq!(shop.load, Some(Load { rotations: 24, busiest: 12, quota: 2.0 }));
-        assert_eq!(shop.fullest, Some((NOW + HOUR, 6)), "the first of those that are as full");
+        assert_eq!(shop.fullest, Some((NOON + HOUR, 6)), "the first of those that are as full");
         assert_eq!(shop.hours[..4], [0, 12, 12, 0]);
     }
 
