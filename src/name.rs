@@ -71,6 +71,8 @@ names! {
     ChannelName
     /// One password policy, `[policies.NAME]`.
     PolicyName
+    /// One bearer token, `[daemon] tokens = { NAME = … }`.
+    TokenName
 }
 
 fn checked(text: &str) -> Result<String, BadName> {

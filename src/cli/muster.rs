@@ -16,7 +16,7 @@ use crate::rotation::state::Label;
 use crate::watch::pulse::pulse;
 use crate::watch::{Desk, Watch};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -27,7 +27,7 @@ const FINISHING: Duration = Duration::from_secs(24 * 3_600);
 
 /// What the fleet is made of.
 pub struct Muster {
-    scene: Scene,
+    scene: Arc<Scene>,
     kit: Kit,
     ledger: Arc<dyn Ledger>,
     /// What the fleet was made of last.
@@ -58,7 +58,7 @@ impl Muster {
         let bell = Arc::new(Notify::new());
         let desk = Arc::new(Desk::open(Arc::clone(&ledger)).await?);
         let mut muster = Self {
-            scene,
+            scene: Arc::new(scene),
             kit,
             ledger,
             lists: Lists::new(),
@@ -79,6 +79,11 @@ impl Muster {
     /// The configuration in force.
     pub fn scene(&self) -> &Scene {
         &self.scene
+    }
+
+    /// The same, to look at for as long as it is in force.
+    pub fn shared(&self) -> Weak<Scene> {
+        Arc::downgrade(&self.scene)
     }
 
     /// What was announced.
@@ -166,7 +171,7 @@ impl Muster {
     /// What cannot be made, or read from the ledger; everything stays as it was.
     pub async fn reload(&mut self, scene: Scene, driver: &Arc<Driver>, alarm: &mut Alarm) -> Result<usize, Fault> {
         let kit = Kit::of(scene.config())?;
-        let before = (std::mem::replace(&mut self.scene, scene), std::mem::replace(&mut self.kit, kit));
+        let before = (std::mem::replace(&mut self.scene, Arc::new(scene)), std::mem::replace(&mut self.kit, kit));
         let renewed = async {
             let lists = self.ledger.lists().await?;
             let (fleet, made_of) = self.fleet(lists).await?;
@@ -191,7 +196,8 @@ impl Muster {
 
     /// The fleet with these lists, and what to keep of it once it is in force.
     async fn fleet(&mut self, lists: Lists) -> Result<(Fleet, MadeOf), Fault> {
-        self.scene.take_found(&lists);
+        // Whoever looks at it meanwhile keeps the one they have.
+        Arc::make_mut(&mut self.scene).take_found(&lists);
         let finishing = self.who_finishes().await?;
         let Made { fleet, left_out } = match finishing.is_empty() {
             true => self.kit.fleet(self.scene.config(), self.scene.up_since())?,

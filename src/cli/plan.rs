@@ -11,6 +11,7 @@ use crate::name::{ProviderName, TargetName};
 use crate::rotation::plan::OnSinkDown;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// So many targets are named that go on while a sink is down.
 const NAMED: usize = 5;
@@ -29,9 +30,12 @@ struct Planned {
 /// When the configuration or the ledger cannot be read.
 pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     let now = scene.now();
-    let planned = planned(scene, args, now).await?;
+    let planned = planned(scene, &args.targets, args.span, now).await?;
     if args.json {
-        return print_json(scene, &planned);
+        let text = serde_json::to_string_pretty(&report(scene, &planned))
+            .map_err(|error| Fault::new(Kind::Bug, format!("the plan cannot be written: {error}")))?;
+        print_line(&text);
+        return Ok(Exit::Well);
     }
     // What is the same in every row stands in the header, or in the lines below, so that a row fits a narrow screen.
     let zones: BTreeSet<&str> = planned.iter().map(|item| scene.zone(&item.target).name()).collect();
@@ -89,10 +93,19 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     Ok(Exit::Well)
 }
 
-async fn planned(scene: &Scene, args: &args::Plan, now: Moment) -> Result<Vec<Planned>, Fault> {
-    let until = now + args.span;
+/// The plan of the whole fleet as a document.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub(super) async fn document(scene: &Scene, span: Duration) -> Result<String, Fault> {
+    let planned = planned(scene, &[], span, scene.now()).await?;
+    super::sight::document(&report(scene, &planned))
+}
+
+async fn planned(scene: &Scene, targets: &[TargetName], span: Duration, now: Moment) -> Result<Vec<Planned>, Fault> {
+    let until = now + span;
     let mut planned = Vec::new();
-    for target in scene.selected(&args.targets)? {
+    for target in scene.selected(targets)? {
         let settings = scene.settings(&target)?;
         let standing = scene.standing(&target).await?;
         let counting = Counting::of(settings, &standing.unwrap_or_default(), now);
@@ -121,30 +134,33 @@ fn loads(scene: &Scene, planned: &[Planned]) -> BTreeMap<ProviderName, Load> {
     dues.into_iter().filter_map(load).collect()
 }
 
-fn print_json(scene: &Scene, planned: &[Planned]) -> Result<Exit, Fault> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "kebab-case")]
-    struct Line<'a> {
-        target: &'a TargetName,
-        provider: &'a ProviderName,
-        due: String,
-        closes: String,
-        local: String,
-        on_sink_down: &'static str,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "kebab-case")]
-    struct Quota {
-        provider: ProviderName,
-        rotations: usize,
-        busiest_hour: usize,
-        requests_per_second: f64,
-    }
-    #[derive(Serialize)]
-    struct Report<'a> {
-        slots: Vec<Line<'a>>,
-        quota: Vec<Quota>,
-    }
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Line<'a> {
+    target: &'a TargetName,
+    provider: &'a ProviderName,
+    due: String,
+    closes: String,
+    local: String,
+    on_sink_down: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Quota {
+    provider: ProviderName,
+    rotations: usize,
+    busiest_hour: usize,
+    requests_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    slots: Vec<Line<'a>>,
+    quota: Vec<Quota>,
+}
+
+fn report<'a>(scene: &Scene, planned: &'a [Planned]) -> Report<'a> {
     let slots = planned.iter().map(|item| Line {
         target: &item.target,
         provider: &item.provider,
@@ -159,9 +175,5 @@ fn print_json(scene: &Scene, planned: &[Planned]) -> Result<Exit, Fault> {
         busiest_hour: load.busiest,
         requests_per_second: load.quota,
     });
-    let report = Report { slots: slots.collect(), quota: quota.collect() };
-    let text = serde_json::to_string_pretty(&report)
-        .map_err(|error| Fault::new(Kind::Bug, format!("the plan cannot be written: {error}")))?;
-    print_line(&text);
-    Ok(Exit::Well)
+    Report { slots: slots.collect(), quota: quota.collect() }
 }

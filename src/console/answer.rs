@@ -1,7 +1,9 @@
 //! What stands at which path.
 
+use super::live::LISTENING_LIMIT;
 use super::signs::Health;
 use super::{Console, Page, metrics, page};
+use crate::crowd::{Answer, Asked, Gate, Lasting, Unfit};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -10,17 +12,35 @@ use hyper::header::{
 };
 use hyper::{Method, Response, StatusCode, Uri};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
-
-/// An answer: whole, or, of `/events`, one that goes on.
-pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const EVENTS: &str = "text/event-stream";
 
-/// What is answered to a request; bodies are not looked at.
-pub(super) async fn answer(console: &Arc<Console>, method: &Method, address: &Uri) -> Answer {
+/// Where what one may do stands, behind the gate.
+const ACTS: &str = "/v1/";
+
+/// What is answered to a request. Those who want to act are the gate's, where there is one.
+pub(super) async fn answer(
+    console: &Arc<Console>,
+    gate: Option<&Gate>,
+    from: IpAddr,
+    asked: Result<Asked, Unfit>,
+) -> Answer {
+    let head = match (asked, gate) {
+        (Ok(asked), Some(gate)) if asked.head.uri.path().starts_with(ACTS) => return gate(from, Ok(asked)).await,
+        (Err(unfit), Some(gate)) => return gate(from, Err(unfit)).await,
+        (Err(_), None) => {
+            return made(StatusCode::BAD_REQUEST, TEXT, "this is read-only: GET or HEAD\n");
+        }
+        (Ok(asked), _) => asked.head,
+    };
+    look(console, &head.method, &head.uri).await
+}
+
+async fn look(console: &Arc<Console>, method: &Method, address: &Uri) -> Answer {
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut refusal = made(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this is read-only: GET or HEAD\n");
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -37,7 +57,11 @@ pub(super) async fn answer(console: &Arc<Console>, method: &Method, address: &Ur
         "/style.css" => made(StatusCode::OK, "text/css; charset=utf-8", page::STYLE),
         "/page.js" => made(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT),
         "/events" => match console.live.listen() {
-            Some(news) => with(StatusCode::OK, EVENTS, StreamBody::new(news).boxed_unsync()),
+            Some(news) => {
+                let mut answer = with(StatusCode::OK, EVENTS, StreamBody::new(news).boxed_unsync());
+                answer.extensions_mut().insert(Lasting::For(LISTENING_LIMIT));
+                answer
+            }
             None => made(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many listen at the same time\n"),
         },
         path => match path.strip_prefix("/targets/") {
@@ -45,11 +69,6 @@ pub(super) async fn answer(console: &Arc<Console>, method: &Method, address: &Ur
             None => nowhere(),
         },
     }
-}
-
-/// Whether this answer goes on for as long as the other side listens.
-pub(super) fn goes_on(answer: &Answer) -> bool {
-    answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == EVENTS)
 }
 
 fn shown(page: Page) -> Answer {

@@ -7,6 +7,7 @@
 mod answer;
 pub mod days;
 pub mod door;
+mod entrance;
 pub mod figures;
 mod live;
 pub mod look;
@@ -28,6 +29,7 @@ use crate::name::ProviderName;
 use crate::provider::Provider;
 use crate::rotation::event::What;
 use chrono_tz::Tz;
+pub use entrance::Entrance;
 use live::Live;
 use look::Look;
 use metrics::Shown;
@@ -49,6 +51,7 @@ pub struct Console {
     clock: Arc<dyn Clock>,
     works: OnceLock<Works>,
     settings: Mutex<Settings>,
+    entrance: Mutex<Entrance>,
     scrapes: Semaphore,
     pages: Semaphore,
     live: Arc<Live>,
@@ -104,13 +107,14 @@ enum Page {
 impl Console {
     /// A console that shows these signs, and nothing else yet.
     pub fn new(signs: Arc<Signs>, up_since: Moment, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let (works, settings) = (OnceLock::new(), Mutex::default());
+        let (works, settings, entrance) = (OnceLock::new(), Mutex::default(), Mutex::default());
         Arc::new(Self {
             signs,
             up_since,
             clock,
             works,
             settings,
+            entrance,
             scrapes: Semaphore::new(SCRAPES),
             pages: Semaphore::new(PAGES),
             live: Arc::default(),
