@@ -5,12 +5,15 @@ use super::Facts;
 use super::days::EACH_WAY;
 use super::figures::View;
 use super::live::Live;
-use super::outlook::Outlook;
+use super::outlook::{Limits, Outlook, Timed};
 use super::past::Past;
 use crate::clock::{Clock, Stopwatch};
 use crate::driver::{Driver, Fleet};
 use crate::fault::{Fault, Kind};
 use crate::ledger::sqlite::Reader;
+use crate::moment::Moment;
+use crate::provider::Provider;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -83,15 +86,29 @@ impl Work {
         fleet: &Arc<Fleet>,
         view: Arc<View>,
         facts: &Arc<Facts>,
-        now: crate::moment::Moment,
+        now: Moment,
     ) -> Result<Outlook, Fault> {
         self.past.read(reader, &view, now - PAST).await?;
         let (past, fleet, facts) = (std::mem::take(&mut self.past), Arc::clone(fleet), Arc::clone(facts));
         // Ten thousand targets take a good part of a second: no work for a thread that others wait for.
-        let worked = tokio::task::spawn_blocking(move || (Outlook::of(&fleet, &view, &past, &facts, now), past)).await;
+        let worked = tokio::task::spawn_blocking(move || (outlook(&fleet, &view, &past, &facts, now), past)).await;
         let (outlook, past) =
             worked.map_err(|defect| Fault::new(Kind::Bug, format!("the outlook ended in a defect: {defect}")))?;
         self.past = past;
         Ok(outlook)
     }
+}
+
+fn outlook(fleet: &Fleet, view: &View, past: &Past, facts: &Facts, now: Moment) -> Outlook {
+    // A target knows its provider by its hands only.
+    let place = |provider: &Arc<dyn Provider>| Arc::as_ptr(provider).cast::<()>();
+    let places: HashMap<*const (), usize> = facts.providers.values().map(place).zip(0..).collect();
+    let timed = view.targets.iter().filter_map(|(name, figures)| {
+        let target = fleet.get(name)?;
+        let provider = places.get(&place(&target.hands.provider)).copied();
+        Some(Timed { timetable: &target.settings.timetable, counting: figures.counting, provider })
+    });
+    let quotas = facts.providers.keys().map(|name| (name.clone(), facts.quotas.get(name).copied())).collect();
+    let limits = Limits { quotas, turns_at_once: facts.turns_at_once };
+    Outlook::of(timed, past, &limits, (now, facts.zone))
 }

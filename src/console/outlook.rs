@@ -1,17 +1,13 @@
 //! The last and the next thirty days of the fleet, and what the coming hours ask of each quota. Pure: what is planned is what `plan` says.
 
-use super::Facts;
 use super::days::Days;
-use super::figures::View;
 use super::past::Past;
-use crate::driver::Fleet;
-use crate::driver::outlook::Load;
+use crate::driver::outlook::{Counting, Load};
 use crate::moment::Moment;
 use crate::name::ProviderName;
-use crate::provider::Provider;
-use crate::schedule::Almanac;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use crate::schedule::{Almanac, Timetable};
+use chrono_tz::Tz;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The most slots of one target that are counted: one each quarter of an hour has 2 976 in 31 days.
@@ -79,6 +75,33 @@ pub struct Ahead {
     pub fullest: Option<(Moment, usize)>,
 }
 
+/// One target to plan for.
+#[derive(Debug, Clone, Copy)]
+pub struct Timed<'a> {
+    /// When it is due.
+    pub timetable: &'a Timetable,
+    /// What its slots count from.
+    pub counting: Counting,
+    /// Its provider, by its place among them.
+    pub provider: Option<usize>,
+}
+
+/// What the plan is measured by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Each provider, and how many requests per second and action it allows, if it limits that.
+    pub quotas: Vec<(ProviderName, Option<f64>)>,
+    /// How many targets have a turn at the same time.
+    pub turns_at_once: usize,
+}
+
+impl Limits {
+    /// How many rotations each provider lets start in a [`MINUTE`].
+    fn per_minute(&self) -> impl Iterator<Item = Option<usize>> + '_ {
+        self.quotas.iter().map(|(_, quota)| quota.map(|quota| (quota * MINUTE.as_secs_f64()).max(1.0) as usize))
+    }
+}
+
 /// What is due of one provider.
 struct Dues {
     minutes: Vec<u32>,
@@ -86,9 +109,14 @@ struct Dues {
 }
 
 impl Outlook {
-    /// Of this fleet as it was seen.
-    pub fn of(fleet: &Fleet, view: &View, past: &Past, facts: &Facts, now: Moment) -> Self {
-        let days = Days::around(now, facts.zone);
+    /// Of these targets, on days of this zone.
+    pub fn of<'a>(
+        targets: impl IntoIterator<Item = Timed<'a>>,
+        past: &Past,
+        limits: &Limits,
+        (now, zone): (Moment, Tz),
+    ) -> Self {
+        let days = Days::around(now, zone);
         let mut each = vec![Day::default(); days.dates().len()];
         for (at, settled, failed) in past.counts() {
             if let Some(day) = days.of(at) {
@@ -96,20 +124,19 @@ impl Outlook {
                 each[day].failed += failed;
             }
         }
-        let places: HashMap<*const (), usize> = facts.providers.values().map(place).zip(0..).collect();
         let until = days.end();
-        let length = usize::try_from(until.since(now).as_secs() / MINUTE.as_secs()).unwrap_or_default() + 1;
+        let base = whole_minute(now);
+        let length = minute(until, base) + 1;
         let nothing = || Dues { minutes: vec![0; length], soon: Vec::new() };
-        let mut dues: Vec<Dues> = facts.providers.iter().map(|_| nothing()).collect();
+        let mut dues: Vec<Dues> = limits.quotas.iter().map(|_| nothing()).collect();
         let mut almanac = Almanac::of(now, until, SLOTS);
         let soon = now + Duration::from_secs(3_600) * HOURS as u32;
         let mut cut = false;
-        for (name, figures) in &view.targets {
-            let Some(target) = fleet.get(name) else { continue };
-            let upcoming = target.settings.timetable.upcoming_by(&mut almanac);
+        for target in targets {
+            let upcoming = target.timetable.upcoming_by(&mut almanac);
             cut |= upcoming.len() >= SLOTS;
-            let mut provider = places.get(&place(&target.hands.provider)).and_then(|&place| dues.get_mut(place));
-            for slot in figures.counting.slots(upcoming, until) {
+            let mut provider = target.provider.and_then(|place| dues.get_mut(place));
+            for slot in target.counting.slots(upcoming, until) {
                 // What is due already is due now.
                 let due = slot.due.max(now);
                 let Some(day) = days.of(due) else { continue };
@@ -118,45 +145,42 @@ impl Outlook {
                 let (opens, closes) = day.window.unwrap_or((due, slot.closes));
                 day.window = Some((opens.min(due), closes.max(slot.closes)));
                 if let Some(dues) = &mut provider {
-                    dues.minutes[minute(due, now)] += 1;
+                    dues.minutes[minute(due, base)] += 1;
                     dues.soon.extend(Some(due).filter(|&due| due < soon));
                 }
             }
         }
-        find_crowds(&days, &mut each, &dues, facts, now);
-        let ahead = |((provider, mut dues), quota): ((&ProviderName, Dues), Option<f64>)| {
+        find_crowds(&days, &mut each, &dues, limits, base);
+        let ahead = |((provider, quota), mut dues): (&(ProviderName, Option<f64>), Dues)| {
             dues.soon.sort_unstable();
-            ahead(provider, &dues.soon, quota, now)
+            ahead(provider, &dues.soon, *quota, base)
         };
-        let quotas = facts.providers.keys().map(|name| facts.quotas.get(name).copied());
-        let providers = facts.providers.keys().zip(dues).zip(quotas).map(ahead).collect();
+        let providers = limits.quotas.iter().zip(dues).map(ahead).collect();
         Self { at: now, days, each, providers, cut }
     }
 }
 
-/// What tells a provider from another: a target knows its own by its hands only.
-fn place(provider: &Arc<dyn Provider>) -> *const () {
-    Arc::as_ptr(provider).cast()
+/// Minutes are those of a clock.
+fn whole_minute(now: Moment) -> Moment {
+    Moment::from_seconds(now.seconds().div_euclid(60) * 60)
 }
 
-fn minute(due: Moment, now: Moment) -> usize {
-    usize::try_from(due.since(now).as_secs() / MINUTE.as_secs()).unwrap_or_default()
+fn minute(due: Moment, base: Moment) -> usize {
+    usize::try_from(due.since(base).as_secs() / MINUTE.as_secs()).unwrap_or_default()
 }
 
-fn find_crowds(days: &Days, each: &mut [Day], dues: &[Dues], facts: &Facts, now: Moment) {
+fn find_crowds(days: &Days, each: &mut [Day], dues: &[Dues], limits: &Limits, base: Moment) {
     let length = dues.first().map_or(0, |dues| dues.minutes.len());
-    let per_minute = |quota: f64| (quota * MINUTE.as_secs_f64()).max(1.0) as usize;
-    let admitted: Vec<Option<usize>> =
-        facts.providers.keys().map(|name| facts.quotas.get(name).copied().map(per_minute)).collect();
+    let admitted: Vec<Option<usize>> = limits.per_minute().collect();
     for minute in 0..length {
-        let at = now + MINUTE * u32::try_from(minute).unwrap_or(u32::MAX);
+        let at = base + MINUTE * u32::try_from(minute).unwrap_or(u32::MAX);
         let due = |dues: &Dues| dues.minutes[minute] as usize;
         let all = dues.iter().map(due).sum::<usize>();
         if all == 0 {
             continue;
         }
         let Some(day) = days.of(at) else { continue };
-        let by_turns = Crowd { at, due: all, admitted: facts.turns_at_once.max(1), provider: None };
+        let by_turns = Crowd { at, due: all, admitted: limits.turns_at_once.max(1), provider: None };
         let by_quota = dues.iter().zip(&admitted).enumerate().filter_map(|(place, (dues, admitted))| {
             Some(Crowd { at, due: due(dues), admitted: (*admitted)?, provider: Some(place) })
         });
@@ -171,11 +195,11 @@ fn find_crowds(days: &Days, each: &mut [Day], dues: &[Dues], facts: &Facts, now:
 }
 
 /// `soon` is sorted.
-fn ahead(provider: &ProviderName, soon: &[Moment], quota: Option<f64>, now: Moment) -> Ahead {
+fn ahead(provider: &ProviderName, soon: &[Moment], quota: Option<f64>, base: Moment) -> Ahead {
     let mut hours = [0; HOURS];
     let mut minutes: BTreeMap<usize, usize> = BTreeMap::new();
     for &due in soon {
-        let minute = minute(due, now);
+        let minute = minute(due, base);
         if let Some(hour) = hours.get_mut(minute / 60) {
             *hour += 1;
         }
@@ -186,6 +210,109 @@ fn ahead(provider: &ProviderName, soon: &[Moment], quota: Option<f64>, now: Mome
         provider: provider.clone(),
         load: quota.map(|quota| Load::of(soon, quota)),
         hours,
-        fullest: fullest.map(|(minute, due)| (now + MINUTE * u32::try_from(minute).unwrap_or(u32::MAX), due)),
+        fullest: fullest.map(|(minute, due)| (base + MINUTE * u32::try_from(minute).unwrap_or(u32::MAX), due)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::days::EACH_WAY;
+    use crate::schedule::{Missed, Settings};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// In UTC.
+    const NOON: Moment = Moment::from_seconds(1_764_072_000);
+    /// Some seconds later: what is due is told by the minutes of a clock all the same.
+    const NOW: Moment = Moment::from_seconds(1_764_072_025);
+
+    fn timetable(name: &str, schedule: &str, window: Duration) -> Timetable {
+        Timetable::parse(Settings {
+            target: name.parse().unwrap(),
+            schedule: Some(schedule.to_owned()),
+            every: None,
+            zone: Tz::UTC,
+            window: Some(window),
+            splay: Duration::ZERO,
+            missed: Missed::IfOpen,
+            max_age: None,
+        })
+        .unwrap()
+    }
+
+    fn outlook(timetables: &[(Timetable, usize)], quotas: [Option<f64>; 2], turns_at_once: usize) -> Outlook {
+        let names = ["redis", "shop"].map(|name| name.parse().unwrap());
+        let limits = Limits { quotas: names.into_iter().zip(quotas).collect(), turns_at_once };
+        let counting = Counting { after: NOW, slot: None };
+        let timed = |(timetable, provider): &'_ (Timetable, usize)| (timetable.clone(), *provider);
+        let all: Vec<(Timetable, usize)> = timetables.iter().map(timed).collect();
+        let targets = all.iter().map(|(timetable, place)| Timed { timetable, counting, provider: Some(*place) });
+        let mut past = Past::default();
+        for (ago, well) in [(1, true), (25, true), (25, false), (24 * 30, true), (24 * 40, true)] {
+            past.add(NOW - HOUR * ago, well);
+        }
+        Outlook::of(targets, &past, &limits, (NOW, Tz::UTC))
+    }
+
+    #[test]
+    fn each_day_has_what_ended_and_what_is_planned_and_when_that_may_start() {
+        let daily = timetable("daily", "0 3 * * *", HOUR * 2);
+        let late = timetable("late", "30 23 * * *", HOUR * 3);
+        let outlook = outlook(&[(daily, 1), (late, 1)], [None, Some(20.0)], 256);
+        let day = |place: usize| outlook.each[place];
+        assert_eq!((day(EACH_WAY).settled, day(EACH_WAY).failed, day(EACH_WAY).planned), (1, 0, 1));
+        assert_eq!((day(EACH_WAY - 1).settled, day(EACH_WAY - 1).failed, day(EACH_WAY - 1).planned), (1, 1, 0));
+        assert_eq!(day(0).settled, 1);
+        assert_eq!(outlook.each.iter().map(|day| day.settled).sum::<usize>(), 3, "what is older is not shown");
+        let midnight = NOON + HOUR * 12;
+        assert_eq!(day(EACH_WAY).window, Some((midnight - HOUR / 2, midnight + HOUR * 5 / 2)));
+        assert_eq!(day(EACH_WAY + 1).planned, 2);
+        assert_eq!(day(EACH_WAY + 1).window, Some((midnight + HOUR * 3, midnight + DAY + HOUR * 5 / 2)));
+        assert_eq!(outlook.each.iter().map(|day| day.planned).sum::<usize>(), 61);
+        assert!(outlook.each.iter().all(|day| day.crowd.is_none()) && !outlook.cut);
+    }
+
+    #[test]
+    fn a_minute_with_more_than_can_start_is_a_crowd_and_the_worst_of_a_day_is_told() {
+        let mut all = Vec::new();
+        for number in 0..10 {
+            all.push((timetable(&format!("a{number}"), "0 3 * * *", HOUR), 1));
+            all.push((timetable(&format!("b{number}"), "0 15 * * MON", HOUR), 0));
+        }
+        let crowds = |quotas: [Option<f64>; 2], turns: usize| -> Vec<(usize, Crowd)> {
+            let each = outlook(&all, quotas, turns).each;
+            each.iter().enumerate().filter_map(|(place, day)| Some((place, day.crowd?))).collect()
+        };
+        assert_eq!(crowds([None, Some(10.0 / 60.0)], 10), [], "ten are due and ten are admitted");
+        let by_quota = crowds([None, Some(0.05)], 10);
+        assert_eq!(by_quota.len(), EACH_WAY);
+        let three = NOON + HOUR * 15;
+        assert_eq!(by_quota[0], (EACH_WAY + 1, Crowd { at: three, due: 10, admitted: 3, provider: Some(1) }));
+        let by_turns = crowds([None, Some(0.05)], 2);
+        assert_eq!(by_turns[0], (EACH_WAY + 1, Crowd { at: three, due: 10, admitted: 2, provider: None }));
+        let mondays = crowds([Some(0.05), None], 10);
+        assert!((4..=5).contains(&mondays.len()) && mondays.iter().all(|(_, crowd)| crowd.provider == Some(0)));
+    }
+
+    #[test]
+    fn what_a_quota_is_asked_for_is_what_plan_says_of_the_coming_day() {
+        let all: Vec<_> =
+            (0..6).map(|number| (timetable(&format!("t{number}"), "0,30 13,14 * * *", HOUR), 1)).collect();
+        let outlook = outlook(&all, [None, Some(2.0)], 256);
+        let [none, shop] = &outlook.providers[..] else { panic!("{:?}", outlook.providers) };
+        assert_eq!((none.load, none.fullest, none.hours), (None, None, [0; HOURS]));
+        assert_eq!(shop.load, Some(Load { rotations: 24, busiest: 12, quota: 2.0 }));
+        assert_eq!(shop.fullest, Some((NOON + HOUR, 6)), "the first of those that are as full");
+        assert_eq!(shop.hours[..4], [0, 12, 12, 0]);
+    }
+
+    #[test]
+    fn what_has_thousands_of_slots_is_cut_and_says_so() {
+        let often = timetable("often", "* * * * *", HOUR);
+        let outlook = outlook(&[(often, 1)], [None, Some(20.0)], 256);
+        assert!(outlook.cut);
+        assert_eq!(outlook.each.iter().map(|day| day.planned).sum::<usize>(), SLOTS);
     }
 }

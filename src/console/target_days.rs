@@ -54,7 +54,8 @@ impl TargetDays {
 }
 
 fn ended(row: &Row) -> Option<(Moment, bool)> {
-    Some((row.event.at, ended_well(row.event.what.label())?))
+    let well = ended_well(row.event.what.label()).filter(|_| row.rotation.is_some())?;
+    Some((row.event.at, well))
 }
 
 fn parts(days: &Days, slot: &Slot, now: Moment) -> Vec<Window> {

@@ -3,7 +3,7 @@
 use crate::browser::Browser;
 use crate::common::plain_http::{ask, get};
 use crate::common::stage::{INSTANCE, Stage};
-use crate::{TARGET, started};
+use crate::{TARGET, started, started_with};
 use keywheel::simulator::{Fault, Step};
 
 const SCRIPT: &str = "<img src=x onerror=\"window.hit=1\"><script>window.hit=1</script><b>\"'`{{7*7}}";
@@ -100,5 +100,31 @@ fn nobody_acts_by_way_of_the_page() {
     let (_, page) = get(console, "/");
     assert!(!page.contains("method=\"post\"") && !page.contains(INSTANCE), "{page}");
     assert_eq!(stage.passwords(INSTANCE).len(), 1, "nothing was rotated");
+    daemon.stop();
+}
+
+#[test]
+fn a_name_leaves_nothing_to_inject_and_an_id_is_shown_as_it_is() {
+    let stage = Stage::set();
+    for name in ["'<b>'", "'a\"b'", "'a b'"] {
+        stage.configure(&format!("[targets.{name}]\nprovider = \"shop\"\ninstance = \"{INSTANCE}\"\n"));
+        let checked = stage.keywheel(&["check", "--offline"]);
+        assert_ne!(checked.status, 0, "{name}: {}", checked.out);
+    }
+    let (instance, account) = ("<script>window.hit=1</script>", "<img/src=x/onerror=window.hit=1>");
+    let evil = format!(
+        "[targets.evil]\nprovider = \"shop\"\ninstance = \"{instance}\"\naccount = \"{account}\"\nlogin = \"redis://127.0.0.1:1\"\nadopt = {{ file = \"{{folder}}/initial\" }}\n"
+    );
+    let (daemon, site) = started_with(&stage, "127.0.0.1:0", &evil);
+    let browser = Browser::start();
+    for path in ["/", "/targets/evil"] {
+        browser.open(&format!("{site}{path}"));
+        browser.until("document.querySelector('#live.on')");
+        browser.until("document.querySelector('main').innerText.includes('window.hit=1')");
+        assert_eq!(browser.run("return document.querySelectorAll('main script, main img').length"), 0);
+        assert_eq!(browser.run("return window.hit === undefined"), true);
+        browser.is_content();
+    }
+    drop(browser);
     daemon.stop();
 }

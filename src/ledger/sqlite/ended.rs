@@ -65,7 +65,7 @@ fn look_through(
     found: &mut Vec<Ended>,
 ) -> Result<(), Trouble> {
     let mut statement = connection.prepare_cached(
-        "SELECT seq, at, substr(body, 1, 24) FROM events WHERE target = ?1 AND seq > ?2 ORDER BY seq DESC",
+        "SELECT seq, at, substr(body, 1, 24), rotation IS NOT NULL FROM events WHERE target = ?1 AND seq > ?2 ORDER BY seq DESC",
     )?;
     let mut rows = statement.query(params![sought.target.as_str(), sought.after])?;
     let mut looked_at = 0;
@@ -79,7 +79,8 @@ fn look_through(
             break;
         }
         let words: String = row.get(2)?;
-        found.extend(how(&words).map(|well| Ended { at, well }));
+        let in_rotation: bool = row.get(3)?;
+        found.extend(how(&words).filter(|_| in_rotation).map(|well| Ended { at, well }));
     }
     Ok(())
 }
