@@ -33,8 +33,9 @@ const NAMED: usize = 50;
 /// How often something is said where nothing happens, so that whatever lies in between keeps the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long one listens at the most; a page asks again at once.
+/// How long a listener's connection lasts at the most, and how long before that it is told to come again; a page does so at once.
 pub(super) const LISTENING_LIMIT: Duration = Duration::from_secs(600);
+const FAREWELL: Duration = HEARTBEAT;
 
 /// Said first, so that the listener knows that it is heard.
 const HELLO: Bytes = Bytes::from_static(b": listening\n\n");
@@ -79,7 +80,7 @@ impl Live {
         let listener = Listener {
             _place: Arc::clone(&self.places).try_acquire_owned().ok()?,
             heard: self.news.subscribe(),
-            until: Instant::now() + LISTENING_LIMIT,
+            until: Instant::now() + LISTENING_LIMIT - FAREWELL,
             phase: Phase::Greeted,
         };
         Some(unfold(listener, |mut listener| async move {
@@ -229,7 +230,7 @@ mod tests {
                 last => break assert_eq!(last, "event: again\ndata: \n\n"),
             }
         }
-        assert_eq!(beats, LISTENING_LIMIT.as_secs() / HEARTBEAT.as_secs() - 1);
+        assert_eq!(beats, (LISTENING_LIMIT - FAREWELL).as_secs() / HEARTBEAT.as_secs() - 1);
         assert_eq!(text(quick.next().await), None);
     }
 
