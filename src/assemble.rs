@@ -4,6 +4,7 @@ pub mod alerts;
 mod aws;
 mod clouds;
 mod credentials;
+pub mod entrance;
 pub mod follow;
 mod foreign;
 mod hooks;

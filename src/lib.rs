@@ -7,7 +7,7 @@
 //! | 0 words | `secret name moment fault` | no I/O, no clock, no randomness |
 //! | 1 rules | `password schedule rotation sign` | pure; time and randomness come in as arguments |
 //! | 2 joints | `provider probe sink hook consumer alert ledger seal` (their `mod.rs`) | small object-safe traits and plain data |
-//! | 2 tools | `clock meter alarm http kubernetes pacer process systemd resp` | vendor-free I/O helpers; an API server of Kubernetes |
+//! | 2 tools | `clock meter alarm http crowd kubernetes pacer process systemd resp` | vendor-free I/O helpers; an API server of Kubernetes |
 //! | 3 hands | the files beside each joint | one vendor, database or destination each |
 //! | 4 driver | `driver follow` | wakes, claims, folds, decides, performs; looks and renders |
 //! | 5 edges | `config admin telemetry discovery watch console` | what comes in from outside |
@@ -25,6 +25,7 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod consumer;
+pub mod crowd;
 pub mod discovery;
 pub mod driver;
 pub mod fault;

@@ -71,6 +71,8 @@ names! {
     ChannelName
     /// One password policy, `[policies.NAME]`.
     PolicyName
+    /// One bearer token, `[daemon] tokens = { NAME = … }`.
+    TokenName
     /// Dates on which nothing begins by itself, `[freezes.NAME]`.
     FreezeName
 }

@@ -377,9 +377,9 @@ fn the_reference_names_every_key_and_no_other() {
         for inner in rest.split('#').next().unwrap_or_default().split(['{', ',']).skip(1) {
             if let Some((inner, _)) = inner.split_once('=') {
                 let inner = inner.trim();
-                // And the keys of a tag are the owner's, those of fields the document's, and labels the cluster's.
+                // And the keys of a tag or of tokens are the owner's, those of fields the document's, and labels the cluster's.
                 if !["file", "env", "credential", "sink", "rotate"].contains(&inner)
-                    && !["fields", "labels"].contains(&key)
+                    && !["fields", "labels", "tokens"].contains(&key)
                 {
                     named.insert((top.to_owned(), format!("{prefix}{key}.{inner}")));
                 }

@@ -94,7 +94,7 @@ async fn who_watches_is_told_what_was_recorded_and_who_sleeps_is_told_that_somet
     });
     // More than are kept for a watcher.
     for time in 0..140 {
-        driver.command(&name, Wish::Pause { by: By::Schedule, span: None }).await.unwrap();
+        driver.command(&name, Wish::Pause { by: By::Schedule, reason: None, span: None }).await.unwrap();
         let told = awake.recv().await.unwrap();
         assert_eq!((&told.target, told.rotation, told.what), (&name, None, "paused"));
         if time == 0 {

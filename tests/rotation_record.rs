@@ -22,7 +22,7 @@ fn illegal_events() {
     let halted_end = proven_story().delivered_all(1150, 2).then(1151, halted());
     let standing = fold(&halted_end).expect("legal").standing;
     let rows: Vec<(&str, Vec<Event>, What)> = vec![
-        ("adopting twice", rest(), What::Adopted { generation: generation(2), proof: Proof::Login, by: operator(), place: PLACE.to_owned(), account: None }),
+        ("adopting twice", rest(), What::Adopted { generation: generation(2), proof: Proof::Login, by: operator(), reason: None, place: PLACE.to_owned(), account: None }),
         ("a second rotation", begun(), began(9).clone()),
         ("a rotation while halted", rest().then(5, halted()), began(9)),
         ("a rotation before adoption", vec![], began(9)),

@@ -16,7 +16,7 @@ use story::*;
 #[test]
 #[rustfmt::skip]
 fn a_state_in_one_word() {
-    let paused = || What::Paused { by: operator(), until: None };
+    let paused = || What::Paused { by: operator(), reason: None, until: None };
     let differs = || What::SinkDiffers { sink: "a".parse().expect("a name") };
     let told = || What::HookTold { hook: "h".parse().expect("a name") };
     let lacking = || vec![at(0, adopted()), at(1, delivered("a", 1)), at(1, undelivered("b", 1))];
@@ -60,6 +60,7 @@ fn which_account_a_password_opens() {
         generation: generation(1),
         proof: Proof::Login,
         by: By::Configuration,
+        reason: None,
         place: "crs-1/a+b".to_owned(),
         account: Some("a".to_owned()),
     };
@@ -92,7 +93,7 @@ fn a_sink_that_is_behind_in_one_sentence() {
         sinks.iter().fold(vec![at(0, adopted())], times)
     };
     let behind = |second| lacking(&["b"], second).then(second, delivered("a", 1));
-    let paused = || What::Paused { by: operator(), until: None };
+    let paused = || What::Paused { by: operator(), reason: None, until: None };
     let rows = [
         ("nothing is due", plan(), behind(500), 500, ""),
         ("nor without a slot", Plan { may_start: true, ..no_slot.clone() }, behind(500), 500, ""),

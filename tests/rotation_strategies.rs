@@ -40,6 +40,7 @@ fn of_a() -> What {
         generation: generation(1),
         proof: Proof::Login,
         by,
+        reason: None,
         place: PAIR.to_owned(),
         account: Some("a".to_owned()),
     }
@@ -69,6 +70,7 @@ fn given_for(account: &str, number: u64) -> What {
         generation: generation(number),
         proof: Proof::Login,
         by: operator(),
+        reason: None,
         place: PAIR.to_owned(),
         account: Some(account.to_owned()),
         moved: false,
@@ -81,6 +83,7 @@ fn given_for_another_pair(number: u64) -> What {
         generation: generation(number),
         proof: Proof::Login,
         by: operator(),
+        reason: None,
         place: "crs-1/c+d".to_owned(),
         account: Some("d".to_owned()),
         moved: true,
@@ -234,7 +237,7 @@ fn between_rotations() {
     let denied = |times: i64| (0..times).fold(rest(), |story, time| story.then(200 + time, verified(no())));
     let split = |times: i64| (0..times).fold(rest(), |story, time| story.then(200 + time, verified(Login::Mixed)));
     let nobody = || Login::Unreachable { fault: busy() };
-    let paused = |until: Option<i64>| What::Paused { by: operator(), until: until.map(Moment::from_seconds) };
+    let paused = |until: Option<i64>| What::Paused { by: operator(), reason: None, until: until.map(Moment::from_seconds) };
     let taken = Plan { take_over: true, recovery: Recovery::Reset, ..plan() };
     let over = || vec![at(0, What::TakenOver { place: PLACE.to_owned() })];
     let adopts = Plan { adopts: true, ..taken.clone() };
@@ -321,6 +324,7 @@ fn a_fleet_verifies_spread_over_a_while() {
             generation: generation(1),
             proof: Proof::Login,
             by: By::Configuration,
+            reason: None,
             place: plan.place.clone(),
             account: None,
         };
@@ -342,7 +346,7 @@ fn illegal_events() {
     let overlapping = || rotated(rest(), prepared_beside(2), 2);
     let turned = || rotated(both(), prepared_for("b", 3), 3);
     let retired = |number| What::Retired { generation: generation(number) };
-    let paused = What::Paused { by: operator(), until: None };
+    let paused = What::Paused { by: operator(), reason: None, until: None };
     let differs = || What::SinkDiffers { sink: "a".parse().expect("a name") };
     let agrees = || What::SinkAgrees { sink: "a".parse().expect("a name") };
     let ready_pair = || both().then(1100, began(2)).then(1110, ready(false));

@@ -440,7 +440,7 @@ fn a_sink_that_is_down() {
         Row("not without a slot", Plan { slot: None, ..proceed() }, tried(told(), 1500), 1500, "wait ~ Behind"),
         Row("when asked", Plan { slot: None, ..proceed() }, tried(told(), 1500).then(1501, asked()), 1501, "begin"),
         Row("asked, and it came back meanwhile", Plan { slot: None, ..proceed() }, told().then(1500, asked()).then(1501, delivered("b", 2)).then(1502, hook_told()), 1502, "begin"),
-        Row("paused", open(proceed()), tried(told(), 1500).then(1501, What::Paused { by: operator(), until: None }), 1502, "wait ~ Behind"),
+        Row("paused", open(proceed()), tried(told(), 1500).then(1501, What::Paused { by: operator(), reason: None, until: None }), 1502, "wait ~ Behind"),
         Row("halted", open(proceed()), tried(told(), 1500).then(1501, halted()), 1502, "wait ~ Halted"),
         Row("begun: the sink has its turn first", proceed(), superseded(), 1900, "deliver 2 to b"),
         Row("begun and a call is out: nothing is delivered", proceed(), superseded().then(1502, ready(false)).then(1502, prepared(3)).then(1503, intended(Call::Modify)), 1900, "record answered unanswered"),

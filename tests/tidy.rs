@@ -11,8 +11,20 @@ use syn::visit::Visit;
 const WORDS: &[&str] = &["secret", "name", "moment", "fault"];
 const RULES: &[&str] = &["password", "schedule", "rotation", "sign"];
 const JOINTS: &[&str] = &["provider", "probe", "sink", "hook", "consumer", "alert", "ledger", "seal"];
-const TOOLS: &[&str] =
-    &["clock", "chance", "meter", "alarm", "http", "kubernetes", "pacer", "process", "memory", "systemd", "resp"];
+const TOOLS: &[&str] = &[
+    "clock",
+    "chance",
+    "meter",
+    "alarm",
+    "http",
+    "crowd",
+    "kubernetes",
+    "pacer",
+    "process",
+    "memory",
+    "systemd",
+    "resp",
+];
 const EDGES: &[&str] = &["config", "admin", "telemetry", "discovery", "watch", "console"];
 const FACES: &[&str] = &["cli", "lib", "main"];
 

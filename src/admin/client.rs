@@ -65,8 +65,14 @@ impl Control {
     ///
     /// # Errors
     /// What the daemon answered.
-    pub async fn adopt(&self, target: &TargetName, password: &Secret, account: Option<&str>) -> Result<String, Fault> {
-        self.ask(target, "adopt", with_password(password, account)).await
+    pub async fn adopt(
+        &self,
+        target: &TargetName,
+        password: &Secret,
+        account: Option<&str>,
+        reason: Option<&str>,
+    ) -> Result<String, Fault> {
+        self.ask(target, "adopt", with_password(password, account, reason)).await
     }
 
     /// Take this password as current.
@@ -78,17 +84,23 @@ impl Control {
         target: &TargetName,
         password: &Secret,
         account: Option<&str>,
+        reason: Option<&str>,
     ) -> Result<String, Fault> {
-        self.ask(target, "replace", with_password(password, account)).await
+        self.ask(target, "replace", with_password(password, account, reason)).await
     }
 
     /// Begin nothing, for this long or until somebody resumes.
     ///
     /// # Errors
     /// What the daemon answered.
-    pub async fn pause(&self, target: &TargetName, span: Option<Duration>) -> Result<String, Fault> {
-        let seconds = span.map(|span| span.as_secs());
-        self.ask(target, "pause", Request { seconds, ..Request::default() }).await
+    pub async fn pause(
+        &self,
+        target: &TargetName,
+        span: Option<Duration>,
+        reason: Option<&str>,
+    ) -> Result<String, Fault> {
+        let (seconds, reason) = (span.map(|span| span.as_secs()), reason.map(str::to_owned));
+        self.ask(target, "pause", Request { seconds, reason, ..Request::default() }).await
     }
 
     /// End a pause.
@@ -103,16 +115,18 @@ impl Control {
     ///
     /// # Errors
     /// What the daemon answered.
-    pub async fn resume(&self, target: &TargetName, allow_reset: bool) -> Result<String, Fault> {
-        self.ask(target, "resume", Request { allow_reset, ..Request::default() }).await
+    pub async fn resume(&self, target: &TargetName, allow_reset: bool, reason: Option<&str>) -> Result<String, Fault> {
+        let reason = reason.map(str::to_owned);
+        self.ask(target, "resume", Request { allow_reset, reason, ..Request::default() }).await
     }
 
     /// The current password, or every one that may be live.
     ///
     /// # Errors
     /// What the daemon answered.
-    pub async fn reveal(&self, target: &TargetName, all: bool) -> Result<String, Fault> {
-        self.ask(target, "reveal", Request { all, ..Request::default() }).await
+    pub async fn reveal(&self, target: &TargetName, all: bool, reason: Option<&str>) -> Result<String, Fault> {
+        let reason = reason.map(str::to_owned);
+        self.ask(target, "reveal", Request { all, reason, ..Request::default() }).await
     }
 
     /// Whether the daemon turns.
@@ -151,7 +165,7 @@ async fn answered(request: reqwest::RequestBuilder) -> Result<String, Fault> {
     }
 }
 
-fn with_password(password: &Secret, account: Option<&str>) -> Request {
-    let account = account.map(str::to_owned);
-    Request { password: Some(password.expose().to_owned()), account, ..Request::default() }
+fn with_password(password: &Secret, account: Option<&str>, reason: Option<&str>) -> Request {
+    let (account, reason) = (account.map(str::to_owned), reason.map(str::to_owned));
+    Request { password: Some(password.expose().to_owned()), account, reason, ..Request::default() }
 }

@@ -1,8 +1,17 @@
-//! The control socket: a Unix socket by which the command line steers a running daemon. Guarded by file mode and by the peer's user id.
+//! The control socket: a Unix socket by which the command line steers a running daemon.
+//!
+//! `server` lets connections in and bounds them, `peer` knows who may ask, `api` what can be asked and what is answered, `sight` what can be
+//! looked at, `events` tells what happens, `token` lets in who holds one, `client` is the command line's side.
 
+pub mod api;
 mod client;
+mod events;
+mod peer;
 mod server;
+pub mod sight;
+pub mod token;
 
+pub use api::Api;
 pub use client::Control;
 pub use server::serve;
 

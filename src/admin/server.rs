@@ -1,72 +1,127 @@
-//! The daemon's side of the control socket.
+//! The daemon's side of the control socket: who is let in, and how much they may take.
 
-use super::{MESSAGE_LIMIT, Reply, Request, VERSION};
-use crate::driver::{Driver, Wish};
+use super::MESSAGE_LIMIT;
+use super::api::{Api, refused};
+use super::peer::Peer;
+use crate::crowd::{Bounds, Crowd};
 use crate::fault::{Fault, Kind};
-use crate::name::TargetName;
-use crate::rotation::event::By;
-use crate::secret::Secret;
-use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
-use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::serve::IncomingStream;
-use axum::{Json, Router};
+use std::future::ready;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path as FilePath;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 /// Owner and group may connect; the group is how an operator without root is let in.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Who is at the other end, as the kernel says.
-#[derive(Debug, Clone, Copy)]
-struct Peer {
-    uid: Option<u32>,
-}
+/// What those who may ask can take. An answer waits for its target's turn, which may first have to finish a call.
+const ASKERS: Bounds = Bounds {
+    places: 128,
+    head: Duration::from_secs(5),
+    request: Duration::from_secs(10),
+    connection: Duration::from_secs(150),
+    head_size: 16 * 1_024,
+    headers: 64,
+    body: MESSAGE_LIMIT,
+};
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self { uid: stream.io().peer_cred().ok().map(|credentials| credentials.uid()) }
-    }
-}
+/// What those who may not ask can take: a place to be told so, which is none of the others'.
+const STRANGERS: Bounds = Bounds { places: 8, connection: Duration::from_secs(15), body: 0, ..ASKERS };
 
-/// Serves the socket until told to stop. `health` says whether the daemon turns. A socket file that nobody listens on any more is replaced. The task
-/// that is returned ends when every answer is out and the socket's file is gone.
+/// How many are looked up in the user database at the same time.
+const LOOKUPS: usize = 8;
+
+/// How long the socket takes nobody where the system has no more file descriptors to give.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves the socket until told to stop. A socket file that nobody listens on any more is replaced. The task that is returned ends when every answer
+/// is out and the socket's file is gone.
 ///
 /// # Errors
 /// `LedgerHeld` when another daemon listens there; `ConfigInvalid` when the path cannot be used.
-pub async fn serve(
-    path: &FilePath,
-    driver: Arc<Driver>,
-    health: impl Fn() -> Result<String, Fault> + Clone + Send + Sync + 'static,
-    stop: CancellationToken,
-) -> Result<JoinHandle<()>, Fault> {
+pub async fn serve(path: &Path, api: Arc<Api>, stop: CancellationToken) -> Result<JoinHandle<()>, Fault> {
     let listener = listen(path).await?;
-    let routes = Router::new()
-        .route(&format!("/{VERSION}/targets/{{target}}/{{verb}}"), post(obey))
-        .route(&format!("/{VERSION}/health"), get(move || std::future::ready(told(health()))))
-        .layer(DefaultBodyLimit::max(MESSAGE_LIMIT))
-        .with_state(driver);
-    let service = routes.into_make_service_with_connect_info::<Peer>();
-    let path = path.to_owned();
+    let doors = Arc::new(Doors {
+        path: path.to_owned(),
+        api,
+        askers: Crowd::within(ASKERS),
+        strangers: Crowd::within(STRANGERS),
+        lookups: Arc::new(Semaphore::new(LOOKUPS)),
+    });
     Ok(tokio::spawn(async move {
-        let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the control socket failed");
-        }
-        if let Err(error) = std::fs::remove_file(&path) {
+        stop.run_until_cancelled(doors.open(&listener)).await;
+        drop(listener);
+        if let Err(error) = std::fs::remove_file(&doors.path) {
             tracing::debug!(%error, "the control socket's file was gone already");
         }
+        doors.askers.leave().await;
     }))
 }
 
-async fn listen(path: &FilePath) -> Result<UnixListener, Fault> {
+struct Doors {
+    path: PathBuf,
+    api: Arc<Api>,
+    askers: Arc<Crowd>,
+    strangers: Arc<Crowd>,
+    lookups: Arc<Semaphore>,
+}
+
+impl Doors {
+    async fn open(self: &Arc<Self>, listener: &UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.meet(stream).await,
+                Err(error) => {
+                    tracing::debug!(%error, "a connection to the control socket could not be taken");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn meet(self: &Arc<Self>, stream: UnixStream) {
+        let peer = match Peer::of(&stream) {
+            Ok(peer) if peer.is_known(&self.path) => return self.let_in(stream, peer).await,
+            Ok(peer) => peer,
+            Err(fault) => return self.send_away(stream, fault).await,
+        };
+        // Nobody waits for somebody else to be looked up; one more than may be at the same time is not heard.
+        let Ok(lookup) = Arc::clone(&self.lookups).try_acquire_owned() else { return };
+        let doors = Arc::clone(self);
+        tokio::spawn(async move {
+            let path = doors.path.clone();
+            let looked_up = tokio::task::spawn_blocking(move || peer.authorise(&path));
+            let verdict = looked_up.await.unwrap_or_else(|defect| {
+                Err(Fault::new(Kind::Bug, format!("looking somebody up ended in a defect: {defect}")))
+            });
+            drop(lookup);
+            match verdict {
+                Ok(()) => doors.let_in(stream, peer).await,
+                Err(fault) => doors.send_away(stream, fault).await,
+            }
+        });
+    }
+
+    async fn let_in(&self, stream: UnixStream, peer: Peer) {
+        let api = Arc::clone(&self.api);
+        let answer = move |asked| {
+            let api = Arc::clone(&api);
+            async move { api.answer(peer.by(), asked).await }
+        };
+        self.askers.admit(ready(Ok(stream)), answer).await;
+    }
+
+    async fn send_away(&self, stream: UnixStream, fault: Fault) {
+        tracing::info!(%fault, "somebody was refused at the control socket");
+        self.strangers.admit(ready(Ok(stream)), move |_| ready(refused(fault.clone()))).await;
+    }
+}
+
+async fn listen(path: &Path) -> Result<UnixListener, Fault> {
     let refuse = |what: String| Fault::new(Kind::ConfigInvalid, what);
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         if UnixStream::connect(path).await.is_ok() {
@@ -84,63 +139,4 @@ async fn listen(path: &FilePath) -> Result<UnixListener, Fault> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))
         .map_err(|error| refuse(format!("the mode of {} cannot be set: {error}", path.display())))?;
     Ok(listener)
-}
-
-async fn obey(
-    State(driver): State<Arc<Driver>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    Path((target, verb)): Path<(String, String)>,
-    body: axum::body::Bytes,
-) -> (StatusCode, Json<Reply>) {
-    let answer = match authorise(peer) {
-        Ok(by) => match understand(&target, &verb, by, &Zeroizing::new(body.to_vec())) {
-            Ok((target, wish)) => driver.command(&target, wish).await,
-            Err(fault) => Err(fault),
-        },
-        Err(fault) => Err(fault),
-    };
-    told(answer)
-}
-
-fn told(answer: Result<String, Fault>) -> (StatusCode, Json<Reply>) {
-    match answer {
-        Ok(done) => (StatusCode::OK, Json(Reply::Done(done))),
-        Err(fault) if fault.kind == Kind::Denied => (StatusCode::FORBIDDEN, Json(Reply::Refused(fault))),
-        Err(fault) => (StatusCode::CONFLICT, Json(Reply::Refused(fault))),
-    }
-}
-
-/// Root, the daemon's own user, and whoever the socket's mode lets in through its group.
-fn authorise(peer: Peer) -> Result<By, Fault> {
-    peer.uid.map(|uid| By::Operator { uid }).ok_or_else(|| {
-        Fault::new(Kind::Denied, "the kernel does not say who asks")
-            .advise("ask from this machine, through the control socket")
-    })
-}
-
-fn understand(target: &str, verb: &str, by: By, body: &[u8]) -> Result<(TargetName, Wish), Fault> {
-    let target: TargetName =
-        target.parse().map_err(|bad: crate::name::BadName| Fault::new(Kind::Usage, bad.to_string()))?;
-    // serde_json's messages name keys and positions of the request, and never quote a string value of a known key.
-    let mut request: Request = if body.is_empty() {
-        Request::default()
-    } else {
-        serde_json::from_slice(body).map_err(|error| {
-            Fault::new(Kind::Usage, format!("the request is not understood at column {}", error.column()))
-        })?
-    };
-    // Taken at once, so that it is wiped whatever the verb does with it.
-    let given = request.password.take().filter(|text| !text.is_empty()).map(Secret::new);
-    let password = || given.ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"));
-    let wish = match verb {
-        "rotate" => Wish::Rotate { by, reason: request.reason, through_freeze: request.through_freeze },
-        "adopt" => Wish::Adopt { by, password: password()?, account: request.account },
-        "replace" => Wish::Replace { by, password: password()?, account: request.account },
-        "reveal" => Wish::Reveal { by, all: request.all },
-        "pause" => Wish::Pause { by, span: request.seconds.map(Duration::from_secs) },
-        "unpause" => Wish::Unpause { by },
-        "resume" => Wish::Resume { by, allow_reset: request.allow_reset },
-        unknown => return Err(Fault::new(Kind::Usage, format!("there is no verb {unknown:?}"))),
-    };
-    Ok((target, wish))
 }

@@ -97,7 +97,7 @@ pub enum Verb {
     Resume(Resume),
 
     /// Print the current password and a newline, nothing else. Every use is recorded
-    Reveal(One),
+    Reveal(Reveal),
 
     /// Print sample passwords of a policy and their entropy; needs no configuration
     Generate(Generate),
@@ -254,6 +254,9 @@ pub struct Adopt {
     /// Which account of a pair that takes turns; without it, the one that lets the password in
     #[arg(long, value_name = "NAME")]
     pub account: Option<String>,
+    /// Why; kept in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// `recover`
@@ -281,6 +284,19 @@ pub struct Recover {
     /// Go on looking for evidence
     #[arg(long, group = "how")]
     pub resume: bool,
+    /// Why; kept in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `reveal`
+#[derive(Debug, Args)]
+pub struct Reveal {
+    /// Which target
+    pub target: TargetName,
+    /// Why; kept in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// `pause`
@@ -295,6 +311,9 @@ pub struct Pause {
     /// For how long; without it, until `keywheel resume`
     #[arg(long = "for", value_name = "SPAN", value_parser = crate::moment::parse_span)]
     pub span: Option<Duration>,
+    /// Why; kept in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// `resume`
@@ -325,13 +344,13 @@ pub struct Generate {
 /// `audit`
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Walk every target's record from its first event, retired ones too, and name the first one that is not as it was written
+    /// Walk every record from its first event, those of retired targets and of keywheel itself too, and name the first one that is not as it was written
     ///
     /// Each event carries a keyed mark that chains it to the one before, and the end of each record has one too: a row that was changed, moved, inserted or
     /// cut out shows, and so do rows cut off the end, a password that was put back, and a target that is gone. An older copy of the whole ledger does not.
     /// Needs the sealing key; works beside a running daemon. Exit 0 all sound, 1 a record is not.
     Verify(AuditVerify),
-    /// Print every event, oldest first, a line each: who asked, why, what was done, and how it ended. No passwords
+    /// Print every event, oldest first, a line each: who asked, why, what was done, and how it ended; without TARGETs, also what happened to keywheel itself. No passwords
     Export(AuditExport),
 }
 
@@ -435,6 +454,10 @@ mod tests {
             "recover --resume a",
             "recover --all --resume",
             "reveal a",
+            "reveal a --reason because",
+            "recover a --set --reason because",
+            "adopt a --reason because",
+            "pause a --for 2h --reason because",
             "generate --profile redis --count 3",
             "generate --policy p",
             "key new",

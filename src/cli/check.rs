@@ -87,6 +87,8 @@ async fn find(scene: &Scene, targets: &[TargetName]) -> Vec<Found> {
         Err(fault) => in_daemon(fault),
     };
     found.extend(ledger_files(scene).into_iter().flat_map(in_daemon));
+    found.extend(assemble::entrance::tokens(scene.config()).err().into_iter().flat_map(in_daemon));
+    found.extend(assemble::entrance::tls(scene.config()).err().into_iter().flat_map(in_daemon));
     found.extend(assemble::refuse_what_vanishes(scene.config()).err().into_iter().flat_map(in_daemon));
     let reader = match (found.is_empty() && scene.has_ledger()).then(|| assemble::unsealed_reader(scene.config())) {
         Some(Ok(reader)) => Some(reader),

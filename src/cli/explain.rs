@@ -5,6 +5,7 @@ use super::args;
 use super::history::{describe, proven};
 use super::output::{addressed, bold, local, print_line, table};
 use super::scene::Scene;
+use super::status::TargetReport;
 use crate::driver::Snapshot;
 use crate::fault::Fault;
 use crate::moment::{Moment, show_span};
@@ -12,6 +13,7 @@ use crate::name::Generation;
 use crate::rotation::plan::OnSinkDown;
 use crate::rotation::state::Label;
 use crate::rotation::why::from_now;
+use serde::Serialize;
 use std::time::Duration;
 
 /// How many of the latest events are told.
@@ -167,6 +169,61 @@ fn headline(snapshot: &Snapshot) -> String {
         }
         Label::Paused => format!("{target} is paused: its password is proven live, and nothing begins"),
         Label::Halted => format!("{target} is halted and needs a person{rotation}"),
+    }
+}
+
+/// One target for machines: its state, what this command tells of it, and what happened to it lately.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Story<'a> {
+    #[serde(flatten)]
+    report: TargetReport<'a>,
+    schedule: String,
+    /// When something happens next by itself.
+    next: Option<String>,
+    rotation: Option<String>,
+    proof: Option<&'static str>,
+    proven_at: Option<String>,
+    may_be_live: Vec<u64>,
+    also_valid: Option<u64>,
+    too_old_since: Option<String>,
+    paused: bool,
+    paused_until: Option<String>,
+    halt: Option<Halted<'a>>,
+    lately: Vec<serde_json::Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Halted<'a> {
+    what: &'a str,
+    next_step: String,
+    since: Option<String>,
+}
+
+impl<'a> Story<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot, schedule: String, lately: Vec<serde_json::Value>) -> Self {
+        let text = |moment: Option<Moment>| moment.map(|moment| moment.to_string());
+        let numbers = |all: &[Generation]| all.iter().map(|generation| generation.0).collect();
+        Self {
+            report: TargetReport::of(snapshot),
+            schedule,
+            next: text(snapshot.until),
+            rotation: snapshot.rotation.map(|rotation| rotation.to_string()),
+            proof: snapshot.proof.map(|(proof, _)| proven(proof)),
+            proven_at: text(snapshot.proof.map(|(_, at)| at)),
+            may_be_live: numbers(&snapshot.candidates),
+            also_valid: snapshot.former.map(|former| former.0),
+            too_old_since: text(snapshot.too_old_since),
+            paused: snapshot.paused_until.is_some(),
+            paused_until: text(snapshot.paused_until.filter(|&until| until < Moment::NEVER)),
+            halt: snapshot.halt.as_ref().map(|fault| Halted {
+                what: &fault.what,
+                next_step: addressed(&fault.next_step, &snapshot.target),
+                since: text(snapshot.halted_since),
+            }),
+            lately,
+        }
     }
 }
 

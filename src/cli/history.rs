@@ -2,13 +2,15 @@
 
 use super::Exit;
 use super::args;
-use super::output::{addressed, local, print_line, print_table, table};
+use super::output::{addressed, counted, local, print_line, print_table, table};
 use super::scene::Scene;
 use crate::fault::{Fault, Kind};
 use crate::ledger::Row;
+use crate::ledger::deed::{Deed, DeedRow};
+use crate::moment::Moment;
 use crate::name::TargetName;
 use crate::rotation::answer::{Answer, Login, TaskStatus};
-use crate::rotation::event::{By, Event, Proof, Queue, What};
+use crate::rotation::event::{By, Proof, Queue, What};
 use serde::Serialize;
 
 /// How much of a rotation's id a table shows: the end, which differs even between rotations of one minute.
@@ -20,10 +22,10 @@ const ID_TAIL: usize = 6;
 /// When the configuration or the ledger cannot be read.
 pub async fn history(scene: &Scene, args: &args::History) -> Result<Exit, Fault> {
     let only: Vec<TargetName> = args.target.iter().cloned().collect();
-    let rows = rows_of(scene, &only).await?;
+    let entries = entries_of(scene, &only).await?;
     if args.json {
-        for (target, row) in &rows {
-            print_json(target, row)?;
+        for entry in &entries {
+            print_json(entry)?;
         }
         return Ok(Exit::Well);
     }
@@ -31,52 +33,114 @@ pub async fn history(scene: &Scene, args: &args::History) -> Result<Exit, Fault>
         Some(_) => table(["WHEN", "ROTATION", "WHAT"]),
         None => table(["WHEN", "TARGET", "ROTATION", "WHAT"]),
     };
-    for (target, row) in &rows {
-        let mut cells = vec![local(row.event.at, scene.zone(target))];
+    for entry in &entries {
+        let zone = entry.target().map_or(scene.config().daemon.time_zone, |target| scene.zone(target));
+        let mut cells = vec![local(entry.at(), zone)];
         if args.target.is_none() {
-            cells.push(target.to_string());
+            cells.push(entry.target().map_or_else(|| "-".to_owned(), ToString::to_string));
         }
-        cells.push(short_id(row));
-        cells.push(addressed(&describe(&row.event.what), target));
+        match entry {
+            Entry::Of(target, row) => {
+                cells.push(short_id(row));
+                cells.push(addressed(&describe(&row.event.what), target));
+            }
+            Entry::Own(row) => cells.extend([String::new(), describe_own(&row.deed)]),
+        }
         table.add_row(cells);
     }
     print_table(&table);
     Ok(Exit::Well)
 }
 
-/// Every event of these targets, or of all where none is named, oldest first.
-pub(super) async fn rows_of(scene: &Scene, only: &[TargetName]) -> Result<Vec<(TargetName, Row)>, Fault> {
-    let mut rows: Vec<(TargetName, Row)> = Vec::new();
-    for target in scene.shown(only)? {
-        let history = scene.history(&target).await?;
-        rows.extend(history.into_iter().map(|row| (target.clone(), row)));
-    }
-    rows.sort_by_key(|(_, row)| row.event.at);
-    Ok(rows)
+/// One thing in the record: of a target, or of keywheel itself.
+pub(super) enum Entry {
+    Of(TargetName, Row),
+    Own(DeedRow),
 }
 
-/// One event as a line of JSON.
-pub(super) fn print_json(target: &TargetName, row: &Row) -> Result<(), Fault> {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        target: &'a TargetName,
-        seq: u64,
-        time: String,
-        rotation: Option<String>,
-        #[serde(flatten)]
-        event: &'a Event,
+impl Entry {
+    pub(super) fn target(&self) -> Option<&TargetName> {
+        match self {
+            Self::Of(target, _) => Some(target),
+            Self::Own(_) => None,
+        }
     }
-    let line = Line {
-        target,
-        seq: row.seq,
-        time: row.event.at.to_string(),
-        rotation: row.rotation.map(|rotation| rotation.to_string()),
-        event: &row.event,
-    };
-    let text = serde_json::to_string(&line)
-        .map_err(|error| Fault::new(Kind::Bug, format!("an event cannot be written: {error}")))?;
-    print_line(&text);
+
+    pub(super) fn at(&self) -> Moment {
+        match self {
+            Self::Of(_, row) => row.event.at,
+            Self::Own(row) => row.at,
+        }
+    }
+}
+
+/// Everything of these targets, or of all and of keywheel itself where none is named, oldest first.
+pub(super) async fn entries_of(scene: &Scene, only: &[TargetName]) -> Result<Vec<Entry>, Fault> {
+    let mut entries = Vec::new();
+    if only.is_empty() {
+        entries.extend(scene.deeds().await?.into_iter().map(Entry::Own));
+    }
+    for target in scene.shown(only)? {
+        let history = scene.history(&target).await?;
+        entries.extend(history.into_iter().map(|row| Entry::Of(target.clone(), row)));
+    }
+    entries.sort_by_key(Entry::at);
+    Ok(entries)
+}
+
+/// One of them as a line of JSON.
+pub(super) fn print_json(entry: &Entry) -> Result<(), Fault> {
+    print_line(&with_line(entry, |line| serde_json::to_string(line), |line| serde_json::to_string(line))?);
     Ok(())
+}
+
+/// One of them as a document.
+pub(super) fn line(entry: &Entry) -> Result<serde_json::Value, Fault> {
+    with_line(entry, |line| serde_json::to_value(line), |line| serde_json::to_value(line))
+}
+
+#[derive(Serialize)]
+struct Line<'a, What> {
+    target: Option<&'a TargetName>,
+    seq: u64,
+    time: String,
+    rotation: Option<String>,
+    at: Moment,
+    #[serde(flatten)]
+    what: &'a What,
+}
+
+fn with_line<T>(
+    entry: &Entry,
+    of: impl FnOnce(&Line<'_, What>) -> serde_json::Result<T>,
+    own: impl FnOnce(&Line<'_, Deed>) -> serde_json::Result<T>,
+) -> Result<T, Fault> {
+    let (target, at, time) = (entry.target(), entry.at(), entry.at().to_string());
+    let written = match entry {
+        Entry::Of(_, row) => {
+            let rotation = row.rotation.map(|rotation| rotation.to_string());
+            of(&Line { target, seq: row.seq, time, rotation, at, what: &row.event.what })
+        }
+        Entry::Own(row) => own(&Line { target, seq: row.seq, time, rotation: None, at, what: &row.deed }),
+    };
+    written.map_err(|error| Fault::new(Kind::Bug, format!("an event cannot be written: {error}")))
+}
+
+/// What happened to keywheel itself, in words.
+pub(super) fn describe_own(deed: &Deed) -> String {
+    match deed {
+        Deed::Started { version, targets } => {
+            format!("keywheel {version} started with {}", counted(*targets as usize, "target"))
+        }
+        Deed::Reloaded { by, targets } => {
+            let targets = counted(*targets as usize, "target");
+            format!("the configuration was read again for {} and is in force: {targets}", who(by))
+        }
+        Deed::ReloadRefused { by, fault } => {
+            format!("the configuration was read again for {} and refused: {}", who(by), fault.what)
+        }
+        Deed::KeyRotated { by } => format!("{} sealed the ledger with another key", who(by)),
+    }
 }
 
 fn short_id(row: &Row) -> String {
@@ -89,8 +153,9 @@ fn short_id(row: &Row) -> String {
 /// One event in words.
 pub fn describe(what: &What) -> String {
     match what {
-        What::Adopted { generation, proof, by, .. } => {
-            format!("taken in as generation {generation}, {}, given by {}", proven(*proof), who(by))
+        What::Adopted { generation, proof, by, reason, .. } => {
+            let (by, why) = (who(by), because(reason.as_ref()));
+            format!("taken in as generation {generation}, {}, given by {by}{why}", proven(*proof))
         }
         What::Asked { by, reason } => format!("a rotation was asked for by {}{}", who(by), because(reason.as_ref())),
         What::SlotPassed { slot } => format!("the slot of {} passed unused", slot.nominal),
@@ -104,8 +169,9 @@ pub fn describe(what: &What) -> String {
         What::Ready { drifted: true, .. } => {
             "the instance refuses the current password: somebody changed it".to_owned()
         }
-        What::Paired { generation, proof, by, account } => {
-            format!("{account} was taken in as generation {generation}, {}, given by {}", proven(*proof), who(by))
+        What::Paired { generation, proof, by, reason, account } => {
+            let (by, why) = (who(by), because(reason.as_ref()));
+            format!("{account} was taken in as generation {generation}, {}, given by {by}{why}", proven(*proof))
         }
         What::TakenOver { .. } => "taken over without a password: the first rotation resets it".to_owned(),
         What::Prepared { generation, account, .. } => {
@@ -143,9 +209,9 @@ pub fn describe(what: &What) -> String {
             format!("generation {generation} is not taken away yet: {}", fault.what)
         }
         What::Verified { login: tried } => format!("login with the current password: {}", login(tried)),
-        What::Paused { by, until } => {
+        What::Paused { by, reason, until } => {
             let until = until.map_or_else(|| "until somebody resumes it".to_owned(), |until| format!("until {until}"));
-            format!("{} paused it {until}", who(by))
+            format!("{} paused it {until}{}", who(by), because(reason.as_ref()))
         }
         What::Unpaused { by: By::Schedule } => "the pause ended".to_owned(),
         What::Unpaused { by } => format!("{} ended the pause", who(by)),
@@ -159,14 +225,17 @@ pub fn describe(what: &What) -> String {
         What::HookFailed { hook, fault } => format!("{hook} did not succeed: {}", fault.what),
         What::Settled { .. } => "settled".to_owned(),
         What::Halted { fault } => format!("HALTED: {fault}"),
-        What::Resumed { by, allow_reset: false } => format!("{} said go on", who(by)),
-        What::Resumed { by, allow_reset: true } => format!("{} said go on and allowed a reset", who(by)),
-        What::Revealed { by, generations } => {
-            let numbers: Vec<String> = generations.iter().map(ToString::to_string).collect();
-            format!("{} was shown generation {}", who(by), numbers.join(" and "))
+        What::Resumed { by, reason, allow_reset } => {
+            let how = if *allow_reset { " and allowed a reset" } else { "" };
+            format!("{} said go on{how}{}", who(by), because(reason.as_ref()))
         }
-        What::Replaced { generation, proof, by, .. } => {
-            format!("{} gave the password that works: generation {generation}, {}", who(by), proven(*proof))
+        What::Revealed { by, reason, generations } => {
+            let numbers: Vec<String> = generations.iter().map(ToString::to_string).collect();
+            format!("{} was shown generation {}{}", who(by), numbers.join(" and "), because(reason.as_ref()))
+        }
+        What::Replaced { generation, proof, by, reason, .. } => {
+            let (by, why) = (who(by), because(reason.as_ref()));
+            format!("{by} gave the password that works: generation {generation}, {}{why}", proven(*proof))
         }
     }
 }
@@ -183,11 +252,14 @@ pub fn proven(proof: Proof) -> &'static str {
     }
 }
 
-fn who(by: &By) -> String {
+pub(super) fn who(by: &By) -> String {
     match by {
         By::Schedule => "the schedule".to_owned(),
         By::Configuration => "the configuration".to_owned(),
         By::Operator { uid } => format!("user {uid}"),
+        By::Signal => "a signal".to_owned(),
+        By::Systemd => "a signal under systemd".to_owned(),
+        By::Token { name } => format!("token {name}"),
     }
 }
 

@@ -23,6 +23,7 @@ mod prompt;
 mod rotate;
 mod run;
 mod scene;
+mod sight;
 #[cfg(feature = "simulator")]
 mod simulate;
 mod status;
@@ -84,7 +85,7 @@ pub async fn obey(cli: Cli) -> Result<Exit, Fault> {
         Verb::Recover(args) => tend::recover(&Scene::read(config)?, &args).await,
         Verb::Pause(args) => pause::pause(&Scene::read(config)?, &args).await,
         Verb::Resume(args) => pause::resume(&Scene::read(config)?, &args).await,
-        Verb::Reveal(args) => tend::reveal(&Scene::read(config)?, &args.target, false).await,
+        Verb::Reveal(args) => tend::reveal(&Scene::read(config)?, &args).await,
         Verb::Generate(args) => generate::generate(config, &args),
         Verb::Audit(Audit::Verify(args)) => audit::verify(&Scene::read(config)?, &args).await,
         Verb::Audit(Audit::Export(args)) => audit::export(&Scene::read(config)?, &args).await,

@@ -11,12 +11,12 @@ use crate::driver::{Driver, Fleet};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::ledger::known::Lists;
-use crate::name::TargetName;
+use crate::name::{ProviderName, TargetName};
 use crate::rotation::state::Label;
 use crate::watch::pulse::pulse;
 use crate::watch::{Desk, Watch};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -27,7 +27,7 @@ const FINISHING: Duration = Duration::from_secs(24 * 3_600);
 
 /// What the fleet is made of.
 pub struct Muster {
-    scene: Scene,
+    scene: Arc<Scene>,
     kit: Kit,
     ledger: Arc<dyn Ledger>,
     /// What the fleet was made of last.
@@ -58,7 +58,7 @@ impl Muster {
         let bell = Arc::new(Notify::new());
         let desk = Arc::new(Desk::open(Arc::clone(&ledger)).await?);
         let mut muster = Self {
-            scene,
+            scene: Arc::new(scene),
             kit,
             ledger,
             lists: Lists::new(),
@@ -81,6 +81,11 @@ impl Muster {
         &self.scene
     }
 
+    /// The same, to look at for as long as it is in force.
+    pub fn shared(&self) -> Weak<Scene> {
+        Arc::downgrade(&self.scene)
+    }
+
     /// What was announced.
     pub fn desk(&self) -> &Arc<Desk> {
         &self.desk
@@ -88,8 +93,16 @@ impl Muster {
 
     /// What of the configuration in force the console follows.
     pub fn shown(&self) -> console::Settings {
-        let metrics_targets = self.scene.config().daemon.metrics_targets as usize;
-        console::Settings { providers: self.kit.providers().clone(), metrics_targets }
+        let config = self.scene.config();
+        let metrics_targets = config.daemon.metrics_targets as usize;
+        let quota = |(name, provider): (&ProviderName, &config::Provider)| Some((name.clone(), provider.quota()?));
+        let facts = console::Facts {
+            providers: self.kit.providers().clone(),
+            quotas: config.providers.iter().filter_map(quota).collect(),
+            turns_at_once: self.scene.turns_at_once(),
+            zone: config.daemon.time_zone,
+        };
+        console::Settings { facts: Arc::new(facts), metrics_targets }
     }
 
     /// Looks for instances from now on, in place of an earlier configuration's rounds.
@@ -158,7 +171,7 @@ impl Muster {
     /// What cannot be made, or read from the ledger; everything stays as it was.
     pub async fn reload(&mut self, scene: Scene, driver: &Arc<Driver>, alarm: &mut Alarm) -> Result<usize, Fault> {
         let kit = Kit::of(scene.config())?;
-        let before = (std::mem::replace(&mut self.scene, scene), std::mem::replace(&mut self.kit, kit));
+        let before = (std::mem::replace(&mut self.scene, Arc::new(scene)), std::mem::replace(&mut self.kit, kit));
         let renewed = async {
             let lists = self.ledger.lists().await?;
             let (fleet, made_of) = self.fleet(lists).await?;
@@ -183,7 +196,8 @@ impl Muster {
 
     /// The fleet with these lists, and what to keep of it once it is in force.
     async fn fleet(&mut self, lists: Lists) -> Result<(Fleet, MadeOf), Fault> {
-        self.scene.take_found(&lists);
+        // Whoever looks at it meanwhile keeps the one they have.
+        Arc::make_mut(&mut self.scene).take_found(&lists);
         let finishing = self.who_finishes().await?;
         let Made { fleet, left_out } = match finishing.is_empty() {
             true => self.kit.fleet(self.scene.config(), self.scene.up_since())?,

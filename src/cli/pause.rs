@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The first target that could not be paused.
 pub async fn pause(scene: &Scene, args: &args::Pause) -> Result<Exit, Fault> {
     let targets = if args.all { scene.selected(&[])? } else { scene.selected(&args.targets)? };
-    each(scene, &targets, What::Pause(args.span)).await
+    each(scene, &targets, What::Pause(args.span, args.reason.as_deref())).await
 }
 
 /// Ends pauses.
@@ -43,13 +43,13 @@ pub async fn resume(scene: &Scene, args: &args::Resume) -> Result<Exit, Fault> {
 }
 
 #[derive(Clone, Copy)]
-enum What {
-    Pause(Option<Duration>),
+enum What<'a> {
+    Pause(Option<Duration>, Option<&'a str>),
     Unpause,
 }
 
 /// Through the daemon, or without one; every target is asked, and every refusal told.
-async fn each(scene: &Scene, targets: &[TargetName], what: What) -> Result<Exit, Fault> {
+async fn each(scene: &Scene, targets: &[TargetName], what: What<'_>) -> Result<Exit, Fault> {
     let mut failed = None;
     match scene.control().await? {
         Some(control) => {
@@ -62,7 +62,9 @@ async fn each(scene: &Scene, targets: &[TargetName], what: What) -> Result<Exit,
             let alone = Alone::only_to_obey(scene, targets, "keywheel at the command line")?;
             for target in targets {
                 let wish = match what {
-                    What::Pause(span) => Wish::Pause { by: operator(), span },
+                    What::Pause(span, reason) => {
+                        Wish::Pause { by: operator(), reason: reason.map(str::to_owned), span }
+                    }
                     What::Unpause => Wish::Unpause { by: operator() },
                 };
                 tell(target, alone.command(target, wish).await, &mut failed);
@@ -73,9 +75,9 @@ async fn each(scene: &Scene, targets: &[TargetName], what: What) -> Result<Exit,
     failed.map_or(Ok(Exit::Well), Err)
 }
 
-async fn ask(control: &Control, target: &TargetName, what: What) -> Result<String, Fault> {
+async fn ask(control: &Control, target: &TargetName, what: What<'_>) -> Result<String, Fault> {
     match what {
-        What::Pause(span) => control.pause(target, span).await,
+        What::Pause(span, reason) => control.pause(target, span, reason).await,
         What::Unpause => control.unpause(target).await,
     }
 }

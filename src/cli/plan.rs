@@ -5,16 +5,15 @@ use super::args;
 use super::holds::{self, Holds};
 use super::output::{bold, counted, local, print_line, print_table, table, wrapped};
 use super::scene::Scene;
+use crate::driver::outlook::{Counting, Load, STRETCH};
 use crate::fault::{Fault, Kind};
 use crate::moment::{Moment, Slot, show_span};
 use crate::name::{ProviderName, TargetName};
 use crate::rotation::plan::OnSinkDown;
+use crate::rotation::state::Standing;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-/// The busiest stretch of this length is reported per provider.
-const STRETCH: Duration = Duration::from_secs(3_600);
 
 /// So many targets are named that go on while a sink is down.
 const NAMED: usize = 5;
@@ -35,9 +34,12 @@ struct Planned {
 /// When the configuration or the ledger cannot be read.
 pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     let now = scene.now();
-    let (planned, holds) = planned(scene, args, now).await?;
+    let (planned, holds) = planned(scene, &args.targets, args.span, now).await?;
     if args.json {
-        return print_json(scene, &planned, &holds);
+        let text = serde_json::to_string_pretty(&report(scene, &planned, &holds))
+            .map_err(|error| Fault::new(Kind::Bug, format!("the plan cannot be written: {error}")))?;
+        print_line(&text);
+        return Ok(Exit::Well);
     }
     // What is the same in every row stands in the header, or in the lines below, so that a row fits a narrow screen.
     let zones: BTreeSet<&str> = planned.iter().map(|item| scene.zone(&item.target).name()).collect();
@@ -100,20 +102,31 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     Ok(Exit::Well)
 }
 
-async fn planned(scene: &Scene, args: &args::Plan, now: Moment) -> Result<(Vec<Planned>, Holds), Fault> {
-    let until = now + args.span;
+/// The plan of the whole fleet as a document.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub(super) async fn document(scene: &Scene, span: Duration) -> Result<String, Fault> {
+    let (planned, holds) = planned(scene, &[], span, scene.now()).await?;
+    super::sight::document(&report(scene, &planned, &holds))
+}
+
+async fn planned(
+    scene: &Scene,
+    targets: &[TargetName],
+    span: Duration,
+    now: Moment,
+) -> Result<(Vec<Planned>, Holds), Fault> {
+    let until = now + span;
     let (mut planned, mut holds) = (Vec::new(), Holds::default());
-    for target in scene.selected(&args.targets)? {
+    for target in scene.selected(targets)? {
         let settings = scene.settings(&target)?;
         let standing = scene.standing(&target).await?;
-        // Before adoption nothing is used up: slots count from now, as they will from the adoption on.
-        let after = standing.as_ref().map_or(now, |standing| standing.slots_after);
-        let counted = standing.as_ref().and_then(|standing| settings.plan(standing, now).slot);
-        let coming = settings.timetable.upcoming(now, until);
-        let mut slots: Vec<Slot> = counted.into_iter().chain(coming.filter(|slot| slot.nominal > after)).collect();
-        slots.retain(|slot| slot.due <= until);
-        slots.sort_by_key(|slot| slot.nominal);
-        slots.dedup();
+        let counting = match &standing {
+            Some(standing) => Counting::of(settings, standing, now),
+            None => Counting::of(settings, &Standing::default(), now),
+        };
+        let mut slots = counting.slots(settings.timetable.upcoming(now, until), until);
         holds.freeze(&settings.timetable, scene.zone(&target), now, until);
         if let Some(standing) = &standing {
             holds.pause(&target, standing, &mut slots);
@@ -132,19 +145,6 @@ async fn planned(scene: &Scene, args: &args::Plan, now: Moment) -> Result<(Vec<P
     Ok((planned, holds))
 }
 
-struct Load {
-    rotations: usize,
-    busiest: usize,
-    quota: f64,
-}
-
-impl Load {
-    /// How long the busiest stretch's rotations take at the least: each takes one call of the scarcest action.
-    fn takes(&self) -> Duration {
-        Duration::from_secs_f64(self.busiest as f64 / self.quota)
-    }
-}
-
 fn loads(scene: &Scene, planned: &[Planned]) -> BTreeMap<ProviderName, Load> {
     let mut dues: BTreeMap<ProviderName, Vec<Moment>> = BTreeMap::new();
     for item in planned {
@@ -152,52 +152,42 @@ fn loads(scene: &Scene, planned: &[Planned]) -> BTreeMap<ProviderName, Load> {
     }
     let load = |(provider, dues): (ProviderName, Vec<Moment>)| {
         let quota = scene.quota(&provider)?;
-        Some((provider, Load { rotations: dues.len(), busiest: busiest(&dues), quota }))
+        Some((provider, Load::of(&dues, quota)))
     };
     dues.into_iter().filter_map(load).collect()
 }
 
-/// The most dues in any stretch. They are sorted.
-fn busiest(dues: &[Moment]) -> usize {
-    let mut first = 0;
-    let mut most = 0;
-    for (last, due) in dues.iter().enumerate() {
-        while due.since(dues[first]) >= STRETCH {
-            first += 1;
-        }
-        most = most.max(last - first + 1);
-    }
-    most
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Line<'a> {
+    target: &'a TargetName,
+    provider: &'a ProviderName,
+    due: String,
+    closes: String,
+    local: String,
+    on_sink_down: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wave: Option<usize>,
 }
 
-fn print_json(scene: &Scene, planned: &[Planned], holds: &Holds) -> Result<Exit, Fault> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "kebab-case")]
-    struct Line<'a> {
-        target: &'a TargetName,
-        provider: &'a ProviderName,
-        due: String,
-        closes: String,
-        local: String,
-        on_sink_down: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        wave: Option<usize>,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "kebab-case")]
-    struct Quota {
-        provider: ProviderName,
-        rotations: usize,
-        busiest_hour: usize,
-        requests_per_second: f64,
-    }
-    #[derive(Serialize)]
-    struct Report<'a> {
-        slots: Vec<Line<'a>>,
-        quota: Vec<Quota>,
-        #[serde(flatten)]
-        holds: holds::Report<'a>,
-    }
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Quota {
+    provider: ProviderName,
+    rotations: usize,
+    busiest_hour: usize,
+    requests_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    slots: Vec<Line<'a>>,
+    quota: Vec<Quota>,
+    #[serde(flatten)]
+    holds: holds::Report<'a>,
+}
+
+fn report<'a>(scene: &Scene, planned: &'a [Planned], holds: &'a Holds) -> Report<'a> {
     let slots = planned.iter().map(|item| Line {
         target: &item.target,
         provider: &item.provider,
@@ -213,26 +203,5 @@ fn print_json(scene: &Scene, planned: &[Planned], holds: &Holds) -> Result<Exit,
         busiest_hour: load.busiest,
         requests_per_second: load.quota,
     });
-    let report = Report { slots: slots.collect(), quota: quota.collect(), holds: holds.report() };
-    let text = serde_json::to_string_pretty(&report)
-        .map_err(|error| Fault::new(Kind::Bug, format!("the plan cannot be written: {error}")))?;
-    print_line(&text);
-    Ok(Exit::Well)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_busiest_stretch_is_found_wherever_it_lies() {
-        let at = |minutes: &[i64]| -> Vec<Moment> {
-            minutes.iter().map(|minute| Moment::from_seconds(minute * 60)).collect()
-        };
-        for (minutes, most) in
-            [(vec![], 0), (vec![0], 1), (vec![0, 59, 60, 119], 2), (vec![0, 100, 110, 120, 159, 160], 4)]
-        {
-            assert_eq!(busiest(&at(&minutes)), most, "{minutes:?}");
-        }
-    }
+    Report { slots: slots.collect(), quota: quota.collect(), holds: holds.report() }
 }

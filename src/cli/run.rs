@@ -5,17 +5,24 @@ use super::args;
 use super::history::describe;
 use super::muster::Muster;
 use super::scene::Scene;
+use super::sight::View;
 use crate::admin;
+use crate::admin::sight::Sight;
+use crate::admin::token::Holders;
 use crate::alarm::{Alarm, Wake};
 use crate::assemble;
 use crate::console::door::Door;
 use crate::console::look::Look;
 use crate::console::signs::Signs;
-use crate::console::{Console, Works};
+use crate::console::{Console, Entrance, Works};
 use crate::driver::{Driver, Tools};
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind, scrub};
 use crate::ledger::Ledger;
+use crate::ledger::deed::Deed;
+use crate::ledger::sqlite::SqliteLedger;
+use crate::moment::Moment;
 use crate::process::end_with_parent;
+use crate::rotation::event::By;
 use crate::systemd;
 use crate::watch::bulletin::Bulletin;
 use chrono_tz::Tz;
@@ -49,27 +56,35 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     }
     let signs = Arc::new(Signs::default());
     let console = Console::new(Arc::clone(&signs), scene.up_since(), scene.clock());
-    let opened = open(scene.config().daemon.listen, &console).await;
+    console.guard(Entrance { gate: None, tls: assemble::entrance::tls(scene.config())? });
+    let opened = open(scene.config().daemon.entrance.listen, &console).await;
     systemd::status("reading the ledger");
-    let stored = Arc::new(assemble::ledger(scene.config(), "keywheel run")?);
+    let stored = assemble::ledger(scene.config(), "keywheel run")?;
     // Only now: where another daemon has the ledger as well as the address, that says more.
-    opened?;
+    let listening = opened?;
     let commits = stored.commits();
-    let ledger: Arc<dyn Ledger> = stored;
+    let ledger: Arc<dyn Ledger> = Arc::new(stored.clone());
     let (mut muster, fleet) = Muster::begin(scene, Arc::clone(&ledger)).await?;
     let (scene, targets) = (muster.scene(), fleet.len());
+    let started = Deed::Started { version: env!("CARGO_PKG_VERSION").to_owned(), targets: targets as u64 };
+    record(&stored, scene.now(), started).await;
     let stop = CancellationToken::new();
     let tools =
         Tools { ledger: Arc::clone(&ledger), clock: scene.clock(), chance: Arc::new(crate::chance::SystemChance) };
     let driver = Driver::new(tools, fleet, scene.turns_at_once(), stop.clone());
-    if scene.config().daemon.listen.is_some() {
+    if listening.is_some() {
         let look = Look::through(assemble::reader(scene.config())?, Arc::clone(&driver), scene.clock());
         let alerts = Arc::clone(muster.desk().tally());
         console.show(Works { driver: Arc::clone(&driver), look, commits, alerts, describe });
     }
     console.follow(muster.shown());
     let socket = &scene.config().daemon.control_socket;
-    let serving = admin::serve(socket, Arc::clone(&driver), health(&signs), stop.clone()).await?;
+    let view = Arc::new(View::default());
+    view.follow(muster.shared());
+    let api = admin::Api::new(Arc::clone(&driver), health(&signs), Arc::clone(&view) as Arc<dyn Sight>, stop.clone());
+    let holders = Holders::new(Arc::clone(&api), scene.clock());
+    console.guard(entrance(scene, &holders, listening)?);
+    let serving = admin::serve(socket, api, stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
     let bulletin = Bulletin::new(Arc::clone(&driver), ledger, scene.clock(), scene.config().daemon.time_zone);
     let first_sweep = Arc::new(Notify::new());
@@ -116,9 +131,27 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
             }
             _ = hang_up.recv(), if is_ready => {
                 systemd::reloading();
-                let reloaded = reload(config, &mut muster, &driver, &mut alarm).await.map_err(|fault| {
+                let by = if systemd::listens() { By::Systemd } else { By::Signal };
+                let outcome = reload(config, &mut muster, &driver, &mut alarm, &|scene| {
+                    console.guard(entrance(scene, &holders, listening)?);
+                    Ok(())
+                })
+                .await;
+                let targets = driver.fleet().len() as u64;
+                let deed = match &outcome {
+                    Ok(_) => Deed::Reloaded { by, targets },
+                    Err(fault) => {
+                        // On one line, for the record is read on terminals and by collectors.
+                        let words: Vec<&str> = fault.what.split_whitespace().collect();
+                        let fault = Fault::new(fault.kind, scrub(&words.join(" "), &[])).advise(fault.next_step.clone());
+                        Deed::ReloadRefused { by, fault }
+                    }
+                };
+                record(&stored, muster.scene().now(), deed).await;
+                let reloaded = outcome.map_err(|fault| {
                     tracing::error!(%fault, "the new configuration is refused; the old one stays");
                 });
+                view.follow(muster.shared());
                 signs.reloaded(reloaded.is_err());
                 console.follow(muster.shown());
                 bulletin.reloaded(reloaded);
@@ -128,6 +161,7 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
                 if let Err(fault) = muster.after_round(&driver, &mut alarm).await {
                     tracing::error!(%fault, "what selections found cannot be taken up; the fleet stays as it was");
                 }
+                view.follow(muster.shared());
             }
             () = signals.stop() => break,
         }
@@ -160,25 +194,43 @@ async fn finish(
     }
 }
 
-/// Opens the console, where it is to be open; it stays so until the process ends.
-async fn open(listen: Option<SocketAddr>, console: &Arc<Console>) -> Result<(), Fault> {
-    if let Some(address) = listen {
-        let door = Door::open(address).await?;
-        tokio::spawn(door.serve(Arc::clone(console)));
+/// Writes down what happened to keywheel itself. What cannot be written is told, and everything goes on: the next write of a target says so again.
+async fn record(ledger: &SqliteLedger, at: Moment, deed: Deed) {
+    let what = deed.label();
+    if let Err(fault) = ledger.record(at, deed).await {
+        tracing::error!(%fault, what, "what happened to keywheel itself could not be recorded");
     }
-    Ok(())
+}
+
+/// Opens the console, where it is to be open; it stays so until the process ends.
+async fn open(listen: Option<SocketAddr>, console: &Arc<Console>) -> Result<Option<SocketAddr>, Fault> {
+    let Some(address) = listen else { return Ok(None) };
+    let door = Door::open(address).await?;
+    let address = door.address();
+    tokio::spawn(door.serve(Arc::clone(console)));
+    Ok(Some(address))
+}
+
+/// Who may act over TCP, and what certificate is shown. `listening` is where the door is open, whatever the configuration says since.
+fn entrance(scene: &Scene, holders: &Arc<Holders>, listening: Option<SocketAddr>) -> Result<Entrance, Fault> {
+    let (tls, tokens) = (assemble::entrance::tls(scene.config())?, assemble::entrance::tokens(scene.config())?);
+    if !tokens.is_empty() && tls.is_none() && listening.is_some_and(|address| !address.ip().is_loopback()) {
+        let what = "daemon.tokens would travel over plain HTTP: the door still stands open where it did at the start";
+        return Err(Fault::new(Kind::ConfigInvalid, what).advise("start keywheel again, so that it listens elsewhere"));
+    }
+    Ok(Entrance { gate: holders.follow(&tokens), tls })
 }
 
 /// Whether the daemon turns, for who asks by the control socket.
-fn health(signs: &Arc<Signs>) -> impl Fn() -> Result<String, Fault> + Clone + Send + Sync + 'static {
+fn health(signs: &Arc<Signs>) -> admin::api::Health {
     let signs = Arc::clone(signs);
-    move || {
+    Box::new(move || {
         let health = signs.alive();
         match health.well {
             true => Ok(health.status.to_owned()),
             false => Err(Fault::new(crate::fault::Kind::ControlUnreachable, health.reasons.join("; "))),
         }
-    }
+    })
 }
 
 /// What the alarm's jobs do, and all they do.
@@ -188,15 +240,29 @@ fn wake(driver: &Arc<Driver>) -> Wake {
 }
 
 /// Reads the configuration again, and says in which zone it speaks. What the ledger, key and socket are stays until a restart.
-async fn reload(config: &Path, muster: &mut Muster, driver: &Arc<Driver>, alarm: &mut Alarm) -> Result<Tz, Fault> {
+async fn reload(
+    config: &Path,
+    muster: &mut Muster,
+    driver: &Arc<Driver>,
+    alarm: &mut Alarm,
+    guard: &(dyn Fn(&Scene) -> Result<(), Fault> + Sync),
+) -> Result<Tz, Fault> {
     let scene = Scene::read(config)?;
     for warning in scene.timely_warnings().await {
         tracing::warn!("{warning}");
     }
-    if scene.config().daemon.listen != muster.scene().config().daemon.listen {
+    if scene.config().daemon.entrance.listen != muster.scene().config().daemon.entrance.listen {
         tracing::warn!("daemon.listen has changed: it is taken up at the next start");
     }
-    let targets = muster.reload(scene, driver, alarm).await?;
+    guard(&scene)?;
+    let targets = match muster.reload(scene, driver, alarm).await {
+        Ok(targets) => targets,
+        Err(fault) => {
+            // What was in force stays so, at the door too.
+            guard(muster.scene())?;
+            return Err(fault);
+        }
+    };
     tracing::info!(targets, "the configuration was read again");
     Ok(muster.scene().config().daemon.time_zone)
 }

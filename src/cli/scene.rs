@@ -8,6 +8,7 @@ use crate::discovery::Names;
 use crate::driver::{PlanSettings, Snapshot, followers, snapshot};
 use crate::fault::{Fault, Kind};
 use crate::ledger::Row;
+use crate::ledger::deed::DeedRow;
 use crate::ledger::known::Lists;
 use crate::ledger::sqlite::Reader;
 use crate::moment::Moment;
@@ -25,6 +26,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// A loaded configuration, with what its selections found.
+#[derive(Clone)]
 pub struct Scene {
     config: Config,
     /// The configuration as it was read, where selections add to it.
@@ -362,6 +364,17 @@ impl Scene {
     pub async fn history(&self, target: &TargetName) -> Result<Vec<Row>, Fault> {
         match self.reader()? {
             Some(reader) => reader.history(target).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// What happened to keywheel itself.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn deeds(&self) -> Result<Vec<DeedRow>, Fault> {
+        match self.reader()? {
+            Some(reader) => reader.deeds().await,
             None => Ok(Vec::new()),
         }
     }

@@ -24,8 +24,7 @@ pub async fn status(scene: &Scene, args: &args::Status) -> Result<Exit, Fault> {
     let now = scene.now();
     let snapshots = scene.snapshots_of(&scene.shown(&args.targets)?).await?;
     if args.json {
-        let report = Report { targets: snapshots.iter().map(TargetReport::of).collect() };
-        let text = serde_json::to_string_pretty(&report)
+        let text = serde_json::to_string_pretty(&Report::of(&snapshots))
             .map_err(|error| Fault::new(crate::fault::Kind::Bug, format!("the report cannot be written: {error}")))?;
         print_line(&text);
     } else {
@@ -121,14 +120,21 @@ pub(super) fn why(snapshot: &Snapshot) -> String {
     addressed(&why, &snapshot.target)
 }
 
+/// Every target's state.
 #[derive(Serialize)]
-struct Report<'a> {
+pub(super) struct Report<'a> {
     targets: Vec<TargetReport<'a>>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn of(snapshots: &'a [Snapshot]) -> Self {
+        Self { targets: snapshots.iter().map(TargetReport::of).collect() }
+    }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct TargetReport<'a> {
+pub(super) struct TargetReport<'a> {
     target: &'a str,
     state: Label,
     why: String,
@@ -148,7 +154,7 @@ struct SinkReport<'a> {
 }
 
 impl<'a> TargetReport<'a> {
-    fn of(snapshot: &'a Snapshot) -> Self {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
         let text = |moment: Option<Moment>| moment.map(|moment| moment.to_string());
         Self {
             target: snapshot.target.as_str(),

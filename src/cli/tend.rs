@@ -33,10 +33,10 @@ pub async fn adopt(scene: &Scene, args: &args::Adopt) -> Result<Exit, Fault> {
         }
     };
     let said = match scene.control().await? {
-        Some(control) => control.adopt(target, &password, args.account.as_deref()).await,
+        Some(control) => control.adopt(target, &password, args.account.as_deref(), args.reason.as_deref()).await,
         None => {
-            let account = args.account.clone();
-            alone(scene, target, Wish::Adopt { by: operator(), password, account }).await
+            let (account, reason) = (args.account.clone(), args.reason.clone());
+            alone(scene, target, Wish::Adopt { by: operator(), reason, password, account }).await
         }
     };
     let said = said.map_err(|fault| refused(fault, target, &place))?;
@@ -50,30 +50,32 @@ pub async fn adopt(scene: &Scene, args: &args::Adopt) -> Result<Exit, Fault> {
 /// When the target does not need what is asked for, or it cannot be done.
 pub async fn recover(scene: &Scene, args: &args::Recover) -> Result<Exit, Fault> {
     let Some(target) = &args.target else {
-        return resume_all(scene).await;
+        return resume_all(scene, args.reason.as_deref()).await;
     };
     if args.show {
         let snapshot = scene.snapshot(target).await?;
         print_line(&format!("{target}: {}", addressed(&snapshot.why.to_string(), target)));
-        return reveal(scene, target, true).await;
+        return show(scene, target, true, args.reason.as_deref()).await;
     }
     if args.set {
         let password = prompt::password(format!("The password of {target} that works")).await?;
         let said = match scene.control().await? {
-            Some(control) => control.replace(target, &password, args.account.as_deref()).await?,
+            Some(control) => {
+                control.replace(target, &password, args.account.as_deref(), args.reason.as_deref()).await?
+            }
             None => {
-                let account = args.account.clone();
-                alone(scene, target, Wish::Replace { by: operator(), password, account }).await?
+                let (account, reason) = (args.account.clone(), args.reason.clone());
+                alone(scene, target, Wish::Replace { by: operator(), reason, password, account }).await?
             }
         };
         print_line(&format!("{target}: {said}"));
         return Ok(Exit::Well);
     }
-    resume(scene, std::slice::from_ref(target), args.reset).await
+    resume(scene, std::slice::from_ref(target), args.reset, args.reason.as_deref()).await
 }
 
 /// Goes on with every target that is halted: what stopped them may have been one and the same.
-async fn resume_all(scene: &Scene) -> Result<Exit, Fault> {
+async fn resume_all(scene: &Scene, reason: Option<&str>) -> Result<Exit, Fault> {
     let snapshots = scene.snapshots_of(&scene.selected(&[])?).await?;
     let halted = snapshots.into_iter().filter(|snapshot| snapshot.halt.is_some());
     let halted: Vec<TargetName> = halted.map(|snapshot| snapshot.target).collect();
@@ -81,16 +83,16 @@ async fn resume_all(scene: &Scene) -> Result<Exit, Fault> {
         print_line("No target is halted.");
         return Ok(Exit::Well);
     }
-    resume(scene, &halted, false).await
+    resume(scene, &halted, false, reason).await
 }
 
 /// Through the daemon, or without one; every target is asked, and every refusal told.
-async fn resume(scene: &Scene, targets: &[TargetName], allow_reset: bool) -> Result<Exit, Fault> {
+async fn resume(scene: &Scene, targets: &[TargetName], allow_reset: bool, reason: Option<&str>) -> Result<Exit, Fault> {
     let began = scene.now();
     let mut failed = None;
     if let Some(control) = scene.control().await? {
         for target in targets {
-            tell(target, control.resume(target, allow_reset).await, &mut failed);
+            tell(target, control.resume(target, allow_reset, reason).await, &mut failed);
         }
         return failed.map_or(Ok(Exit::Well), Err);
     }
@@ -98,7 +100,8 @@ async fn resume(scene: &Scene, targets: &[TargetName], allow_reset: bool) -> Res
     let alone = Alone::start(scene, targets, "keywheel recover")?;
     let mut resumed = Vec::new();
     for target in targets {
-        let said = alone.command(target, Wish::Resume { by: operator(), allow_reset }).await;
+        let wish = Wish::Resume { by: operator(), reason: reason.map(str::to_owned), allow_reset };
+        let said = alone.command(target, wish).await;
         resumed.extend(said.is_ok().then(|| target.clone()));
         tell(target, said, &mut failed);
     }
@@ -107,15 +110,23 @@ async fn resume(scene: &Scene, targets: &[TargetName], allow_reset: bool) -> Res
     failed.map_or(exit, Err)
 }
 
-/// Prints the current password, or every one that may be live.
+/// Prints the current password.
 ///
 /// # Errors
 /// When there is none, or the ledger cannot be opened.
-pub async fn reveal(scene: &Scene, target: &TargetName, all: bool) -> Result<Exit, Fault> {
+pub async fn reveal(scene: &Scene, args: &args::Reveal) -> Result<Exit, Fault> {
+    show(scene, &args.target, false, args.reason.as_deref()).await
+}
+
+/// Prints the current password, or every one that may be live.
+async fn show(scene: &Scene, target: &TargetName, all: bool, reason: Option<&str>) -> Result<Exit, Fault> {
     let doubtful = !scene.snapshot(target).await?.in_question().is_empty();
     let said = match scene.control().await? {
-        Some(control) => control.reveal(target, all).await?,
-        None => alone(scene, target, Wish::Reveal { by: operator(), all }).await?,
+        Some(control) => control.reveal(target, all, reason).await?,
+        None => {
+            let reason = reason.map(str::to_owned);
+            alone(scene, target, Wish::Reveal { by: operator(), reason, all }).await?
+        }
     };
     print_line(&said);
     if doubtful && !all {

@@ -1,11 +1,11 @@
 //! `[daemon]` and `[limits]`.
 
+use super::entrance::{self, Entrance};
 use super::finding::nearest;
 use super::reading::{Refusal, Section, absolute, refusal};
 use super::secret_ref::SecretRef;
 use crate::rotation::plan::{Backoff, Limits};
 use chrono_tz::{TZ_VARIANTS, Tz};
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,8 +52,8 @@ pub struct Daemon {
     pub sealing_key: SecretRef,
     /// Where the command line reaches the daemon.
     pub control_socket: PathBuf,
-    /// Where the daemon is watched over TCP; `None` = nowhere.
-    pub listen: Option<SocketAddr>,
+    /// Where the daemon is watched over TCP, and who may act there.
+    pub entrance: Entrance,
     /// How many targets may have series of their own among the metrics.
     pub metrics_targets: u32,
     /// The zone of schedules that name none.
@@ -91,7 +91,7 @@ impl Daemon {
             restart_budget: RESTART_BUDGET,
             discover_every: DISCOVER_EVERY,
             log: LogForm::default(),
-            listen: None,
+            entrance: Entrance::default(),
             metrics_targets: METRICS_TARGETS,
             ephemeral: None,
         }
@@ -128,10 +128,6 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         let what = format!("The path of a socket has at most {SOCKET_PATH_LIMIT} bytes");
         section.refuse("control-socket", refusal(what, "choose a shorter path"));
     }
-    let listen = section.parsed("listen", |text| {
-        let advice = "write an IP address and a port, such as 127.0.0.1:9464, [::1]:9464 or 0.0.0.0:9464";
-        text.parse().map_err(|_| refusal("This is no address to listen on", advice))
-    });
     let metrics_targets = section.number("metrics-targets", 0..=METRICS_LIMIT).unwrap_or(METRICS_TARGETS);
     let max_in_flight = section.number("max-in-flight", 1..=IN_FLIGHT_LIMIT).unwrap_or(MAX_IN_FLIGHT);
     let restart_budget = section.number("restart-budget", 1..=RESTARTS_LIMIT).and_then(NonZeroU32::new);
@@ -141,7 +137,7 @@ pub(super) fn parse(section: &Section<'_>, time_zone: Tz) -> Option<Daemon> {
         ledger: ledger?,
         sealing_key: sealing_key?,
         control_socket,
-        listen,
+        entrance: entrance::parse(section),
         metrics_targets,
         time_zone,
         max_in_flight,

@@ -47,6 +47,9 @@ impl Definitions {
             Shape::List => json!({ "type": "array", "items": { "type": "string" } }),
             Shape::TextOrNumber => json!({ "type": ["string", "integer"] }),
             Shape::Texts => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+            Shape::References => {
+                json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/reference" } })
+            }
             Shape::Reference => json!({ "$ref": "#/$defs/reference" }),
             Shape::PasswordReference => json!({ "$ref": "#/$defs/password-reference" }),
             Shape::Table(keys) => self.table(keys, None),

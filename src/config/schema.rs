@@ -30,6 +30,8 @@ pub enum Shape {
     TextOrTable(&'static [Key]),
     /// A table of texts under keys of the owner's choice.
     Texts,
+    /// A table of places that hold secrets, under names of the owner's choice.
+    References,
     /// A table whose other keys depend on one of them.
     Kinds(&'static Kinds),
 }
@@ -93,6 +95,8 @@ const DAEMON: &[Key] = &[
     must("sealing-key", Shape::Reference, "{ credential = \"sealing-key\" }"),
     may("control-socket", Shape::Text, "\"/run/keywheel/control.sock\""),
     may("listen", Shape::Text, "\"127.0.0.1:9464\""),
+    may("tokens", Shape::References, "{ deploys = { credential = \"deploys-token\" } }"),
+    may("tls", Shape::Table(TLS), "{ certificate = \"/etc/keywheel/tls.pem\", key = { credential = \"tls-key\" } }"),
     may("metrics-targets", Shape::Number, "2000"),
     may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
     may("max-in-flight", Shape::Number, "256"),
@@ -100,6 +104,11 @@ const DAEMON: &[Key] = &[
     may("discover-every", Shape::Text, "\"15m\""),
     may("log", Shape::Text, "\"human\""),
     may("ephemeral", Shape::Text, "\"adopt-from-sink\""),
+];
+
+const TLS: &[Key] = &[
+    must("certificate", Shape::Text, "\"/etc/keywheel/tls.pem\""),
+    must("key", Shape::Reference, "{ credential = \"tls-key\" }"),
 ];
 
 const LIMITS: &[Key] = &[
@@ -444,7 +453,13 @@ impl Shape {
     /// The keys of the table this shape allows, those of every kind together, without the deciding key; empty for plain values.
     pub fn keys(&self) -> Vec<&'static Key> {
         match self {
-            Self::Text | Self::Number | Self::Flag | Self::List | Self::TextOrNumber | Self::Texts => Vec::new(),
+            Self::Text
+            | Self::Number
+            | Self::Flag
+            | Self::List
+            | Self::TextOrNumber
+            | Self::Texts
+            | Self::References => Vec::new(),
             Self::Reference => REFERENCE.iter().collect(),
             Self::PasswordReference => PASSWORD_REFERENCE.iter().collect(),
             Self::Table(keys) | Self::TextOrTable(keys) => keys.iter().collect(),
@@ -462,6 +477,7 @@ impl Shape {
             | Self::List
             | Self::TextOrNumber
             | Self::Texts
+            | Self::References
             | Self::Reference
             | Self::PasswordReference
             | Self::Table(_)

@@ -87,6 +87,13 @@ impl Look<'_> {
                 }
                 return;
             }
+            (Shape::References, Value::Table(table)) => {
+                for (name, inner) in table {
+                    let below = format!("{path}.{}", shown(name));
+                    self.shape(&below, inner, &Shape::Reference, "{ file = \"/path\" }");
+                }
+                return;
+            }
             (Shape::Reference, Value::Table(table)) => return self.keys(path, &node.origin, table, REFERENCE, None),
             (Shape::PasswordReference, Value::Table(table)) => {
                 return self.keys(path, &node.origin, table, PASSWORD_REFERENCE, None);
@@ -106,6 +113,7 @@ impl Look<'_> {
             (Shape::Flag, _) => "true or false",
             (Shape::List, _) => "a list of texts",
             (Shape::Texts, _) => "a table of texts",
+            (Shape::References, _) => "a table of references to secrets",
             (Shape::TextOrNumber, _) => "a text or a whole number",
             (Shape::Reference | Shape::PasswordReference, _) => "a reference to a secret",
             (Shape::Table(_) | Shape::Kinds(_), _) => "a table",

@@ -170,6 +170,7 @@ fn typed(value: OsString, shape: &Shape, origin: &Origin) -> Result<Value, (Stri
         Shape::List => as_toml("a list", "[\"a\", \"b\"]"),
         Shape::Reference | Shape::PasswordReference => as_toml("a reference", "{ file = \"/path\" }"),
         Shape::Texts => as_toml("a table", "{ KEY = \"VALUE\" }"),
+        Shape::References => as_toml("a table", "{ NAME = { file = \"/path\" } }"),
         Shape::Table(keys) => as_toml("a table", &table_example(keys)),
         Shape::Kinds(kinds) => as_toml("a table", &format!("{{ {} = … }}", kinds.tag)),
         Shape::TextOrTable(keys) if text.trim_start().starts_with('{') => as_toml("a table", &table_example(keys)),

@@ -1,23 +1,46 @@
 //! What stands at which path.
 
+use super::live::LISTENING_LIMIT;
 use super::signs::Health;
 use super::{Console, Page, metrics, page};
+use crate::crowd::{Answer, Asked, Gate, Lasting, Unfit};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Response, StatusCode, Uri};
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
-
-/// An answer, whole.
-pub(super) type Answer = Response<Full<Bytes>>;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
+const EVENTS: &str = "text/event-stream";
 
-/// What is answered to a request; bodies are not looked at.
-pub(super) async fn answer(console: &Arc<Console>, method: &Method, address: &Uri) -> Answer {
+/// Where what one may do stands, behind the gate.
+const ACTS: &str = "/v1/";
+
+/// What is answered to a request. Those who want to act are the gate's, where there is one.
+pub(super) async fn answer(
+    console: &Arc<Console>,
+    gate: Option<&Gate>,
+    from: IpAddr,
+    asked: Result<Asked, Unfit>,
+) -> Answer {
+    let head = match (asked, gate) {
+        (Ok(asked), Some(gate)) if asked.head.uri.path().starts_with(ACTS) => return gate(from, Ok(asked)).await,
+        (Err(unfit), Some(gate)) => return gate(from, Err(unfit)).await,
+        (Err(_), None) => {
+            return made(StatusCode::BAD_REQUEST, TEXT, "this is read-only: GET or HEAD\n");
+        }
+        (Ok(asked), _) => asked.head,
+    };
+    look(console, &head.method, &head.uri).await
+}
+
+async fn look(console: &Arc<Console>, method: &Method, address: &Uri) -> Answer {
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut refusal = made(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this is read-only: GET or HEAD\n");
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -32,6 +55,15 @@ pub(super) async fn answer(console: &Arc<Console>, method: &Method, address: &Ur
         },
         "/" => shown(console.fleet(address.query().unwrap_or_default()).await),
         "/style.css" => made(StatusCode::OK, "text/css; charset=utf-8", page::STYLE),
+        "/page.js" => made(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT),
+        "/events" => match console.live.listen() {
+            Some(news) => {
+                let mut answer = with(StatusCode::OK, EVENTS, StreamBody::new(news).boxed_unsync());
+                answer.extensions_mut().insert(Lasting::For(LISTENING_LIMIT));
+                answer
+            }
+            None => made(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many listen at the same time\n"),
+        },
         path => match path.strip_prefix("/targets/") {
             Some(name) => shown(console.story(name).await),
             None => nowhere(),
@@ -55,7 +87,7 @@ fn shown(page: Page) -> Answer {
 }
 
 fn nowhere() -> Answer {
-    made(StatusCode::NOT_FOUND, TEXT, "there are /, /targets/NAME, /healthz, /readyz and /metrics\n")
+    made(StatusCode::NOT_FOUND, TEXT, "there are /, /targets/NAME, /events, /healthz, /readyz and /metrics\n")
 }
 
 fn told(health: &Health) -> Answer {
@@ -66,7 +98,11 @@ fn told(health: &Health) -> Answer {
 }
 
 fn made(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    with(status, kind, Full::new(body.into()).boxed_unsync())
+}
+
+fn with(status: StatusCode, kind: &'static str, body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

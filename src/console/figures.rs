@@ -1,5 +1,6 @@
 //! What of a target is shown as numbers, and the fleet together. Pure: snapshots in, numbers out.
 
+use crate::driver::outlook::Counting;
 use crate::driver::{PlanSettings, Snapshot};
 use crate::moment::Moment;
 use crate::name::{SinkName, TargetName};
@@ -20,6 +21,8 @@ pub struct Figures {
     pub too_old_at: Option<Moment>,
     /// When the next slot begins.
     pub next_due: Option<Moment>,
+    /// What the slots to come count from; no number.
+    pub counting: Counting,
     /// Since when nobody knows which password is live.
     pub doubt_since: Option<Moment>,
     /// Since when a person is needed.
@@ -41,6 +44,7 @@ impl Figures {
             proven_at,
             too_old_at: proven_at.and_then(|at| settings.timetable.too_old_at(at)),
             next_due: snapshot.next_due,
+            counting: snapshot.counting,
             doubt_since: snapshot.doubt_since,
             halted_since: snapshot.halted_since,
             behind: behind.filter_map(|sink| Some((sink.sink.clone(), sink.behind_since?, sink.behind_by))).collect(),
@@ -94,6 +98,7 @@ mod tests {
             proven_at: None,
             too_old_at: None,
             next_due: None,
+            counting: Counting { after: Moment::from_seconds(0), slot: None },
             doubt_since: None,
             halted_since: halted.then(|| Moment::from_seconds(1)),
             behind: Vec::new(),

@@ -2,7 +2,11 @@
 //! the ledger is as it was is not folded again, and a look is followed by ten times as long a rest: however often somebody asks, and however large the
 //! fleet is, looking costs a tenth of one core at most.
 
+use super::Facts;
 use super::figures::{Figures, View};
+use super::live::Live;
+use super::lookout::Lookout;
+use super::outlook::Outlook;
 use super::page::Story;
 use crate::clock::{Clock, Stopwatch};
 use crate::driver::{Driver, Fleet, Target, snapshot};
@@ -13,7 +17,7 @@ use crate::moment::Moment;
 use crate::name::TargetName;
 use crate::rotation::state::Label;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -23,12 +27,21 @@ const REST: Duration = Duration::from_secs(1);
 /// How many times as long as a look the rest after it is.
 const REST_FACTOR: u32 = 10;
 
+/// How long a page waits for a look.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How many times somebody who waits for a new look asks for it.
+const WAITING_LOOKS: usize = 120;
+
 /// Whoever looks.
 pub struct Look {
     reader: Reader,
     driver: Arc<Driver>,
     clock: Arc<dyn Clock>,
     seen: Arc<Mutex<Seen>>,
+    /// What the last look saw, for who does not wait for the next.
+    latest: Arc<std::sync::Mutex<Option<Arc<View>>>>,
+    lookout: Lookout,
 }
 
 /// What the last look saw.
@@ -53,7 +66,8 @@ struct Known {
 impl Look {
     /// Looks through this reader.
     pub fn through(reader: Reader, driver: Arc<Driver>, clock: Arc<dyn Clock>) -> Self {
-        Self { reader, driver, clock, seen: Arc::default() }
+        let lookout = Lookout::through(reader.clone(), Arc::clone(&driver), Arc::clone(&clock));
+        Self { reader, driver, clock, seen: Arc::default(), latest: Arc::default(), lookout }
     }
 
     /// The fleet as it was a moment ago.
@@ -62,7 +76,8 @@ impl Look {
     /// When the ledger cannot list the targets.
     pub async fn view(&self) -> Result<Arc<View>, Fault> {
         let (seen, reader, fleet) = (Arc::clone(&self.seen), self.reader.clone(), self.driver.fleet());
-        let (clock, driver) = (Arc::clone(&self.clock), Arc::clone(&self.driver));
+        let (clock, latest) = (Arc::clone(&self.clock), Arc::clone(&self.latest));
+        let driver = Arc::clone(&self.driver);
         // In a task of its own: whoever asked may leave before a large fleet was looked at, and the next one should find it done.
         let looking = tokio::spawn(async move {
             let mut seen = seen.lock().await;
@@ -71,14 +86,49 @@ impl Look {
                 let looked = seen.look(&reader, &driver, fleet, &*clock).await;
                 seen.rest = Some((Stopwatch::start(), REST.max(watch.elapsed() * REST_FACTOR)));
                 looked?;
+                *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&seen.view));
             }
             Ok(Arc::clone(&seen.view))
         });
         looking.await.unwrap_or_else(|defect| Err(Fault::new(Kind::Bug, format!("a look ended in a defect: {defect}"))))
     }
-}
 
-impl Look {
+    /// The fleet as it was lately: a look that takes longer than [`PATIENCE`] is not waited for, where there was one before.
+    ///
+    /// # Errors
+    /// As for [`Look::view`].
+    pub(super) async fn latest_view(&self) -> Result<Arc<View>, Fault> {
+        let mut looking = std::pin::pin!(self.view());
+        if let Ok(view) = tokio::time::timeout(PATIENCE, &mut looking).await {
+            return view;
+        }
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match latest {
+            Some(view) => Ok(view),
+            None => looking.await,
+        }
+    }
+
+    /// The fleet as it was at this moment or later: waits until it is looked at again. A clock that was set back meanwhile ends the waiting, too.
+    ///
+    /// # Errors
+    /// As for [`Look::view`].
+    pub(super) async fn view_since(&self, at: Moment) -> Result<Arc<View>, Fault> {
+        for _ in 1..WAITING_LOOKS {
+            let view = self.view().await?;
+            if view.at >= at {
+                return Ok(view);
+            }
+            tokio::time::sleep(REST / 2).await;
+        }
+        self.view().await
+    }
+
+    /// What there is to expect of a fleet that looks so.
+    pub(super) async fn outlook(&self, view: &Arc<View>, facts: &Arc<Facts>, live: &Arc<Live>) -> Option<Arc<Outlook>> {
+        self.lookout.outlook(Arc::clone(view), Arc::clone(facts), Arc::clone(live)).await
+    }
+
     /// One target's story; `None` where it is not in the fleet.
     ///
     /// # Errors
@@ -101,7 +151,9 @@ impl Seen {
         fleet: Arc<Fleet>,
         clock: &dyn Clock,
     ) -> Result<(), Fault> {
-        let (listing, now) = (reader.listing().await?, clock.now());
+        // The time first: everything that was written before it is seen.
+        let now = clock.now();
+        let listing = reader.listing().await?;
         if !self.fleet.as_ref().is_some_and(|known| Arc::ptr_eq(known, &fleet)) {
             self.known.clear();
         }

@@ -26,7 +26,7 @@ async fn adopt_as(target: &Target, generation: Generation, read: Option<Result<A
     match take(target, read, unknown, None).await {
         Ok((password, proof, account)) => {
             let place = target.settings.place.clone();
-            (What::Adopted { generation, proof, by: By::Configuration, place, account }, Some(password))
+            (What::Adopted { generation, proof, by: By::Configuration, reason: None, place, account }, Some(password))
         }
         // A reset may set one then, so nobody needs to correct it.
         Err(fault) if fault.kind == Kind::LoginRefused && target.settings.may_take_over() => {
@@ -52,9 +52,10 @@ pub(super) async fn take_over(
     };
     tracing::info!(of = %other, "another target's record has a password of this instance; it is tried first");
     match take(target, Some(Ok(password)), "", None).await {
-        Ok((password, proof, account)) => {
-            Ok((What::Adopted { generation, proof, by: By::Configuration, place, account }, Some(password)))
-        }
+        Ok((password, proof, account)) => Ok((
+            What::Adopted { generation, proof, by: By::Configuration, reason: None, place, account },
+            Some(password),
+        )),
         Err(fault) if fault.kind == Kind::LoginRefused => Ok((What::TakenOver { place }, None)),
         Err(fault) if fault.retry == Retry::Never => Ok((What::Halted { fault }, None)),
         Err(fault) => Err(fault),
@@ -66,9 +67,10 @@ pub(super) async fn pair(target: &Target, account: &str, generation: Generation)
     let read = (target.hands.adopt_resting)().await;
     let unknown = "give it with `keywheel adopt TARGET --account NAME`, or set `adopt-resting` in the configuration";
     match take(target, read, unknown, Some(account)).await {
-        Ok((password, proof, _)) => {
-            (What::Paired { generation, proof, by: By::Configuration, account: account.to_owned() }, Some(password))
-        }
+        Ok((password, proof, _)) => (
+            What::Paired { generation, proof, by: By::Configuration, reason: None, account: account.to_owned() },
+            Some(password),
+        ),
         Err(fault) => (What::Blocked { fault: Fault { retry: Retry::Later, ..fault } }, None),
     }
 }

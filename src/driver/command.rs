@@ -23,6 +23,8 @@ pub enum Wish {
     Adopt {
         /// Who gives it.
         by: By,
+        /// Why.
+        reason: Option<String>,
         /// The password.
         password: Secret,
         /// Which account of a pair it opens; `None`: the one that lets it in.
@@ -32,6 +34,8 @@ pub enum Wish {
     Pause {
         /// Who says so.
         by: By,
+        /// Why.
+        reason: Option<String>,
         /// For how long; `None` = until somebody resumes.
         span: Option<Duration>,
     },
@@ -44,6 +48,8 @@ pub enum Wish {
     Resume {
         /// Who says so.
         by: By,
+        /// Why.
+        reason: Option<String>,
         /// Whether an administrator's reset to the same candidate is allowed.
         allow_reset: bool,
     },
@@ -51,6 +57,8 @@ pub enum Wish {
     Replace {
         /// Who gives it.
         by: By,
+        /// Why.
+        reason: Option<String>,
         /// The password.
         password: Secret,
         /// Which account of a pair it opens; `None`: the one that lets it in.
@@ -65,9 +73,26 @@ pub enum Wish {
     Reveal {
         /// Who asks.
         by: By,
+        /// Why.
+        reason: Option<String>,
         /// Every one that may be live, each with its number.
         all: bool,
     },
+}
+
+impl Wish {
+    /// Why it is asked for, where somebody said so.
+    pub(super) fn reason(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Rotate { reason, .. }
+            | Self::Adopt { reason, .. }
+            | Self::Pause { reason, .. }
+            | Self::Resume { reason, .. }
+            | Self::Replace { reason, .. }
+            | Self::Reveal { reason, .. } => reason.as_mut(),
+            Self::Unpause { .. } | Self::Redeliver { .. } => None,
+        }
+    }
 }
 
 /// A wish on its way to its target's turn.

@@ -12,6 +12,7 @@ mod happening;
 mod journal;
 mod obey;
 mod outbox;
+pub mod outlook;
 mod snapshot;
 mod tally;
 mod target;

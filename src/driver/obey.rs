@@ -16,6 +16,9 @@ use crate::rotation::{Action, apply, next};
 use crate::secret::Secret;
 use std::time::Duration;
 
+/// Who asks, and why.
+type Asker = (By, Option<String>);
+
 /// What is recorded because somebody asked, and what they are told.
 struct Obeyed {
     events: Vec<What>,
@@ -37,7 +40,11 @@ pub(super) async fn obey(
     journal: &mut Journal<'_>,
     command: Command,
 ) -> Result<(), Fault> {
-    let Command { wish, answer } = command;
+    let Command { mut wish, answer } = command;
+    if let Some(reason) = wish.reason() {
+        // It is shown on terminals for years: on one line and without escapes.
+        *reason = scrub(reason, &[]);
+    }
     let now = tools.clock.now();
     let verdict = match decide(tools, target, journal.state(), wish, now).await {
         Ok(Obeyed { events, password, said }) => {
@@ -74,19 +81,21 @@ fn refuse(what: impl Into<String>, next_step: &str) -> Result<Obeyed, Fault> {
 async fn decide(tools: &Tools, target: &Target, state: &State, wish: Wish, now: Moment) -> Result<Obeyed, Fault> {
     match wish {
         Wish::Rotate { by, reason, through_freeze } => rotate(target, state, by, (reason, through_freeze), now),
-        Wish::Pause { by, span } => pause(state, by, span, now),
+        Wish::Pause { by, reason, span } => pause(state, (by, reason), span, now),
         Wish::Unpause { by } => match &state.standing.paused {
             Some(_) => Ok(Obeyed::just(What::Unpaused { by }, "it goes on")),
             None => refuse("the target is not paused", "nothing; for a halted one: `keywheel recover TARGET --resume`"),
         },
-        Wish::Resume { by, allow_reset } => resume(state, by, allow_reset),
-        Wish::Adopt { by, password, account } => adopt(target, state, by, password, account).await,
-        Wish::Replace { by, password, account } => replace(target, state, by, password, account).await,
+        Wish::Resume { by, reason, allow_reset } => resume(state, (by, reason), allow_reset),
+        Wish::Adopt { by, reason, password, account } => adopt(target, state, (by, reason), password, account).await,
+        Wish::Replace { by, reason, password, account } => {
+            replace(target, state, (by, reason), password, account).await
+        }
         Wish::Redeliver { sink } => match state.standing.sinks.get(&sink).and_then(|outlet| outlet.generation) {
             Some(_) => Ok(Obeyed::just(What::SinkLost { sink }, "it is delivered again")),
             None => refuse(format!("nothing was delivered to {sink} yet"), "nothing; it is delivered anyway"),
         },
-        Wish::Reveal { by, all } => reveal(tools, target, state, by, all).await,
+        Wish::Reveal { by, reason, all } => reveal(tools, target, state, (by, reason), all).await,
     }
 }
 
@@ -112,8 +121,6 @@ fn rotate(
             )
         }
         (None, _, None) => {
-            // It is shown on terminals for years: on one line and without escapes.
-            let reason = reason.map(|reason| scrub(&reason, &[]));
             let what = What::Asked { by, reason };
             let said = match held(target, state, &what, now) {
                 Some(why) => format!("it rotates as soon as it may: {why}"),
@@ -137,17 +144,17 @@ fn held(target: &Target, state: &State, asked: &What, now: Moment) -> Option<Why
     Some(why)
 }
 
-fn pause(state: &State, by: By, span: Option<Duration>, now: Moment) -> Result<Obeyed, Fault> {
+fn pause(state: &State, (by, reason): Asker, span: Option<Duration>, now: Moment) -> Result<Obeyed, Fault> {
     let until = span.map(|span| now + span);
     let until_when = span.map_or_else(|| "until it is resumed".to_owned(), |span| format!("for {}", show_span(span)));
     let under_way = state.open.as_ref().map_or("", |_| "; the rotation under way is finished first");
-    Ok(Obeyed::just(What::Paused { by, until }, format!("nothing begins {until_when}{under_way}")))
+    Ok(Obeyed::just(What::Paused { by, reason, until }, format!("nothing begins {until_when}{under_way}")))
 }
 
 /// Go on after a halt; or deliver again to sinks that somebody changed.
-fn resume(state: &State, by: By, allow_reset: bool) -> Result<Obeyed, Fault> {
+fn resume(state: &State, (by, reason): Asker, allow_reset: bool) -> Result<Obeyed, Fault> {
     if state.halt.is_some() {
-        return Ok(Obeyed::just(What::Resumed { by, allow_reset }, "it goes on"));
+        return Ok(Obeyed::just(What::Resumed { by, reason, allow_reset }, "it goes on"));
     }
     let lost = |(sink, _): (&crate::name::SinkName, _)| What::SinkLost { sink: sink.clone() };
     let events: Vec<What> = state.standing.sinks.iter().filter(|(_, outlet)| outlet.differs).map(lost).collect();
@@ -160,7 +167,7 @@ fn resume(state: &State, by: By, allow_reset: bool) -> Result<Obeyed, Fault> {
 async fn adopt(
     target: &Target,
     state: &State,
-    by: By,
+    (by, reason): Asker,
     password: Secret,
     account: Option<String>,
 ) -> Result<Obeyed, Fault> {
@@ -186,7 +193,7 @@ async fn adopt(
                 );
             }
             let (proof, _) = proof(target, &password, Some(account)).await?;
-            let what = What::Paired { generation, proof, by, account: account.clone() };
+            let what = What::Paired { generation, proof, by, reason, account: account.clone() };
             return Ok(Obeyed { events: vec![what], password: Some(password), said });
         }
         (Some(_), _) => {
@@ -195,14 +202,14 @@ async fn adopt(
     }
     let (proof, account) = proof(target, &password, known(target, account)?.as_deref()).await?;
     let place = target.settings.place.clone();
-    let what = What::Adopted { generation, proof, by, place, account };
+    let what = What::Adopted { generation, proof, by, reason, place, account };
     Ok(Obeyed { events: vec![what], password: Some(password), said })
 }
 
 async fn replace(
     target: &Target,
     state: &State,
-    by: By,
+    (by, reason): Asker,
     password: Secret,
     account: Option<String>,
 ) -> Result<Obeyed, Fault> {
@@ -211,7 +218,7 @@ async fn replace(
     let of = account.as_ref().map(|account| format!(" of {account}")).unwrap_or_default();
     let place = target.settings.place.clone();
     let moved = has_moved(target, state);
-    let what = What::Replaced { generation, proof, by, place, account, moved };
+    let what = What::Replaced { generation, proof, by, reason, place, account, moved };
     let said = format!("taken in as generation {generation}{of}");
     Ok(Obeyed { events: vec![what], password: Some(password), said })
 }
@@ -238,7 +245,13 @@ fn has_moved(target: &Target, state: &State) -> bool {
     known != named && (instance(known) != instance(named) || !stays)
 }
 
-async fn reveal(tools: &Tools, target: &Target, state: &State, by: By, all: bool) -> Result<Obeyed, Fault> {
+async fn reveal(
+    tools: &Tools,
+    target: &Target,
+    state: &State,
+    (by, reason): Asker,
+    all: bool,
+) -> Result<Obeyed, Fault> {
     let current = state.standing.current.as_ref().map(|current| current.generation);
     let generations = if all { state.candidates() } else { current.into_iter().collect() };
     let Some(&first) = generations.first() else {
@@ -252,7 +265,7 @@ async fn reveal(tools: &Tools, target: &Target, state: &State, by: By, all: bool
             said.push_str(&format!("\n{}: {}", named(state, generation), password.expose()));
         }
     }
-    Ok(Obeyed::just(What::Revealed { by, generations }, said))
+    Ok(Obeyed::just(What::Revealed { by, reason, generations }, said))
 }
 
 /// A generation in words, with its account where the target has two.

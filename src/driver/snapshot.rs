@@ -1,6 +1,7 @@
 //! A target as of now, for people and scripts: `status`, `explain` and `plan` read this, and it is made of the same state, plan and
 //! decision that the driver acts on.
 
+use super::outlook::Counting;
 use super::target::PlanSettings;
 use crate::fault::{Fault, Kind};
 use crate::ledger::Row;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub last_rotated: Option<Moment>,
     /// When the next slot begins.
     pub next_due: Option<Moment>,
+    /// What the slots to come count from.
+    pub counting: Counting,
     /// The rotation under way.
     pub rotation: Option<RotationId>,
     /// Generations that may be live now.
@@ -135,6 +138,7 @@ pub fn snapshot(
         proof: current.map(|current| (current.proof, current.proven_at)),
         last_rotated: state.standing.rotated_at,
         next_due,
+        counting: Counting::of(settings, &state.standing, now),
         rotation: state.open.as_ref().map(|open| open.id),
         candidates: state.candidates(),
         halt: state.halt.as_ref().map(|halt| halt.fault.clone()),

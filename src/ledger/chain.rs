@@ -8,10 +8,12 @@
 //! - The roster's MAC covers the names of all targets. So a whole record that is gone is noticed.
 //! - One MAC covers the lists of what selections found. So nobody but keywheel adds an instance to rotate, or takes one away.
 //! - A note's MAC covers its name and text.
+//! - What happened to keywheel itself is a record like a target's, with a head of its own.
 //!
 //! An older copy of everything together is a valid ledger: nothing inside one file can tell that a newer one existed.
 
 use super::Row;
+use super::deed::{self, DeedRow};
 use crate::fault::{Fault, Kind};
 use crate::moment::Moment;
 use crate::name::{Generation, TargetName};
@@ -136,9 +138,9 @@ pub fn same(expected: &[u8; MAC_BYTES], found: &[u8]) -> bool {
     expected.as_slice().ct_eq(found).into()
 }
 
-/// Goes along one target's record in order, checking each event. Without a key it still notices gaps, a missing end and texts it cannot read.
+/// Goes along one record in order, checking each event. Without a key it still notices gaps, a missing end and texts it cannot read.
 pub struct Walk<'a> {
-    target: &'a TargetName,
+    record: &'a str,
     seal: Option<&'a dyn Seal>,
     next: u64,
     previous: Vec<u8>,
@@ -147,7 +149,12 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Begins with the event numbered `next`; `previous` is the MAC of the one before it.
     pub fn new(target: &'a TargetName, seal: Option<&'a dyn Seal>, next: u64, previous: Vec<u8>) -> Self {
-        Self { target, seal, next, previous }
+        Self::of(target.as_str(), seal, next, previous)
+    }
+
+    /// The same along a record that need not be a target's.
+    pub fn of(record: &'a str, seal: Option<&'a dyn Seal>, next: u64, previous: Vec<u8>) -> Self {
+        Self { record, seal, next, previous }
     }
 
     /// The number of the event it expects.
@@ -160,6 +167,29 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// `LedgerCorrupt`, `LedgerNewer`, naming the target and the event's number.
     pub fn step(&mut self, stored: Stored) -> Result<Row, Fault> {
+        self.check(&stored, VERSION)?;
+        let what: What = serde_json::from_str(&stored.body).map_err(|_| self.broken("its text cannot be read"))?;
+        let rotation = match stored.rotation.as_deref().map(str::parse) {
+            None => None,
+            Some(Ok(id)) => Some(id),
+            Some(Err(_)) => return Err(self.broken("its rotation id cannot be read")),
+        };
+        self.advance(stored.mac);
+        Ok(Row { seq: stored.seq, rotation, event: Event { at: stored.at, what } })
+    }
+
+    /// The same for what happened to keywheel itself.
+    ///
+    /// # Errors
+    /// `LedgerCorrupt`, `LedgerNewer`, naming the event's number.
+    pub fn deed(&mut self, stored: Stored) -> Result<DeedRow, Fault> {
+        self.check(&stored, deed::VERSION)?;
+        let deed = serde_json::from_str(&stored.body).map_err(|_| self.broken("its text cannot be read"))?;
+        self.advance(stored.mac);
+        Ok(DeedRow { seq: stored.seq, at: stored.at, deed })
+    }
+
+    fn check(&self, stored: &Stored, version: u32) -> Result<(), Fault> {
         if stored.seq != self.next {
             return Err(self.broken("it is missing"));
         }
@@ -167,28 +197,25 @@ impl<'a> Walk<'a> {
             return Err(self.broken("the password it brought is missing"));
         }
         if let Some(seal) = self.seal
-            && !same(&stored.chained(seal, self.target.as_str(), &self.previous), &stored.mac)
+            && !same(&stored.chained(seal, self.record, &self.previous), &stored.mac)
         {
             return Err(self.broken("it, its password or an event before it was changed"));
         }
-        if stored.version > VERSION {
+        if stored.version > version {
             return Err(Fault::new(
                 Kind::LedgerNewer,
                 format!(
-                    "event {} of {} has version {}; this keywheel reads up to {VERSION}",
-                    stored.seq, self.target, stored.version
+                    "event {} of {} has version {}; this keywheel reads up to {version}",
+                    stored.seq, self.record, stored.version
                 ),
             ));
         }
-        let what: What = serde_json::from_str(&stored.body).map_err(|_| self.broken("its text cannot be read"))?;
-        let rotation = match stored.rotation.as_deref().map(str::parse) {
-            None => None,
-            Some(Ok(id)) => Some(id),
-            Some(Err(_)) => return Err(self.broken("its rotation id cannot be read")),
-        };
+        Ok(())
+    }
+
+    fn advance(&mut self, mac: Vec<u8>) {
         self.next += 1;
-        self.previous = stored.mac;
-        Ok(Row { seq: stored.seq, rotation, event: Event { at: stored.at, what } })
+        self.previous = mac;
     }
 
     /// Checks that the record ends where its head says.
@@ -199,14 +226,14 @@ impl<'a> Walk<'a> {
         if self.next <= head.seq {
             Err(self.broken("it is missing"))
         } else if self.next > head.seq + 1 || self.previous != head.last {
-            Err(broken(self.target.as_str(), self.next - 1, "the record's end is marked elsewhere"))
+            Err(broken(self.record, self.next - 1, "the record's end is marked elsewhere"))
         } else {
             Ok(())
         }
     }
 
     fn broken(&self, why: &str) -> Fault {
-        broken(self.target.as_str(), self.next, why)
+        broken(self.record, self.next, why)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The joint to the ledger: the durable, sealed, append-only record, and the claims that fence who may write it.
 
 pub mod chain;
+pub mod deed;
 pub mod known;
 pub mod sqlite;
 

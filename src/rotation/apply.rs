@@ -43,13 +43,13 @@ pub(super) type Verdict<T = State> = Result<T, &'static str>;
 fn transition(mut state: State, event: &Event) -> Verdict {
     let at = event.at;
     match &event.what {
-        What::Adopted { generation, proof, by: _, place, account } => {
+        What::Adopted { generation, proof, by: _, reason: _, place, account } => {
             require(state.open.is_none() && state.standing.current.is_none(), "a password is current already")?;
             take_in(&mut state, *generation, *proof, at, account.as_deref())?;
             state.standing.slots_after = at;
             state.standing.place = Some(place.clone());
         }
-        What::Paired { generation, proof, by: _, account } => {
+        What::Paired { generation, proof, by: _, reason: _, account } => {
             require(state.is_proven(), "a rotation is open")?;
             let is_current = |current: &Current| current.account.as_ref() == Some(account);
             require(
@@ -65,7 +65,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             state.standing.place = Some(place.clone());
             state.blocked = None;
         }
-        What::Replaced { generation, proof, by: _, place, account, moved } => {
+        What::Replaced { generation, proof, by: _, reason: _, place, account, moved } => {
             if *moved {
                 // Neither account of another pair, nor what stood beside it, says anything about this one.
                 state.standing.current = None;
@@ -147,7 +147,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
             require(state.halt.is_none(), "the target is halted already")?;
             state.halt = Some(Halt { fault: fault.clone(), since: at });
         }
-        What::Resumed { by: _, allow_reset } => {
+        What::Resumed { by: _, reason: _, allow_reset } => {
             require(state.halt.take().is_some(), "the target is not halted")?;
             state.blocked = None;
             // A refusal seen before counts no more: somebody looked at it.
@@ -170,7 +170,7 @@ fn transition(mut state: State, event: &Event) -> Verdict {
                 Login::PasswordFree => Verified { at, ..before },
             });
         }
-        What::Paused { by, until } => {
+        What::Paused { by, reason: _, until } => {
             let until = until.unwrap_or(Moment::NEVER);
             state.standing.paused = Some(Pause { by: by.clone(), since: at, until });
         }

@@ -5,11 +5,11 @@ use super::answer::{Answer, Call, Login, TaskStatus};
 use super::state::Standing;
 use crate::fault::Fault;
 use crate::moment::{Moment, Slot};
-use crate::name::{Generation, HookName, RotationId, SinkName, TaskId};
+use crate::name::{Generation, HookName, RotationId, SinkName, TaskId, TokenName};
 use serde::{Deserialize, Serialize};
 
 /// The version of this vocabulary that is written. A greater one in the ledger means a newer keywheel wrote it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// One thing that happened, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub enum What {
         proof: Proof,
         /// Who gave it.
         by: By,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         /// The instance and account it opens.
         place: String,
         /// Which account of a pair; `None` where the target has only one.
@@ -47,6 +50,9 @@ pub enum What {
         proof: Proof,
         /// Who gave it.
         by: By,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         /// The account.
         account: String,
     },
@@ -242,6 +248,9 @@ pub enum What {
     Paused {
         /// Who.
         by: By,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         /// Until when; `None` = until somebody resumes.
         until: Option<Moment>,
     },
@@ -259,6 +268,9 @@ pub enum What {
     Resumed {
         /// Who.
         by: By,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         /// Whether they allow an administrator's reset to the same candidate in this rotation.
         allow_reset: bool,
     },
@@ -266,6 +278,9 @@ pub enum What {
     Revealed {
         /// Who.
         by: By,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         /// Which.
         generations: Vec<Generation>,
     },
@@ -277,6 +292,9 @@ pub enum What {
         proof: Proof,
         /// Who gave it.
         by: By,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         /// The instance and account it opens.
         place: String,
         /// Which account of a pair; `None` where the target has only one.
@@ -300,6 +318,15 @@ pub enum By {
     Operator {
         /// The user id.
         uid: u32,
+    },
+    /// Whoever sent a signal: the kernel tells us no name.
+    Signal,
+    /// A signal to a daemon that systemd runs: `systemctl reload`, as a rule.
+    Systemd,
+    /// Whoever holds this bearer token, over TCP.
+    Token {
+        /// The token's name in the configuration.
+        name: TokenName,
     },
 }
 

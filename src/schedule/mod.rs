@@ -9,12 +9,14 @@
 //!
 //! A slot that falls due in a [`Freeze`] is held until its end, if it may still start then; otherwise there is no such slot.
 
+mod almanac;
 mod calendar;
 mod freeze;
 mod pattern;
 mod problem;
 
 pub use crate::moment::Slot;
+pub use almanac::Almanac;
 pub use calendar::Calendar;
 pub use freeze::{Freeze, FreezeProblem, Frozen};
 pub use problem::ScheduleProblem;

@@ -164,6 +164,7 @@ async fn a_settled_target_is_folded_once_and_one_that_halts_is_seen() {
             generation: Generation(1),
             proof: Proof::Login,
             by: By::Configuration,
+            reason: None,
             place: format!("crs-{number}/root"),
             account: None,
         };

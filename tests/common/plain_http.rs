@@ -4,6 +4,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// Longer than anything takes that is answered at all.
@@ -22,6 +24,10 @@ pub fn ask(console: SocketAddr, request: &str) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // What is answered before it was read to the end ends in a reset, after the answer.
     let _ = stream.write_all(request.as_bytes());
+    everything(stream)
+}
+
+fn everything(mut stream: impl Read) -> String {
     let mut answer = Vec::new();
     let mut piece = [0; 65_536];
     while let Ok(length @ 1..) = stream.read(&mut piece) {
@@ -30,10 +36,24 @@ pub fn ask(console: SocketAddr, request: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
+/// The same over a Unix socket.
+pub fn ask_at(socket: &Path, request: &str) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = stream.write_all(request.as_bytes());
+    everything(stream)
+}
+
+/// An answer's status and body.
+pub fn parted(answer: &str) -> (u16, &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{head}"));
+    (status, body)
+}
+
 /// The status and the body of what stands there.
 pub fn get(console: SocketAddr, path: &str) -> (u16, String) {
     let answer = ask(console, &format!("GET {path} HTTP/1.1\r\nHost: {console}\r\n\r\n"));
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {path}: {answer:?}"));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{head}"));
+    let (status, body) = parted(&answer);
     (status, body.to_owned())
 }

@@ -1,30 +1,52 @@
 //! The record for auditors: who did what, and whether anybody changed it since.
 
-use crate::common::stage::{INSTANCE, Stage};
+use crate::common::stage::{INSTANCE, Outcome, Stage, until};
 use rusqlite::Connection;
+use rusqlite::types::Value as Cell;
+use rustix::process::Signal;
 use serde_json::Value;
+use std::fs;
 
 const TARGET: &str = "orders-cache";
+const REASON: &str = "a drill | with = signs";
 
-/// A target that rotated once, and whose password somebody looked at.
+/// A target that rotated once, whose password somebody looked at and gave; and a configuration that was read again, once in vain.
 fn stage() -> Stage {
     let stage = Stage::set();
     let more = "adopt = { file = \"{folder}/initial\" }\nsinks = [\"orders\"]";
-    stage.configure(&(stage.sink("orders", "") + &stage.target(TARGET, INSTANCE, more)));
+    let whole = stage.sink("orders", "") + &stage.target(TARGET, INSTANCE, more);
+    stage.configure(&whole);
     let daemon = stage.start(&[]);
     stage.until(TARGET, "settled", 1);
-    assert_eq!(stage.keywheel(&["rotate", TARGET, "--wait", "--reason", "a drill | with = signs"]).status, 0);
-    assert_eq!(stage.keywheel(&["reveal", TARGET]).status, 0);
+    well(&stage.keywheel(&["rotate", TARGET, "--wait", "--reason", REASON]));
+    well(&stage.keywheel(&["reveal", TARGET, "--reason", "asked to"]));
+    let live = stage.live(INSTANCE);
+    well(&stage.keywheel_reading(&["recover", TARGET, "--set", "--reason", "to be sure"], &live));
+    well(&stage.keywheel(&["pause", TARGET, "--for", "1h", "--reason", "a freeze"]));
+    stage.configure(&(whole.clone() + "[targets.nonsense]\n"));
+    daemon.signal(Signal::HUP);
+    until("the refusal", || daemon.log().contains("the new configuration is refused"));
+    stage.configure(&whole);
+    daemon.signal(Signal::HUP);
+    until("the good one", || daemon.log().contains("the configuration was read again"));
+    until("what was written of it", || stage.keywheel(&["history"]).out.contains("and is in force"));
     // Beside a running daemon.
-    assert_eq!(stage.keywheel(&["audit", "verify"]).status, 0);
+    well(&stage.keywheel(&["audit", "verify"]));
     daemon.stop();
     stage
 }
 
+fn well(outcome: &Outcome) {
+    assert_eq!(outcome.status, 0, "{}{}", outcome.out, outcome.err);
+}
+
+fn raw(stage: &Stage) -> Connection {
+    Connection::open(stage.path("state/ledger.db")).unwrap()
+}
+
 /// What `audit verify` says once the ledger's file was changed like this, by hand and without keywheel.
-fn verify_after(change: &str) -> (i32, Value, String) {
-    let stage = stage();
-    let ledger = Connection::open(stage.path("state/ledger.db")).unwrap();
+fn verify_after(stage: &Stage, change: &str) -> (i32, Value, String) {
+    let ledger = raw(stage);
     assert!(ledger.execute(change, []).unwrap() > 0, "{change}");
     drop(ledger);
     let told = stage.keywheel(&["audit", "verify", "--json"]);
@@ -33,37 +55,159 @@ fn verify_after(change: &str) -> (i32, Value, String) {
 }
 
 #[test]
-fn who_asked_and_why_is_exported_in_both_forms_without_a_password() {
+fn who_asked_why_and_the_result_are_exported_in_both_forms_without_a_password() {
     let stage = stage();
     let (json, cef) = (stage.keywheel(&["audit", "export"]), stage.keywheel(&["audit", "export", "--format", "cef"]));
-    let events: Vec<Value> = json.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let asked = events.iter().find(|event| event["reason"] == "a drill | with = signs").unwrap();
-    assert_eq!(asked["target"], TARGET);
+    let entries: Vec<Value> = json.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let first = |event: &str| {
+        let found = entries.iter().find(|entry| entry["event"] == event);
+        found.cloned().unwrap_or_else(|| panic!("nothing {event}: {}", json.out))
+    };
     let uid = rustix::process::getuid().as_raw();
-    assert!(asked["by"].to_string().contains(&uid.to_string()), "{asked}");
-    assert!(json.out.contains("\"revealed\"") && json.out.contains("\"settled\""), "{}", json.out);
-    assert_eq!(cef.out.lines().count(), events.len());
-    assert!(cef.out.contains("a drill \\| with = signs"), "{}", cef.out);
-    assert!(cef.out.lines().all(|line| line.starts_with("CEF:0|keywheel|keywheel|") && line.split('|').count() >= 8));
-    for password in stage.passwords(INSTANCE) {
-        assert!(!json.out.contains(&password) && !cef.out.contains(&password));
+    for (event, reason) in [
+        ("asked", REASON),
+        ("began", REASON),
+        ("revealed", "asked to"),
+        ("replaced", "to be sure"),
+        ("paused", "a freeze"),
+    ] {
+        let entry = first(event);
+        assert_eq!((&entry["target"], &entry["reason"]), (&Value::from(TARGET), &Value::from(reason)), "{entry}");
+        assert_eq!(entry["by"], serde_json::json!({ "who": "operator", "uid": uid }), "{entry}");
     }
+    assert_eq!(first("adopted")["by"]["who"], "configuration");
+    let rotation = first("began")["rotation"].clone();
+    assert!(
+        rotation.is_string() && first("proven")["rotation"] == rotation && first("settled")["rotation"] == rotation
+    );
+    // What happened to keywheel itself is of no target.
+    assert_eq!((&first("started")["target"], &first("started")["targets"]), (&Value::Null, &Value::from(1)));
+    assert_eq!(first("reloaded")["by"]["who"], "signal");
+    assert_eq!(first("reload-refused")["by"]["who"], "signal");
+    assert!(first("reload-refused")["fault"]["what"].as_str().unwrap().contains("nonsense"), "{}", json.out);
+
+    let lines: Vec<&str> = cef.out.lines().collect();
+    assert_eq!(lines.len(), entries.len());
+    assert!(lines.iter().all(|line| line.starts_with("CEF:0|keywheel|keywheel|") && line.split('|').count() >= 8));
+    for (event, words) in [
+        (
+            "|asked|",
+            format!("suser=user {uid} reason=a drill | with \\= signs outcome=success cs1Label=target cs1={TARGET}"),
+        ),
+        ("|revealed|", format!("suser=user {uid} reason=asked to")),
+        ("|replaced|", format!("suser=user {uid} reason=to be sure")),
+        ("|settled|", "outcome=success".to_owned()),
+        ("|reload-refused|", "suser=a signal outcome=failure cn1Label=event".to_owned()),
+    ] {
+        assert!(lines.iter().any(|line| line.contains(event) && line.contains(&words)), "{event} {words}: {}", cef.out);
+    }
+    // As one line: a table breaks sentences.
+    let words = stage.keywheel(&["history"]).out.split_whitespace().collect::<Vec<_>>().join(" ");
+    for said in [
+        "was shown generation 2 (asked to)",
+        "(to be sure)",
+        "for a signal and is in force: 1 target",
+        "for a signal and refused: ",
+    ] {
+        assert!(words.contains(said), "{said}: {words}");
+    }
+    for password in stage.passwords(INSTANCE) {
+        assert!(!json.out.contains(&password) && !cef.out.contains(&password) && !words.contains(&password));
+    }
+    // One target's record is one target's.
+    assert!(!stage.keywheel(&["history", TARGET, "--json"]).out.contains("\"started\""));
 }
 
 #[test]
-fn one_changed_byte_names_its_row_and_a_record_that_was_cut_says_so() {
-    let changed = "UPDATE events SET body = replace(body, 'drill', 'drilm') WHERE body LIKE '%drill%' AND seq = (SELECT min(seq) FROM events WHERE body LIKE '%drill%')";
-    let (status, report, err) = verify_after(changed);
-    let record = &report["records"][0];
+fn a_record_that_was_cut_says_so() {
+    let stage = stage();
+    let ledger = stage.path("state/ledger.db");
+    let whole = fs::read(&ledger).unwrap();
+    let cut = |change: &str| {
+        fs::write(&ledger, &whole).unwrap();
+        verify_after(&stage, change)
+    };
+    let (status, report, err) = cut(&format!("DELETE FROM events WHERE target = '{TARGET}' AND seq > 9"));
     assert_eq!(status, 1, "{report} {err}");
-    let row = record["sound"].as_u64().unwrap() + 1;
-    assert!(row > 1 && record["broken"].as_str().unwrap().contains(&format!("event {row}:")), "{record}");
-
-    let cut = "DELETE FROM events WHERE seq > (SELECT max(seq) - 3 FROM events)";
-    let (status, report, err) = verify_after(cut);
-    assert_eq!(status, 1, "{report} {err}");
-    assert!(report["records"][0]["broken"].is_string(), "{report}");
-
-    let (status, _, err) = verify_after("DELETE FROM targets");
+    assert!(report["records"][0]["broken"].as_str().unwrap().contains("event 10: it is missing"), "{report}");
+    let (status, report, err) = cut("DELETE FROM events WHERE target = '@keywheel' AND seq = 3");
+    assert_eq!((status, &report["keywheel"]["sound"]), (1, &Value::from(2)), "{report} {err}");
+    assert!(report["keywheel"]["broken"].as_str().unwrap().contains("event 3: it is missing"), "{report}");
+    let refused = stage.keywheel(&["run"]);
+    assert!(refused.status == 2 && refused.err.contains("event 3: it is missing"), "{}", refused.err);
+    // With its mark, too.
+    let (status, report, _) = cut("DELETE FROM meta WHERE name = 'deeds'");
+    assert_eq!(status, 1, "{report}");
+    assert!(report["keywheel"]["broken"].as_str().unwrap().contains("the mark of the record's end"), "{report}");
+    let (status, _, err) = cut("DELETE FROM targets");
     assert_eq!(status, 2, "{err}");
+    assert!(err.contains("list of targets"), "{err}");
+}
+
+/// A cell with one byte changed.
+fn changed(cell: Cell) -> Cell {
+    match cell {
+        Cell::Text(text) => {
+            let at = text.char_indices().rev().find(|(_, letter)| letter.is_ascii_alphanumeric()).unwrap().0;
+            let other = if &text[at..=at] == "a" { "b" } else { "a" };
+            Cell::Text(text[..at].to_owned() + other + &text[at + 1..])
+        }
+        Cell::Integer(number) => Cell::Integer(number + 64),
+        Cell::Blob(mut bytes) => {
+            let at = bytes.len() / 2;
+            bytes[at] ^= 1;
+            Cell::Blob(bytes)
+        }
+        Cell::Null | Cell::Real(_) => panic!("there is nothing to change"),
+    }
+}
+
+/// Every cell that means something. When a target is looked at next, why it waits, which instance it holds, its fencing number and whether it is retired
+/// are the driver's notes to itself, made anew at each step and each start.
+#[test]
+fn one_changed_byte_of_any_row_names_the_row() {
+    let stage = stage();
+    let ledger = stage.path("state/ledger.db");
+    let whole = fs::read(&ledger).unwrap();
+    let event = |seq: u64| format!("event {seq}");
+    let target = |seq: u64| format!("target = '{TARGET}' AND seq = {seq}");
+    let own = "target = '@keywheel' AND seq = 2".to_owned();
+    let mut cases: Vec<(&str, &str, String, String)> = Vec::new();
+    for column in ["target", "seq", "at", "version", "body", "mac"] {
+        cases.push(("events", column, target(4), event(4)));
+        cases.push(("events", column, own.clone(), event(2)));
+    }
+    cases.push(("events", "rotation", target(4), event(4)));
+    cases.push(("events", "brought", target(1), event(1)));
+    for column in ["target", "generation", "sealed"] {
+        cases.push(("passwords", column, "generation = 1".to_owned(), event(1)));
+    }
+    for column in ["label", "generation", "head_seq", "head_mac", "base_seq", "mac"] {
+        cases.push(("targets", column, format!("target = '{TARGET}'"), TARGET.to_owned()));
+    }
+    cases.push(("targets", "target", format!("target = '{TARGET}'"), "list of targets".to_owned()));
+    for (name, words) in [
+        ("wrapped-key", "key"),
+        ("roster", "list of targets"),
+        ("event-version", "newer"),
+        ("found", "lists of what selections found"),
+        ("deeds", "record of @keywheel"),
+    ] {
+        cases.push(("meta", "value", format!("name = '{name}'"), words.to_owned()));
+    }
+    for (table, column, row, words) in cases {
+        fs::write(&ledger, &whole).unwrap();
+        let raw = raw(&stage);
+        let cell: Cell =
+            raw.query_row(&format!("SELECT {column} FROM {table} WHERE {row}"), [], |row| row.get(0)).unwrap();
+        let set = format!("UPDATE {table} SET {column} = ?1 WHERE {row}");
+        assert_eq!(raw.execute(&set, [changed(cell)]).unwrap(), 1, "{set}");
+        drop(raw);
+        let told = stage.keywheel(&["audit", "verify"]);
+        // As one line: a table breaks sentences.
+        let said = (told.out.clone() + &told.err).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.status > 0 && said.contains(&words), "{set}, {words}: {}{}", told.out, told.err);
+    }
+    fs::write(&ledger, &whole).unwrap();
+    well(&stage.keywheel(&["audit", "verify"]));
 }

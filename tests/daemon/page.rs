@@ -29,7 +29,7 @@ fn the_page_shows_the_fleet_and_a_targets_story_and_no_secret() {
         assert!(get(console, nothing).1.contains("No target is like that."), "{nothing}");
     }
     let head = ask(console, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    let policy = "content-security-policy: default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'\r\n";
+    let policy = "content-security-policy: default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'\r\n";
     assert!(head.contains(policy) && head.contains("content-type: text/html; charset=utf-8\r\n"), "{head}");
     assert!(ask(console, "GET /style.css HTTP/1.1\r\nHost: x\r\n\r\n").contains("content-type: text/css"));
 
@@ -58,7 +58,9 @@ fn the_page_shows_the_fleet_and_a_targets_story_and_no_secret() {
             assert!(!page.contains(secret.trim()), "{path}: {page}");
         }
         // The policy would refuse them, and a browser's console would say so.
-        for refused in ["<script", "style=\"", "javascript:", "http:", "https:"] {
+        assert_eq!(page.matches("<script").count(), 1, "{page}");
+        assert!(page.contains("<script src=\"/page.js\" defer></script>"), "{page}");
+        for refused in ["style=\"", "javascript:", "http:", "https:"] {
             assert!(!page.contains(refused), "{path}, {refused}: {page}");
         }
     }
@@ -88,6 +90,51 @@ fn what_is_asked_for_in_bad_faith_is_answered_without_an_echo() {
     }
     let (status, page) = get(console, &format!("/?q={HOSTILE}&page=99999999999999999999&state={HOSTILE}&q=%ff%00"));
     assert_eq!(status, 200);
-    assert!(!page.contains("<script"), "{page}");
+    assert!(!page.contains("<script>") && page.matches("<script").count() == 1, "{page}");
+    daemon.stop();
+}
+
+#[test]
+fn the_page_plans_what_plan_says_and_counts_what_ended() {
+    let stage = Stage::set();
+    let adopt =
+        "adopt = { file = \"{folder}/initial\" }\nschedule = \"10 4,16 * * *\"\nwindow = \"2h\"\nsplay = \"1h\"";
+    stage.configure_with(
+        "listen = \"127.0.0.1:0\"\ntime-zone = \"Asia/Shanghai\"",
+        &stage.target(TARGET, INSTANCE, adopt),
+    );
+    let daemon = stage.start(&[]);
+    let console = address_in(&daemon.log());
+    stage.until(TARGET, "settled", 1);
+    assert_eq!(stage.keywheel(&["rotate", TARGET, "--wait"]).status, 0);
+    stage.cloud().script([Step::once(
+        "Mod*InstancePassword",
+        Fault::RefuseBeforeEffect { code: "UnauthorizedOperation".to_owned() },
+    )]);
+    assert_ne!(stage.keywheel(&["rotate", TARGET, "--wait"]).status, 0);
+
+    let plan = stage.keywheel(&["plan", "--json", "--for", "10d", TARGET]);
+    let plan: serde_json::Value = serde_json::from_str(&plan.out).unwrap();
+    let slots = plan["slots"].as_array().unwrap();
+    assert!((19..=20).contains(&slots.len()), "{plan}");
+    let (_, story) = get(console, "/targets/orders-cache");
+    for slot in slots {
+        // Such as Fri 2026-11-27 04:31, in the zone of the schedule, without its seconds.
+        let (due, _) = slot["local"].as_str().unwrap().rsplit_once(':').unwrap();
+        assert_eq!(story.matches(&format!("class=\"when\">{due}</td>")).count(), 1, "{due}: {story}");
+    }
+    assert!(story.contains("In the last 30 days 1 rotation settled and 1 failed; in the next 30 days 6"), "{story}");
+    // The fleet's is worked out every few seconds.
+    let words = "In the last 30 days 1 rotation settled and 1 failed; in the next 30 days 6";
+    until("the fleet's days", || get(console, "/").1.contains(words));
+    let (_, page) = get(console, "/");
+    for said in [
+        "A column is a day in Asia&#x2f;Shanghai",
+        "<td data-label=\"Settled\">1</td>",
+        "<td data-label=\"Failed\">1</td>",
+        "of the quota in the fullest minute",
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
     daemon.stop();
 }

@@ -100,7 +100,7 @@ fn what_happened_before_a_rotation_stands_back_is_written() {
         until(&story, "adopted", |state| state.standing.current.is_some()).await;
         story.ask(0, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
         until(&story, "asked", |state| state.asked.is_some()).await;
-        story.ask(0, Wish::Pause { by: OPERATOR, span: Some(Duration::from_secs(60)) });
+        story.ask(0, Wish::Pause { by: OPERATOR, reason: None, span: Some(Duration::from_secs(60)) });
         until(&story, "paused", |state| state.standing.paused.is_some()).await;
         until(&story, "the pause is over", |state| state.standing.paused.is_none()).await;
         let inner = story.sim.lock();
@@ -120,7 +120,7 @@ fn a_password_given_while_a_taken_over_target_rotates_is_refused_with_a_sentence
         until(&story, "its first rotation", |state| state.open.is_some()).await;
         let password = text(story.blueprints[0].first[0]);
         let driver = std::sync::Arc::clone(&story.running[0].driver);
-        let answer = driver.command(&name, Wish::Adopt { by: OPERATOR, password, account: None }).await;
+        let answer = driver.command(&name, Wish::Adopt { by: OPERATOR, reason: None, password, account: None }).await;
         let fault = answer.expect_err("there is nothing to adopt");
         assert_eq!(fault.kind, Kind::Usage, "{fault}");
         assert!(fault.next_step.contains("recover"), "{fault}");

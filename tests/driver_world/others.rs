@@ -34,25 +34,25 @@ impl Story {
             0 | 1 => self.ask(at, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false }),
             2 => {
                 let allow_reset = self.sim.lock().dice.chance(300);
-                self.ask(at, Wish::Resume { by: OPERATOR, allow_reset });
+                self.ask(at, Wish::Resume { by: OPERATOR, reason: None, allow_reset });
             }
             3 if self.traits.pauses => {
                 let span = Duration::from_secs(60 * self.sim.lock().dice.below(90));
                 let wish = match self.sim.lock().dice.below(3) {
-                    0 => Wish::Pause { by: OPERATOR, span: None },
-                    1 => Wish::Pause { by: OPERATOR, span: Some(span) },
+                    0 => Wish::Pause { by: OPERATOR, reason: None, span: None },
+                    1 => Wish::Pause { by: OPERATOR, reason: None, span: Some(span) },
                     _ => Wish::Unpause { by: OPERATOR },
                 };
                 self.ask(at, wish);
             }
             4 => {
                 let all = self.sim.lock().dice.chance(500);
-                self.ask(at, Wish::Reveal { by: OPERATOR, all });
+                self.ask(at, Wish::Reveal { by: OPERATOR, reason: None, all });
             }
             5 if self.traits.replacer => self.replace(at, None),
             6 if self.traits.replacer => {
                 let password = text(self.blueprints[at].first[0]);
-                self.ask(at, Wish::Adopt { by: OPERATOR, password, account: None });
+                self.ask(at, Wish::Adopt { by: OPERATOR, reason: None, password, account: None });
             }
             7 if self.traits.outsider => intrude(&mut self.sim.lock(), &name),
             8 if self.traits.meddler => meddle(&mut self.sim.lock(), &name),
@@ -142,7 +142,7 @@ impl Story {
         };
         let account = (blueprint.way == Way::Alternate).then(|| PAIR[account].to_owned());
         drop(inner);
-        self.ask(at, Wish::Replace { by: OPERATOR, password: text(password), account });
+        self.ask(at, Wish::Replace { by: OPERATOR, reason: None, password: text(password), account });
     }
 
     /// The configuration is read again: another one, where `changed`; now and then a target is left out for a while.

@@ -148,7 +148,7 @@ impl Story {
         for at in 0..self.blueprints.len() {
             match self.standing(at).0.halt {
                 Some(halt) if halt.fault.kind == Kind::RuleViolated => self.replace(at, None),
-                Some(_) => self.ask(at, Wish::Resume { by: By::Operator { uid: 0 }, allow_reset: true }),
+                Some(_) => self.ask(at, Wish::Resume { by: By::Operator { uid: 0 }, reason: None, allow_reset: true }),
                 None => {}
             }
         }

@@ -6,6 +6,7 @@ use keywheel::ledger::Ledger;
 use keywheel::ledger::chain::{Head, ORIGIN, Stored, mac_lists, mac_roster};
 use keywheel::ledger::sqlite::Reader;
 use keywheel::name::Generation;
+use keywheel::rotation::event::VERSION;
 use keywheel::seal::{DataKey, Envelope, Seal};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -213,7 +214,7 @@ async fn a_beginning_that_was_interrupted_is_made_again() {
 
 #[tokio::test]
 async fn a_newer_ledger_is_refused_and_left_alone() {
-    for newer in ["PRAGMA user_version = 3", "UPDATE meta SET value = 3 WHERE name = 'event-version'"] {
+    for newer in ["PRAGMA user_version = 4", "UPDATE meta SET value = 4 WHERE name = 'event-version'"] {
         let store = closed_ledger().await;
         raw(&store).execute_batch(newer).unwrap();
         let before = fs::read(store.path()).unwrap();
@@ -223,14 +224,15 @@ async fn a_newer_ledger_is_refused_and_left_alone() {
     }
 }
 
-/// Version 1 had no lists. Its record is read as it is, beside its owner and by it, and only the owner brings it up to date.
+/// Version 1 had no lists, version 2 no record of keywheel itself. Its record is read as it is, beside its owner and by it, and only the owner brings it up to date.
 #[tokio::test]
 async fn an_older_ledger_is_brought_up_to_date_and_keeps_its_record() {
     let store = closed_ledger().await;
-    let older = "DROP TABLE found; DELETE FROM meta WHERE name = 'found'; PRAGMA user_version = 1";
+    let older = "DROP TABLE found; DELETE FROM meta WHERE name IN ('found', 'deeds'); PRAGMA user_version = 1";
     raw(&store).execute_batch(older).unwrap();
     let beside = Reader::open(&store.path(), Some(&store.key)).unwrap();
     assert!(beside.lists_now().unwrap().is_empty());
+    assert!(beside.deeds().await.unwrap().is_empty());
     assert_eq!(beside.history(&name("a")).await.unwrap().len(), 5);
     drop(beside);
     {
@@ -239,7 +241,7 @@ async fn an_older_ledger_is_brought_up_to_date_and_keeps_its_record() {
         ledger.keep_list(&name("weekly"), &[]).await.unwrap();
     }
     let version: i64 = raw(&store).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
     assert!(store.try_open().unwrap().lists().await.unwrap().contains_key(&name("weekly")));
 }
 
@@ -278,7 +280,7 @@ async fn a_newer_event_is_told_from_a_changed_one() {
         seq: 6,
         at: at(6),
         rotation: None,
-        version: 3,
+        version: VERSION + 1,
         body: r#"{"event":"unheard-of"}"#.to_owned(),
         brought: None,
         mac: Vec::new(),
@@ -288,8 +290,8 @@ async fn a_newer_event_is_told_from_a_changed_one() {
     let head = Head { seq: 6, last: stored.mac.clone(), base: 3 };
     connection
         .execute(
-            "INSERT INTO events (target, seq, at, version, body, mac) VALUES ('a', 6, ?1, 3, ?2, ?3)",
-            params![stored.at.millis(), stored.body, stored.mac],
+            "INSERT INTO events (target, seq, at, version, body, mac) VALUES ('a', 6, ?1, ?4, ?2, ?3)",
+            params![stored.at.millis(), stored.body, stored.mac, stored.version],
         )
         .unwrap();
     connection

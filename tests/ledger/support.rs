@@ -100,6 +100,7 @@ pub fn adopted(second: i64, generation: u64, password: &str) -> Entry {
         generation: Generation(generation),
         proof: Proof::Login,
         by: By::Configuration,
+        reason: None,
         place: "crs-test/root".to_owned(),
         account: None,
     };

@@ -75,7 +75,7 @@ fn in_place(plan: Plan, tasks: bool, left: Left) -> Setting {
     let generation = Generation(1);
     let proof = if plan.login { Proof::Login } else { Proof::Stated };
     let by = By::Configuration;
-    let adopted = What::Adopted { generation, proof, by, place: PLACE.to_owned(), account: None };
+    let adopted = What::Adopted { generation, proof, by, reason: None, place: PLACE.to_owned(), account: None };
     let delivered =
         plan.sinks.iter().map(|sink| (What::Delivered { sink: sink.clone(), generation, shape: None }, None));
     let events = std::iter::once((adopted, Some((generation, 1)))).chain(delivered).collect();
@@ -100,8 +100,15 @@ fn alternate(left: Left) -> Setting {
     let plan = Plan { strategy, ..bare() };
     let (proof, by, [a, b]) = (Proof::Login, By::Configuration, PAIR.map(str::to_owned));
     let (first, second) = (Generation(1), Generation(2));
-    let adopted = What::Adopted { generation: first, proof, by: by.clone(), place: PLACE.to_owned(), account: Some(a) };
-    let paired = What::Paired { generation: second, proof, by, account: b };
+    let adopted = What::Adopted {
+        generation: first,
+        proof,
+        by: by.clone(),
+        reason: None,
+        place: PLACE.to_owned(),
+        account: Some(a),
+    };
+    let paired = What::Paired { generation: second, proof, by, reason: None, account: b };
     let delivered = What::Delivered { sink: plan.sinks[0].clone(), generation: first, shape: None };
     let events = vec![(adopted, Some((first, 1))), (paired, Some((second, 2))), (delivered, None)];
     let begin = World::new(record(events), Cloud::new(&[1, 2], false), vec![first], left);

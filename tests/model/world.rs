@@ -362,7 +362,7 @@ impl Model for Setting {
             }
             Move::Resume { allow_reset } => {
                 world.left.resumes -= 1;
-                world.command(What::Resumed { by: By::Operator { uid: 0 }, allow_reset });
+                world.command(What::Resumed { by: By::Operator { uid: 0 }, reason: None, allow_reset });
             }
             Move::Tick => {
                 let record = &world.ledger.cache;

@@ -104,12 +104,12 @@ pub fn busy() -> Fault {
 pub fn adopted() -> What {
     let proof = Proof::Login;
     let by = By::Configuration;
-    What::Adopted { generation: generation(1), proof, by, place: PLACE.to_owned(), account: None }
+    What::Adopted { generation: generation(1), proof, by, reason: None, place: PLACE.to_owned(), account: None }
 }
 
 pub fn paired(account: &str, number: u64) -> What {
     let proof = Proof::Login;
-    What::Paired { generation: generation(number), proof, by: operator(), account: account.to_owned() }
+    What::Paired { generation: generation(number), proof, by: operator(), reason: None, account: account.to_owned() }
 }
 
 pub fn asked() -> What {
@@ -182,8 +182,12 @@ pub fn halted() -> What {
     What::Halted { fault: busy() }
 }
 
+fn why() -> Option<String> {
+    Some("a drill".to_owned())
+}
+
 pub fn resumed(allow_reset: bool) -> What {
-    What::Resumed { by: operator(), allow_reset }
+    What::Resumed { by: operator(), reason: None, allow_reset }
 }
 
 pub fn replaced(number: u64) -> What {
@@ -191,6 +195,7 @@ pub fn replaced(number: u64) -> What {
         generation: generation(number),
         proof: Proof::Login,
         by: operator(),
+        reason: None,
         place: PLACE.to_owned(),
         account: None,
         moved: false,
@@ -425,12 +430,13 @@ pub fn one_of_each() -> Vec<Event> {
         halted(),
         resumed(true),
         replaced(3),
-        What::Revealed { by: operator(), generations: vec![generation(1), generation(2)] },
+        What::Revealed { by: operator(), reason: None, generations: vec![generation(1), generation(2)] },
         What::SinkLost { sink: "env".parse().expect("a name") },
         What::Adopted {
             generation: generation(1),
             proof: Proof::Login,
             by: By::Configuration,
+            reason: None,
             place: "crs-1/a+b".to_owned(),
             account: Some("a".to_owned()),
         },
@@ -443,8 +449,8 @@ pub fn one_of_each() -> Vec<Event> {
         What::Retired { generation: generation(1) },
         What::RetireFailed { generation: generation(1), fault: busy() },
         What::Verified { login: no() },
-        What::Paused { by: operator(), until: None },
-        What::Paused { by: operator(), until: Some(Moment::from_seconds(5000)) },
+        What::Paused { by: operator(), reason: None, until: None },
+        What::Paused { by: operator(), reason: None, until: Some(Moment::from_seconds(5000)) },
         What::Unpaused { by: By::Schedule },
         What::Settled { standing: Box::new(everything) },
         What::Settled { standing: Box::new(unclear) },
@@ -452,6 +458,7 @@ pub fn one_of_each() -> Vec<Event> {
             generation: generation(3),
             proof: Proof::Login,
             by: operator(),
+            reason: None,
             place: "crs-1/c+d".to_owned(),
             account: Some("d".to_owned()),
             moved: true,
@@ -463,6 +470,34 @@ pub fn one_of_each() -> Vec<Event> {
         },
         What::HookQueued { hook: hook.clone(), until: Moment::from_seconds(1200), by: Queue::Others },
         What::HookQueued { hook: hook.clone(), until: Moment::from_seconds(1200), by: Queue::Budget },
+        What::Asked { by: By::Token { name: "deploys".parse().expect("a name") }, reason: why() },
+        What::Adopted {
+            generation: generation(1),
+            proof: Proof::Login,
+            by: operator(),
+            reason: why(),
+            place: PLACE.to_owned(),
+            account: None,
+        },
+        What::Paired {
+            generation: generation(2),
+            proof: Proof::Login,
+            by: operator(),
+            reason: why(),
+            account: "b".to_owned(),
+        },
+        What::Paused { by: operator(), reason: why(), until: None },
+        What::Resumed { by: operator(), reason: why(), allow_reset: false },
+        What::Revealed { by: operator(), reason: why(), generations: vec![generation(1)] },
+        What::Replaced {
+            generation: generation(3),
+            proof: Proof::Login,
+            by: operator(),
+            reason: why(),
+            place: PLACE.to_owned(),
+            account: None,
+            moved: false,
+        },
         What::Settled {
             standing: Box::new(Standing {
                 untold: [(hook, Untold { rotation, fault: busy() })].into(),

@@ -30,7 +30,7 @@ impl World {
                 self.replace(account)?;
             } else {
                 let allow_reset = self.dice.chance(300);
-                self.append(What::Resumed { by: OPERATOR, allow_reset })?;
+                self.append(What::Resumed { by: OPERATOR, reason: None, allow_reset })?;
             }
         } else if self.traits.replacer && self.dice.chance(4) {
             let account = self.dice.below(2) as usize;
@@ -42,7 +42,7 @@ impl World {
                 None => {
                     let span = Duration::from_secs(60 * self.dice.below(120));
                     let until = self.dice.chance(700).then(|| self.clock() + span);
-                    self.append(What::Paused { by: OPERATOR, until })?;
+                    self.append(What::Paused { by: OPERATOR, reason: None, until })?;
                 }
             }
         }
@@ -137,7 +137,15 @@ impl World {
         self.take_in(generation, password, account);
         let proof = if self.plan.login { Proof::Login } else { Proof::Stated };
         let account = self.plan.strategy.is_alternate().then(|| PAIR[account].to_owned());
-        self.append(What::Replaced { generation, proof, by: OPERATOR, place: PLACE.to_owned(), account, moved: false })
+        self.append(What::Replaced {
+            generation,
+            proof,
+            by: OPERATOR,
+            reason: None,
+            place: PLACE.to_owned(),
+            account,
+            moved: false,
+        })
     }
 
     /// A person gives every password that the ledger lacks, the active account's first.

@@ -34,7 +34,7 @@ impl World {
         }
         self.take_in(generation, 1, 0);
         let account = self.plan.strategy.is_alternate().then(|| PAIR[0].to_owned());
-        Ok(What::Adopted { generation, proof, by: By::Configuration, place: PLACE.to_owned(), account })
+        Ok(What::Adopted { generation, proof, by: By::Configuration, reason: None, place: PLACE.to_owned(), account })
     }
 
     /// The resting account's password, as it was when the story began: it may have changed since.
@@ -48,7 +48,7 @@ impl World {
             return Ok(What::Blocked { fault: fault(Kind::LoginRefused) });
         }
         self.take_in(generation, password, at);
-        Ok(What::Paired { generation, proof, by: By::Configuration, account })
+        Ok(What::Paired { generation, proof, by: By::Configuration, reason: None, account })
     }
 
     /// A login with current, and a look into every sink.

@@ -1,7 +1,9 @@
 //! The fleet on a page: how many targets are in which state, and a hundred of them at a time, what needs somebody first.
 
-use super::{Bar, Foot, distance, render};
+use super::timeline::{Quota, Timeline, quotas};
+use super::{Bar, Foot, addressed, distance, render};
 use crate::console::figures::{Figures, View};
+use crate::console::outlook::Outlook;
 use crate::moment::{Moment, show_span};
 use crate::name::TargetName;
 use crate::rotation::state::Label;
@@ -105,6 +107,8 @@ struct Page<'a> {
     rows: Vec<Line<'a>>,
     before: Option<String>,
     after: Option<String>,
+    timeline: Option<Timeline>,
+    quotas: Vec<Quota>,
 }
 
 #[derive(Serialize)]
@@ -125,11 +129,22 @@ struct Line<'a> {
     age: String,
     bar: Option<Bar>,
     due: String,
-    why: &'a str,
+    why: String,
 }
 
-/// The page that answers this question. `reasons` say why the daemon is not ready, if it is not.
-pub fn fleet(view: &View, reasons: &[String], question: &Question, now: Moment) -> String {
+/// What a page shows.
+pub struct Seen<'a> {
+    /// The fleet.
+    pub view: &'a View,
+    /// What there is to expect; `None` while that is worked out.
+    pub outlook: Option<&'a Outlook>,
+    /// Why the daemon is not ready, if it is not.
+    pub reasons: &'a [String],
+}
+
+/// The page that answers this question.
+pub fn fleet(seen: &Seen<'_>, question: &Question, now: Moment) -> String {
+    let Seen { view, outlook, reasons } = *seen;
     let all = || view.targets.iter().map(|(name, figures)| (name, &**figures));
     let needle = question.search.to_lowercase();
     let named = |name: &TargetName| needle.is_empty() || name.as_str().to_lowercase().contains(&needle);
@@ -169,6 +184,8 @@ pub fn fleet(view: &View, reasons: &[String], question: &Question, now: Moment) 
             rows,
             before: page.checked_sub(1).map(turned),
             after: (page + 1 < pages).then(|| turned(page + 1)),
+            timeline: outlook.map(Timeline::of),
+            quotas: outlook.map(quotas).unwrap_or_default(),
         },
     )
 }
@@ -189,13 +206,14 @@ fn line<'a>(name: &'a TargetName, figures: &'a Figures, now: Moment) -> Line<'a>
         age: figures.proven_at.map_or_else(|| "none yet".to_owned(), |at| show_span(now.since(at))),
         bar: Bar::of(figures.proven_at, figures.too_old_at, now),
         due: figures.next_due.map_or_else(String::new, |due| distance(due, now)),
-        why: &figures.why,
+        why: addressed(&figures.why, name),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::outlook::Counting;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -208,6 +226,7 @@ mod tests {
             proven_at: Some(NOW - Duration::from_secs(40 * 86_400)),
             too_old_at: Some(NOW + Duration::from_secs(60 * 86_400)),
             next_due: Some(NOW + Duration::from_secs(3_600)),
+            counting: Counting { after: NOW, slot: None },
             doubt_since: None,
             halted_since: (label == Label::Halted).then_some(NOW),
             behind: Vec::new(),
@@ -225,7 +244,7 @@ mod tests {
 
     /// The page, with the slashes that are escaped for nothing.
     fn page_of(view: &View, reasons: &[String], question: &Question, now: Moment) -> String {
-        fleet(view, reasons, question, now).replace("&#x2f;", "/")
+        fleet(&Seen { view, outlook: None, reasons }, question, now).replace("&#x2f;", "/")
     }
 
     fn names(page: &str) -> Vec<&str> {
@@ -264,7 +283,13 @@ mod tests {
         let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", hostile).finish();
         for question in [Question::default(), Question::read(&query), Question::read("state=%22%3E%3Cb%3E&page=-1")] {
             let page = page_of(&view, &[hostile.to_owned()], &question, NOW);
-            assert!(!page.contains("<script") && !page.contains("<img") && !page.contains("<b>"), "{page}");
+            assert!(
+                page.matches("<script").count() == 1
+                    && !page.contains("<script>")
+                    && !page.contains("<img")
+                    && !page.contains("<b>"),
+                "{page}"
+            );
             assert!(page.contains("{{ 7 * 7 }}"), "{page}");
             assert!(!page.contains("style=") && !page.contains("onclick"), "the policy would refuse it");
         }

@@ -1,22 +1,28 @@
-//! The status page: rendered here, without script, without anything from elsewhere, read-only. What it says is what `status` and `explain` say.
+//! The status page: rendered here, whole without script, without anything from elsewhere, read-only. What it says is what `status` and `explain` say;
+//! the script, where there is one, only reads it again.
 
 mod fleet;
 mod target;
+mod timeline;
 
 use crate::moment::{Moment, show_span};
+use crate::name::TargetName;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, value::Serde};
 use serde::Serialize;
 use std::sync::LazyLock;
 
-pub(super) use fleet::{Question, fleet};
+pub(super) use fleet::{Question, Seen, fleet};
 pub(super) use target::{Story, story};
 
 /// The style sheet.
 pub(super) const STYLE: &str = include_str!("style.css");
 
-/// What a browser may do with a page: show it, with this daemon's style sheet, and ask this daemon.
-pub(super) const POLICY: &str =
-    "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// The script that reads a page again when something changed.
+pub(super) const SCRIPT: &str = include_str!("page.js");
+
+/// What a browser may do with a page: show it, with this daemon's style sheet and script, and ask this daemon.
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Templates, all of them escaped as HTML whatever they are called.
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -27,6 +33,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("frame.html", include_str!("frame.html")),
         ("fleet.html", include_str!("fleet.html")),
         ("target.html", include_str!("target.html")),
+        ("timeline.html", include_str!("timeline.html")),
     ] {
         templates.add_template(name, text).expect("a template of ours is well-formed; a test renders each");
     }
@@ -51,7 +58,7 @@ impl Foot {
     }
 }
 
-/// The age of a password against what it may be, as a bar.
+/// How much of something is used up, such as the age that a password may reach, as a bar.
 #[derive(Serialize)]
 struct Bar {
     kind: &'static str,
@@ -59,7 +66,7 @@ struct Bar {
     words: String,
 }
 
-/// From this part of `max-age` on, in percent, a bar is of another colour.
+/// From this part on, in percent, a bar is of another colour.
 const HIGH: u64 = 80;
 
 impl Bar {
@@ -67,19 +74,28 @@ impl Bar {
         let (proven_at, too_old_at) = (proven_at?, too_old_at?);
         let (age, most) = (now.since(proven_at), too_old_at.since(proven_at));
         let share = u64::try_from(age.as_millis() * 100 / most.as_millis().max(1)).unwrap_or(u64::MAX);
+        Some(Self::of_share(share, &format!("of its max-age of {}", show_span(most))))
+    }
+
+    /// So many percent of something.
+    fn of_share(share: u64, of: &str) -> Self {
         let kind = match share {
             0..HIGH => "good",
             HIGH..100 => "high",
             _ => "over",
         };
-        let words = format!("{share} % of its max-age of {}", show_span(most));
-        Some(Self { kind, share: share.min(100), words })
+        Self { kind, share: share.min(100), words: format!("{share} % {of}") }
     }
 }
 
 /// A moment to the second, in UTC.
 fn minutes(at: Moment) -> String {
     at.utc().format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A sentence that names the target where it tells what to type.
+fn addressed(text: &str, target: &TargetName) -> String {
+    text.replace(" TARGET", &format!(" {target}"))
 }
 
 /// How far away a moment is.

@@ -1,10 +1,14 @@
 //! One target's story on a page.
 
-use super::{Bar, Foot, distance, minutes, render};
+use super::timeline::OwnTimeline;
+use super::{Bar, Foot, addressed, distance, minutes, render};
+use crate::console::target_days::TargetDays;
 use crate::driver::{PlanSettings, Snapshot, age};
 use crate::ledger::Row;
 use crate::moment::{Moment, show_span};
 use crate::rotation::event::What;
+use crate::schedule::Calendar;
+use chrono_tz::Tz;
 use serde::Serialize;
 
 /// How many events are told.
@@ -29,11 +33,13 @@ struct Page<'a> {
     foot: Foot,
     name: &'a str,
     state: &'static str,
+    generation: Option<u64>,
     halt: Option<Halt<'a>>,
     facts: Vec<Fact>,
     bar: Option<Bar>,
     sinks: Vec<Sink>,
     events: Vec<Told>,
+    own: OwnTimeline,
 }
 
 #[derive(Serialize)]
@@ -63,12 +69,15 @@ struct Told {
     what: String,
 }
 
-/// The page of one target; `describe` puts an event into words.
-pub fn story(story: &Story, describe: fn(&What) -> String, now: Moment) -> String {
+/// The page of one target; `describe` puts an event into words, and days are those of the zone.
+pub fn story(story: &Story, describe: fn(&What) -> String, zone: Tz, now: Moment) -> String {
     let Story { snapshot, settings, rows } = story;
-    let addressed = |text: &str| text.replace(" TARGET", &format!(" {}", snapshot.target));
+    let addressed = |text: &str| addressed(text, &snapshot.target);
     let proven_at = snapshot.proof.map(|(_, at)| at);
     let too_old_at = proven_at.and_then(|at| settings.timetable.too_old_at(at));
+    // Its own zone is the one that its schedule means.
+    let zone = settings.timetable.calendar().map_or(zone, Calendar::zone);
+    let own = TargetDays::of(rows, &settings.timetable, snapshot.counting, zone, now);
     let told = |row: &Row| Told {
         at: minutes(row.event.at),
         rotation: row.rotation.map_or_else(String::new, |id| short(&id.to_string())),
@@ -80,6 +89,7 @@ pub fn story(story: &Story, describe: fn(&What) -> String, now: Moment) -> Strin
             foot: Foot::at(now),
             name: snapshot.target.as_str(),
             state: snapshot.label.as_str(),
+            generation: snapshot.generation.map(|generation| generation.0),
             halt: snapshot
                 .halt
                 .as_ref()
@@ -91,6 +101,7 @@ pub fn story(story: &Story, describe: fn(&What) -> String, now: Moment) -> Strin
             bar: Bar::of(proven_at, too_old_at, now),
             sinks: sinks(snapshot, now),
             events: rows.iter().rev().take(LATELY).map(told).collect(),
+            own: OwnTimeline::of(&own, now),
         },
     )
 }

@@ -1,9 +1,11 @@
 //! The embedded ledger: one SQLite file, one process that writes it.
 //!
 //! `place` has the files and what is checked before they are used, `schema` the tables, `writer` the one writing thread, `record` what it writes,
-//! `lists` what selections found, `notes` texts of keywheel's own, `commits` how long that takes, `reader` what anybody reads.
+//! `lists` what selections found, `deeds` what happened to keywheel itself, `notes` texts of keywheel's own, `commits` how long that takes, `reader` what anybody reads.
 
 mod commits;
+mod deeds;
+mod ended;
 mod lists;
 mod notes;
 mod place;
@@ -13,8 +15,10 @@ mod schema;
 mod writer;
 
 pub use commits::Commits;
-pub use reader::{Audit, Reader};
+pub use ended::{Ended, Sought, ended_well};
+pub use reader::{Audit, OwnAudit, Reader};
 
+use super::deed::Deed;
 use super::known::{Known, Lists};
 use super::{Claim, Entry, Ledger, Listing, Projection, Row};
 use crate::fault::Fault;
@@ -66,6 +70,9 @@ impl SqliteLedger {
             place::check_heads(&reading, seal.as_ref())?;
             lists::check(&reading, seal.as_ref())?;
             notes::check(&reading, seal.as_ref())?;
+            if schema::has_deeds(&reading)? {
+                deeds::check(&reading, seal.as_ref())?;
+            }
             let writing = schema::writer(path)?;
             place::upgrade(&writing, seal.as_ref())?;
             place::try_writing(&writing)?;
@@ -92,6 +99,15 @@ impl SqliteLedger {
     /// What its transactions took, for as long as it is open.
     pub fn commits(&self) -> Arc<Commits> {
         Arc::clone(self.shared.writer.commits())
+    }
+
+    /// Writes down what happened to keywheel itself; durable when this returns.
+    ///
+    /// # Errors
+    /// `LedgerFull`, `LedgerUnusable`, `LedgerCorrupt`.
+    pub async fn record(&self, at: Moment, deed: Deed) -> Result<(), Fault> {
+        let seal = Arc::clone(&self.shared.seal);
+        self.shared.writer.write(move |connection| deeds::append(connection, seal.as_ref(), at, &deed)).await
     }
 
     /// Wraps the data key under `next` instead of `current`, in one transaction; from then on only `next` opens the ledger. The data key stays, so an

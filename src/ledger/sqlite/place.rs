@@ -1,5 +1,6 @@
 //! The ledger's files: who holds them, how a new one comes into being, and what is checked before one is used.
 
+use super::deeds;
 use super::lists;
 use super::schema::{self, APPLICATION_ID, EVENT_VERSION, ROSTER, SCHEMA_VERSION, Trouble, WRAPPED_KEY};
 use crate::fault::{Fault, Kind};
@@ -119,6 +120,7 @@ fn fill(draft: &Path, envelope: &dyn Envelope) -> Result<(), Trouble> {
     all.execute(insert, params![ROSTER, roster])?;
     all.execute(insert, params![EVENT_VERSION, VERSION])?;
     lists::sign(&all, seal.as_ref())?;
+    deeds::begin_anew(&all, seal.as_ref())?;
     all.pragma_update(None, "application_id", APPLICATION_ID)?;
     all.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     all.commit()?;
@@ -170,6 +172,9 @@ pub(super) fn upgrade(connection: &Connection, seal: &dyn Seal) -> Result<(), Tr
     if !schema::has_lists(&all)? {
         all.execute_batch(schema::LISTS)?;
         lists::sign(&all, seal)?;
+    }
+    if !schema::has_deeds(&all)? {
+        deeds::begin_anew(&all, seal)?;
     }
     all.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     all.commit()?;

@@ -1,14 +1,18 @@
 //! What can be read from a ledger, by its owner or beside it.
 
+use super::deeds;
 use super::lists;
+use super::notes;
 use super::place;
 use super::schema::{self, Trouble};
 use crate::fault::{Fault, Kind};
 use crate::ledger::chain::{Head, ORIGIN, Stored, Walk};
+use crate::ledger::deed::DeedRow;
 use crate::ledger::known::Lists;
 use crate::ledger::{Listing, Projection, Row};
 use crate::moment::Moment;
 use crate::name::{Generation, TargetName};
+use crate::rotation::fold;
 use crate::rotation::state::Label;
 use crate::seal::{Envelope, Seal};
 use crate::secret::Secret;
@@ -45,6 +49,17 @@ pub struct Audit {
     pub sound: u64,
     /// What is wrong with the event after those; `None` when the whole record is sound.
     pub broken: Option<Fault>,
+}
+
+/// What a look at everything that is no target's found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnAudit {
+    /// How many events of keywheel's own record are as they were written, from the first on.
+    pub sound: u64,
+    /// What is wrong with the event after those.
+    pub broken: Option<Fault>,
+    /// What else keywheel keeps and somebody else changed: notes, the lists of what selections found, and what targets' rows say of their states.
+    pub changed: Vec<Fault>,
 }
 
 impl Reader {
@@ -149,6 +164,24 @@ impl Reader {
         self.read(move |connection| verify_all(connection, seal.as_deref())).await
     }
 
+    /// The same for everything that is no target's.
+    ///
+    /// # Errors
+    /// As for [`Reader::verify_all`].
+    pub async fn verify_own(&self) -> Result<OwnAudit, Fault> {
+        let seal = self.shared.seal.clone();
+        self.read(move |connection| verify_own(connection, seal.as_deref())).await
+    }
+
+    /// What happened to keywheel itself, oldest first.
+    ///
+    /// # Errors
+    /// As for [`Reader::recent`].
+    pub async fn deeds(&self) -> Result<Vec<DeedRow>, Fault> {
+        let seal = self.shared.seal.clone();
+        self.read(move |connection| deeds::all(connection, seal.as_deref())).await
+    }
+
     /// The targets that are due and not among `claimed`.
     pub(super) async fn due(
         &self,
@@ -227,8 +260,9 @@ fn record(
         return Ok(Vec::new());
     };
     let mut events = Vec::new();
-    let mut walk = begin(connection, seal, target, from(&head))?;
-    each_event(connection, target, walk.next(), |stored| {
+    let from = from(&head);
+    let mut walk = Walk::new(target, seal, from, begin(connection, target.as_str(), from)?);
+    each_event(connection, target.as_str(), from, |stored| {
         events.push(walk.step(stored)?);
         Ok(())
     })?;
@@ -247,9 +281,9 @@ fn verify_all(connection: &Connection, seal: Option<&dyn Seal>) -> Result<Vec<Au
     let mut audits = Vec::new();
     for target in names {
         let target = name(target)?;
-        let mut walk = begin(connection, seal, &target, 1)?;
+        let mut walk = Walk::new(&target, seal, 1, begin(connection, target.as_str(), 1)?);
         let walked = head(connection, seal, &target).and_then(|head| {
-            each_event(connection, &target, 1, |stored| walk.step(stored).map(drop))?;
+            each_event(connection, target.as_str(), 1, |stored| walk.step(stored).map(drop))?;
             Ok(head)
         });
         let sound = walk.next() - 1;
@@ -262,6 +296,46 @@ fn verify_all(connection: &Connection, seal: Option<&dyn Seal>) -> Result<Vec<Au
         audits.push(Audit { target, sound, broken });
     }
     Ok(audits)
+}
+
+fn verify_own(connection: &Connection, seal: Option<&dyn Seal>) -> Result<OwnAudit, Trouble> {
+    let (sound, broken) = deeds::audit(connection, seal)?;
+    let mut checked = Vec::new();
+    if let Some(seal) = seal {
+        checked.extend([lists::check(connection, seal), notes::check(connection, seal)]);
+    }
+    for row in listing(connection)? {
+        // A record that is not sound is told of as such.
+        if let Ok(rows) = record(connection, seal, &row.target, |head| head.base) {
+            checked.push(check_row(&row, &rows));
+        }
+    }
+    let mut changed = Vec::new();
+    for checked in checked {
+        match checked {
+            Ok(()) => {}
+            Err(Trouble::Fault(fault)) => changed.push(fault),
+            Err(trouble @ Trouble::Sql(_)) => return Err(trouble),
+        }
+    }
+    Ok(OwnAudit { sound, broken, changed })
+}
+
+/// What a target's row says of its state is what its events make. When it is looked at next, and why, no event says.
+fn check_row(Listing { target, projection }: &Listing, rows: &[Row]) -> Result<(), Trouble> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let state = fold(rows.iter().map(|row| &row.event))
+        .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {target}: {illegal}")))?;
+    let current = state.standing.current.as_ref().map(|current| current.generation).unwrap_or_default();
+    let (made, said) = ((state.label(), current), (projection.label, projection.generation));
+    if made == said {
+        return Ok(());
+    }
+    let words = |(label, generation): (Label, Generation)| format!("{} with generation {generation}", label.as_str());
+    let what = format!("the row of {target} says {}, and its events make it {}", words(said), words(made));
+    Err(Fault::new(Kind::LedgerCorrupt, what).into())
 }
 
 /// Where a target's record ends; `None` for one that was never enlisted.
@@ -283,23 +357,18 @@ fn head(connection: &Connection, seal: Option<&dyn Seal>, target: &TargetName) -
     }
 }
 
-/// A walk from event `from` on, behind the MAC of the event before it.
-fn begin<'a>(
-    connection: &Connection,
-    seal: Option<&'a dyn Seal>,
-    target: &'a TargetName,
-    from: u64,
-) -> Result<Walk<'a>, Trouble> {
+/// The MAC of the event before `from`, behind which a walk begins.
+pub(super) fn begin(connection: &Connection, record: &str, from: u64) -> Result<Vec<u8>, Trouble> {
     let previous: Option<Vec<u8>> = connection
         .prepare_cached("SELECT mac FROM events WHERE target = ?1 AND seq = ?2")?
-        .query_row(params![target.as_str(), from.saturating_sub(1)], |row| row.get(0))
+        .query_row(params![record, from.saturating_sub(1)], |row| row.get(0))
         .optional()?;
-    Ok(Walk::new(target, seal, from, previous.unwrap_or_else(|| ORIGIN.to_vec())))
+    Ok(previous.unwrap_or_else(|| ORIGIN.to_vec()))
 }
 
-fn each_event(
+pub(super) fn each_event(
     connection: &Connection,
-    target: &TargetName,
+    record: &str,
     from: u64,
     mut visit: impl FnMut(Stored) -> Result<(), Fault>,
 ) -> Result<(), Trouble> {
@@ -309,7 +378,7 @@ fn each_event(
               ON passwords.target = events.target AND passwords.generation = events.brought
          WHERE events.target = ?1 AND seq >= ?2 ORDER BY seq",
     )?;
-    let mut rows = statement.query(params![target.as_str(), from])?;
+    let mut rows = statement.query(params![record, from])?;
     while let Some(row) = rows.next()? {
         let brought: Option<u64> = row.get(5)?;
         let sealed: Option<Vec<u8>> = row.get(6)?;

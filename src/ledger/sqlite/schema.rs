@@ -8,11 +8,14 @@ use std::time::Duration;
 /// Marks a database as ours: "kwhl".
 pub(super) const APPLICATION_ID: i64 = 0x6b77_686c;
 
-/// The version of the tables below. Version 1 had no lists of what selections found.
-pub(super) const SCHEMA_VERSION: i64 = 2;
+/// The version of the tables below. Version 1 had no lists of what selections found, version 2 no record of keywheel itself.
+pub(super) const SCHEMA_VERSION: i64 = 3;
 
 /// The first version with lists.
 const WITH_LISTS: i64 = 2;
+
+/// The first version with a record of keywheel itself.
+const WITH_DEEDS: i64 = 3;
 
 /// How long a statement waits for a lock of another connection.
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
@@ -28,6 +31,7 @@ pub(super) const WRAPPED_KEY: &str = "wrapped-key";
 pub(super) const ROSTER: &str = "roster";
 pub(super) const EVENT_VERSION: &str = "event-version";
 pub(super) const FOUND: &str = "found";
+pub(super) const DEEDS: &str = "deeds";
 
 /// Sealed passwords stand in their own table, so that a changed projection does not rewrite them; events and passwords are clustered by target, so that
 /// folding one target reads neighbouring pages.
@@ -90,6 +94,11 @@ pub(super) fn version(connection: &Connection) -> Result<i64, Trouble> {
 /// Whether the tables are new enough to hold lists.
 pub(super) fn has_lists(connection: &Connection) -> Result<bool, Trouble> {
     Ok(version(connection)? >= WITH_LISTS)
+}
+
+/// Whether they are new enough to hold the record of keywheel itself.
+pub(super) fn has_deeds(connection: &Connection) -> Result<bool, Trouble> {
+    Ok(version(connection)? >= WITH_DEEDS)
 }
 
 /// A connection that reads and never writes.

@@ -1,0 +1,208 @@
+//! Those who are connected to a listener, and how little of the daemon they can take.
+//!
+//! A connection carries one request. Its head and body have a size and a time, the answer has a time, and there are so many places: when all are taken,
+//! the one that has been silent for longest makes room, so that those who come and say nothing keep nobody out who says something. Silent is who has not
+//! sent a whole request, body and all.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+/// What those who are connected may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections at the same time. Each costs a file descriptor, of which the ledger and the clouds need theirs.
+    pub places: usize,
+    /// How long a head may take to arrive.
+    pub head: Duration,
+    /// How long a whole request may take to arrive, from the moment that somebody connects.
+    pub request: Duration,
+    /// How long a connection may last in all, however slowly its answer is read.
+    pub connection: Duration,
+    /// The largest head, in bytes.
+    pub head_size: usize,
+    /// The most headers of a request.
+    pub headers: usize,
+    /// The longest body of a request, in bytes.
+    pub body: usize,
+}
+
+/// An answer, which may come in pieces.
+pub type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// An answer with this among its extensions goes on for longer than others: its connection lasts beyond their limit.
+#[derive(Debug, Clone)]
+pub enum Lasting {
+    /// Until this is cancelled.
+    Until(CancellationToken),
+    /// For so long.
+    For(Duration),
+}
+
+/// A request that has arrived whole. No `Debug`: it may hold a password.
+pub struct Asked {
+    /// Its head.
+    pub head: Parts,
+    /// Its body.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// Its body is longer than it may be.
+    TooLong,
+    /// Its body broke off, or is not what its head says.
+    Broken,
+}
+
+/// Answers requests that came from this address.
+pub type Gate = Arc<dyn Fn(IpAddr, Result<Asked, Unfit>) -> BoxFuture<'static, Answer> + Send + Sync>;
+
+/// Those who are connected.
+pub struct Crowd {
+    bounds: Bounds,
+    places: Arc<Semaphore>,
+    numbers: AtomicU64,
+    /// Who has not sent a whole request yet, the first to come first.
+    silent: Mutex<VecDeque<(u64, AbortHandle)>>,
+}
+
+impl Crowd {
+    /// Nobody yet.
+    pub fn within(bounds: Bounds) -> Arc<Self> {
+        let places = Arc::new(Semaphore::new(bounds.places));
+        Arc::new(Self { bounds, places, numbers: AtomicU64::new(0), silent: Mutex::default() })
+    }
+
+    /// Lets somebody in and answers what they ask. `stream` may be a handshake that is still to be had; it counts as a part of the head.
+    pub async fn admit<S, A, F>(
+        self: &Arc<Self>,
+        stream: impl Future<Output = std::io::Result<S>> + Send + 'static,
+        answer: A,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Fn(Result<Asked, Unfit>) -> F + Send + Sync + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let Some(place) = self.place().await else { return };
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let crowd = Arc::clone(self);
+        // Known before it can speak.
+        let mut silent = self.silent();
+        let conversation = tokio::spawn(async move {
+            let _place = place;
+            if let Ok(Ok(stream)) = tokio::time::timeout(crowd.bounds.head, stream).await {
+                crowd.converse(number, stream, answer).await;
+            }
+            crowd.spoke(number);
+        });
+        silent.push_back((number, conversation.abort_handle()));
+    }
+
+    /// Sends away who is silent, and returns when everybody else has their answer.
+    pub async fn leave(&self) {
+        self.silent().drain(..).for_each(|(_, silent)| silent.abort());
+        let all = u32::try_from(self.bounds.places).unwrap_or(u32::MAX);
+        let _everybody = self.places.acquire_many(all).await;
+    }
+
+    async fn converse<S, A, F>(&self, number: u64, stream: S, answer: A)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Fn(Result<Asked, Unfit>) -> F + Send + Sync + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let Bounds { head, request: whole, connection, head_size, headers, body, .. } = self.bounds;
+        let lasting: OnceLock<Lasting> = OnceLock::new();
+        let service = service_fn(|request: Request<Incoming>| async {
+            let asked = arrived(request, body).await;
+            self.spoke(number);
+            let mut answer = answer(asked).await;
+            if let Some(lasts) = answer.extensions_mut().remove::<Lasting>() {
+                let _only = lasting.set(lasts);
+            }
+            Ok::<_, Infallible>(answer)
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(head_size).max_headers(headers);
+        let served = http.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+        let is_enough = async {
+            tokio::time::sleep(whole).await;
+            if !self.is_silent(number) {
+                tokio::time::sleep(connection.saturating_sub(whole)).await;
+                match lasting.get() {
+                    Some(Lasting::Until(end)) => end.cancelled().await,
+                    Some(Lasting::For(span)) => tokio::time::sleep(*span).await,
+                    None => {}
+                }
+            }
+        };
+        // What goes wrong here is the other side's: it left, was too slow, or speaks something else.
+        tokio::select! {
+            _served = served => {}
+            () = is_enough => {}
+        }
+    }
+
+    /// A place; whoever has been silent for longest makes room. `None` where everybody is being answered.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Some(place);
+        }
+        let (_, oldest) = self.silent().pop_front()?;
+        oldest.abort();
+        // The place comes back when the task is gone, which waits for nothing.
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
+    /// A connection that is silent no more.
+    fn spoke(&self, number: u64) {
+        let mut silent = self.silent();
+        if let Ok(at) = silent.binary_search_by_key(&number, |(number, _)| *number) {
+            silent.remove(at);
+        }
+    }
+
+    fn is_silent(&self, number: u64) -> bool {
+        self.silent().binary_search_by_key(&number, |(number, _)| *number).is_ok()
+    }
+
+    fn silent(&self) -> MutexGuard<'_, VecDeque<(u64, AbortHandle)>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The whole request. One whose length is said to be too long is not read at all, and neither is what comes with a mere look.
+async fn arrived(request: Request<Incoming>, limit: usize) -> Result<Asked, Unfit> {
+    let (head, body) = request.into_parts();
+    if matches!(head.method, Method::GET | Method::HEAD) {
+        return Ok(Asked { head, body: Zeroizing::default() });
+    }
+    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > limit) {
+        return Err(Unfit::TooLong);
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(whole) => Ok(Asked { head, body: Zeroizing::new(whole.to_bytes().to_vec()) }),
+        Err(error) if error.is::<LengthLimitError>() => Err(Unfit::TooLong),
+        Err(_) => Err(Unfit::Broken),
+    }
+}
