@@ -11,6 +11,7 @@ use keywheel::console::metrics::Shown;
 use keywheel::console::metrics::table::{ALL, Kind, Metric};
 use keywheel::console::signs::Signs;
 use keywheel::driver::Tally;
+use keywheel::driver::outlook::Counting;
 use keywheel::fault;
 use keywheel::ledger::sqlite::Commits;
 use keywheel::moment::Moment;
@@ -38,6 +39,7 @@ fn everything() -> String {
         proven_at: Some(at),
         too_old_at: Some(at),
         next_due: Some(at),
+        counting: Counting { after: at, slot: None },
         doubt_since: Some(at),
         halted_since: Some(at),
         behind: vec![("orders".parse().unwrap(), at, 3)],
@@ -217,6 +219,7 @@ fn ten_thousand_targets_whose_sinks_are_all_down_have_as_many_series_as_the_docu
         proven_at: Some(at),
         too_old_at: Some(at),
         next_due: Some(at),
+        counting: Counting { after: at, slot: None },
         doubt_since: Some(at),
         halted_since: Some(at),
         behind: ["a", "b", "c"].map(|sink| (sink.parse().unwrap(), at, 1)).to_vec(),

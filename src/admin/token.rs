@@ -85,7 +85,9 @@ impl Holders {
                 if given.is_some() {
                     self.note_wrong(from, now);
                 }
-                let fault = Fault::new(Kind::Denied, "there is no such token")
+                let what =
+                    if given.is_some() { "there is no such token" } else { "this needs a token, and none was sent" };
+                let fault = Fault::new(Kind::Denied, what)
                     .advise("send `Authorization: Bearer TOKEN` with one of daemon.tokens, or use the control socket");
                 let mut answer = told(StatusCode::UNAUTHORIZED, &Reply::Refused(fault));
                 answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keywheel\""));

@@ -2,6 +2,7 @@
 
 use super::{at, key};
 use keywheel::alert::{Event, Key};
+use keywheel::driver::outlook::Counting;
 use keywheel::driver::{SinkStatus, Snapshot, Waits};
 use keywheel::fault::{Fault, Kind};
 use keywheel::name::Generation;
@@ -26,6 +27,7 @@ fn settled() -> Snapshot {
         proof: Some((Proof::Login, at(0))),
         last_rotated: Some(at(0)),
         next_due: None,
+        counting: Counting { after: at(0), slot: None },
         rotation: None,
         candidates: vec![Generation(3)],
         halt: None,

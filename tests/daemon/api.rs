@@ -263,3 +263,27 @@ fn who_listens_is_told_the_state_and_then_what_happens() {
     daemon.stop();
     assert_eq!(listener.event(), None);
 }
+
+#[test]
+fn who_listens_and_does_not_read_is_sent_away_and_delays_nobody() {
+    let (stage, daemon) = stage();
+    let (_, sluggish) = Listener::at(&stage);
+    let readers: Vec<_> = (1..16)
+        .map(|_| {
+            let (status, mut listener) = Listener::at(&stage);
+            assert_eq!(status, 200);
+            std::thread::spawn(move || while listener.event().is_some() {})
+        })
+        .collect();
+    assert_eq!(Listener::at(&stage).0, 503, "every place is taken");
+    until("the one who does not read to lose its place", || {
+        for verb in ["pause", "unpause"].repeat(10) {
+            assert_eq!(ask(&stage, "POST", &format!("/v1/targets/{TARGET}/{verb}"), "").0, 200);
+        }
+        Listener::at(&stage).0 == 200
+    });
+    assert_eq!(stage.keywheel(&["rotate", TARGET, "--wait"]).status, 0);
+    drop(sluggish);
+    daemon.stop();
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+}
