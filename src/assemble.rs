@@ -101,20 +101,20 @@ pub fn sealing_key(reference: &SecretRef) -> Result<SealingKey, Fault> {
 
 /// What decides each target's moves. Needs no secret.
 pub fn settings(config: &Config, up_since: Moment) -> BTreeMap<TargetName, PlanSettings> {
-    config.targets.iter().map(|(name, target)| (name.clone(), plan_settings(config, target, up_since))).collect()
+    config.targets.iter().map(|(name, target)| (name.clone(), plan_settings(config, name, target, up_since))).collect()
 }
 
 /// The same for targets that are retired: what decided their moves while they had any.
 pub fn retired_settings(config: &Config, up_since: Moment) -> BTreeMap<TargetName, PlanSettings> {
     // No slot counts for them any more.
-    let settings = |target: &config::Target| PlanSettings {
+    let settings = |name: &TargetName, target: &config::Target| PlanSettings {
         timetable: target.timetable.clone().by_hand(),
-        ..plan_settings(config, target, up_since)
+        ..plan_settings(config, name, target, up_since)
     };
-    config.retired.iter().map(|(name, retired)| (name.clone(), settings(&retired.target))).collect()
+    config.retired.iter().map(|(name, retired)| (name.clone(), settings(name, &retired.target))).collect()
 }
 
-fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> PlanSettings {
+fn plan_settings(config: &Config, name: &TargetName, target: &config::Target, up_since: Moment) -> PlanSettings {
     let abilities = match &config.providers[&target.provider] {
         config::Provider::Tencent(_) => Tencent::abilities_of(&target.address),
         config::Provider::Alibaba(_) => Alibaba::abilities_of(&target.address),
@@ -125,9 +125,12 @@ fn plan_settings(config: &Config, target: &config::Target, up_since: Moment) -> 
     // In one order whatever the configuration says: which of a pair comes first is no other place.
     let mut accounts: Vec<String> = target.addresses().into_iter().map(|address| address.account).collect();
     accounts.sort_unstable();
+    let for_it = config.freezes.values().filter(|freezing| freezing.is_for(name, target.selected_by.as_ref()));
+    let freezes = for_it.map(|freezing| freezing.freeze.clone()).collect();
     PlanSettings {
         place: format!("{}/{}", target.address.instance, accounts.join("+")),
-        timetable: target.timetable.clone(),
+        timetable: target.timetable.clone().frozen_on(freezes),
+        wave: target.selected_by.clone().zip(target.waves),
         up_since,
         login: target.login.is_some() || config.providers[&target.provider].own_nodes().is_some(),
         abilities,
@@ -241,7 +244,7 @@ impl Kit {
             name: name.clone(),
             accounts: accounts?,
             instance_key: format!("{}/{}", config.providers[&target.provider].place(), target.address.instance),
-            settings: plan_settings(config, target, up_since),
+            settings: plan_settings(config, name, target, up_since),
             hands: hands(config, name, target, self)?,
         })
     }

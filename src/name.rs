@@ -73,6 +73,8 @@ names! {
     PolicyName
     /// One bearer token, `[daemon] tokens = { NAME = … }`.
     TokenName
+    /// Dates on which nothing begins by itself, `[freezes.NAME]`.
+    FreezeName
 }
 
 fn checked(text: &str) -> Result<String, BadName> {

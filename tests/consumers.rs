@@ -172,7 +172,7 @@ async fn live_through(case: &Case, strategy: &str) -> Felt {
     let first = until(&*ledger, |_| sink.exists()).await;
     let consumer = Consumer::start(sink, address, clock);
     for turn in 1..=ROTATIONS {
-        let wish = Wish::Rotate { by: By::Operator { uid: 0 }, reason: None };
+        let wish = Wish::Rotate { by: By::Operator { uid: 0 }, reason: None, through_freeze: false };
         driver.command(&target, wish).await.unwrap();
         until(&*ledger, |generation| generation.0 >= first.0 + turn).await;
     }

@@ -273,9 +273,9 @@ fn understand(verb: Verb, by: By, body: &[u8]) -> Result<Wish, Fault> {
     // Taken at once, so that it is wiped whatever the verb does with it.
     let given = request.password.take().filter(|text| !text.is_empty()).map(Secret::new);
     let password = || given.ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"));
-    let Request { reason, account, seconds, allow_reset, all, .. } = request;
+    let Request { reason, account, seconds, allow_reset, all, through_freeze, .. } = request;
     Ok(match verb {
-        Verb::Rotate => Wish::Rotate { by, reason },
+        Verb::Rotate => Wish::Rotate { by, reason, through_freeze },
         Verb::Adopt => Wish::Adopt { by, reason, password: password()?, account },
         Verb::Replace => Wish::Replace { by, reason, password: password()?, account },
         Verb::Reveal => Wish::Reveal { by, reason, all },

@@ -52,8 +52,13 @@ impl Control {
     ///
     /// # Errors
     /// What the daemon answered.
-    pub async fn rotate(&self, target: &TargetName, reason: Option<String>) -> Result<String, Fault> {
-        self.ask(target, "rotate", Request { reason, ..Request::default() }).await
+    pub async fn rotate(
+        &self,
+        target: &TargetName,
+        reason: Option<String>,
+        through_freeze: bool,
+    ) -> Result<String, Fault> {
+        self.ask(target, "rotate", Request { reason, through_freeze, ..Request::default() }).await
     }
 
     /// Take in the password that works today.

@@ -30,6 +30,9 @@ pub(crate) struct Request {
     /// Why, in the asker's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// Whether it begins on dates on which nothing begins by itself, for `rotate`.
+    #[serde(default)]
+    pub(crate) through_freeze: bool,
     /// A password, for `adopt` and `replace`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) password: Option<String>,

@@ -43,11 +43,13 @@ pub enum Event {
     LeftOut,
     /// A target's record cannot be read.
     Record,
+    /// The targets of a selection follow each other, and nothing more of it begins.
+    Waves,
 }
 
 impl Event {
     /// Every one, with its word in the configuration.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("halted", Self::Halted),
         ("doubt", Self::Doubt),
         ("behind", Self::Behind),
@@ -57,6 +59,7 @@ impl Event {
         ("credentials", Self::Credentials),
         ("left-out", Self::LeftOut),
         ("record", Self::Record),
+        ("waves", Self::Waves),
     ];
 
     /// Its word.
@@ -71,7 +74,7 @@ impl Event {
 pub struct Key {
     /// What happened.
     pub event: Event,
-    /// To which target, provider or instance.
+    /// To which target, provider, instance or selection.
     pub subject: String,
     /// To which of the target's sinks or hooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -61,6 +61,7 @@ fn headline(group: &Group) -> String {
         Event::Hook => ("hook", "hooks"),
         Event::Credentials => ("provider", "providers"),
         Event::LeftOut => ("instance", "instances"),
+        Event::Waves => ("selection", "selections"),
         Event::Halted | Event::Doubt | Event::TooOld | Event::Waiting | Event::Record => ("target", "targets"),
     };
     let whom = match (group.count, group.named.first(), group.event) {
@@ -91,8 +92,14 @@ fn headline(group: &Group) -> String {
         (Event::LeftOut, true) => format!("{is} left out no more"),
         (Event::Record, false) => format!("{has} a record that cannot be read"),
         (Event::Record, true) => format!("{has} a readable record again"),
+        (Event::Waves, false) => format!("{} no rotation any more", begins(group.count)),
+        (Event::Waves, true) => format!("{} rotations again", begins(group.count)),
     };
     format!("{whom} {said}")
+}
+
+const fn begins(count: usize) -> &'static str {
+    if count == 1 { "begins" } else { "begin" }
 }
 
 const fn waits(count: usize) -> &'static str {

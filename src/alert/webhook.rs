@@ -53,6 +53,7 @@ fn told(told: &Told) -> Value {
     let subject = match key.event {
         Event::Credentials => Some("provider"),
         Event::LeftOut => None,
+        Event::Waves => Some("selection"),
         Event::Halted | Event::Doubt | Event::Behind | Event::TooOld | Event::Hook | Event::Waiting | Event::Record => {
             Some("target")
         }

@@ -200,6 +200,12 @@ pub struct Rotate {
     /// Wait until each is settled or needs a person
     #[arg(long)]
     pub wait: bool,
+    /// With --all: do not ask first
+    #[arg(long, requires = "all")]
+    pub yes: bool,
+    /// Also on dates on which nothing begins by itself ([freezes.NAME])
+    #[arg(long)]
+    pub through_freeze: bool,
 }
 
 /// `status`

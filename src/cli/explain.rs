@@ -14,9 +14,13 @@ use crate::rotation::plan::OnSinkDown;
 use crate::rotation::state::Label;
 use crate::rotation::why::from_now;
 use serde::Serialize;
+use std::time::Duration;
 
 /// How many of the latest events are told.
 const LATELY: usize = 8;
+
+/// Freezes that begin within this time are told.
+const FREEZES_WITHIN: Duration = Duration::from_secs(60 * 86_400);
 
 /// Tells one target's story.
 ///
@@ -64,6 +68,21 @@ pub async fn explain(scene: &Scene, args: &args::One) -> Result<Exit, Fault> {
     fact("schedule", scene.schedule_text(&args.target));
     if let Some(due) = snapshot.next_due {
         fact("next slot", when(due));
+    }
+    for frozen in scene.settings(&args.target)?.timetable.freezes_ahead(now, now + FREEZES_WITHIN) {
+        let (from, until) = (local(frozen.from, zone), local(frozen.until, zone));
+        fact("frozen", format!("from {from} to {until} ({}): nothing begins by itself", frozen.name));
+    }
+    if let Some(members) = scene.members(&args.target).await? {
+        let selection = scene.config().targets[&args.target].selected_by.as_ref();
+        let of = selection.map(|selection| format!(" of {selection}")).unwrap_or_default();
+        match members.wave(&args.target) {
+            Some((1, waves)) => fact("wave", format!("the first of {waves}{of}: the others wait until it is settled")),
+            Some((wave, waves)) => {
+                fact("wave", format!("{wave} of {waves}{of}: it begins when the one before is settled"))
+            }
+            None => {}
+        }
     }
     if !snapshot.sinks.is_empty() {
         let words = match scene.settings(&args.target)?.on_sink_down {

@@ -10,6 +10,7 @@ mod explain;
 mod follow;
 mod generate;
 mod history;
+mod holds;
 mod key;
 mod look;
 mod manual;

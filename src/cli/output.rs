@@ -14,7 +14,7 @@ const PLAIN_WIDTH: u16 = 140;
 const SENTENCES_WIDTH: u16 = 110;
 
 /// A table without lines, as wide as the terminal at most.
-pub fn table<const N: usize>(header: [&str; N]) -> Table {
+pub fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     if table.width().is_none() {
@@ -23,7 +23,7 @@ pub fn table<const N: usize>(header: [&str; N]) -> Table {
     if std::env::var_os("NO_COLOR").is_some() {
         table.force_no_tty();
     }
-    table.set_header(header);
+    table.set_header(header.into_iter().collect::<Vec<_>>());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

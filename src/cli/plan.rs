@@ -2,6 +2,7 @@
 
 use super::Exit;
 use super::args;
+use super::holds::{self, Holds};
 use super::output::{bold, counted, local, print_line, print_table, table, wrapped};
 use super::scene::Scene;
 use crate::driver::outlook::{Counting, Load, STRETCH};
@@ -21,6 +22,8 @@ struct Planned {
     target: TargetName,
     provider: ProviderName,
     slot: Slot,
+    /// Its wave, and how many there are.
+    wave: Option<(usize, usize)>,
     on_sink_down: OnSinkDown,
 }
 
@@ -30,9 +33,9 @@ struct Planned {
 /// When the configuration or the ledger cannot be read.
 pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     let now = scene.now();
-    let planned = planned(scene, &args.targets, args.span, now).await?;
+    let (planned, holds) = planned(scene, &args.targets, args.span, now).await?;
     if args.json {
-        let text = serde_json::to_string_pretty(&report(scene, &planned))
+        let text = serde_json::to_string_pretty(&report(scene, &planned, &holds))
             .map_err(|error| Fault::new(Kind::Bug, format!("the plan cannot be written: {error}")))?;
         print_line(&text);
         return Ok(Exit::Well);
@@ -42,10 +45,10 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     let one_zone = zones.iter().next().filter(|_| zones.len() == 1);
     let when = one_zone.map_or_else(|| "WHEN".to_owned(), |zone| format!("WHEN ({zone})"));
     let one_provider = planned.windows(2).all(|pair| pair[0].provider == pair[1].provider);
-    let mut rows = match one_provider {
-        true => table([when.as_str(), "IN", "TARGET", "START UNTIL"]),
-        false => table([when.as_str(), "IN", "TARGET", "START UNTIL", "PROVIDER"]),
-    };
+    let in_waves = planned.iter().any(|item| item.wave.is_some());
+    let columns = [(true, when.as_str()), (true, "IN"), (true, "TARGET"), (true, "START UNTIL")];
+    let columns = columns.into_iter().chain([(in_waves, "WAVE"), (!one_provider, "PROVIDER")]);
+    let mut rows = table(columns.filter_map(|(shown, column)| shown.then_some(column)));
     for item in &planned {
         let zone = scene.zone(&item.target);
         let due = local(item.slot.due, zone);
@@ -55,6 +58,9 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
             item.target.to_string(),
             local(item.slot.closes, zone),
         ];
+        if in_waves {
+            row.push(item.wave.map_or_else(|| "-".to_owned(), |(wave, waves)| format!("{wave} of {waves}")));
+        }
         if !one_provider {
             row.push(item.provider.to_string());
         }
@@ -62,10 +68,12 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     }
     if planned.is_empty() {
         print_line(&format!("Nothing is planned for the next {}.", show_span(args.span)));
+        holds.print();
         return Ok(Exit::Well);
     }
     print_table(&rows);
     print_line("");
+    holds.print();
     let going_on = planned.iter().filter(|item| item.on_sink_down == OnSinkDown::Proceed);
     let going_on: BTreeSet<&str> = going_on.map(|item| item.target.as_str()).collect();
     let names: Vec<&str> = going_on.iter().copied().take(NAMED).collect();
@@ -98,28 +106,37 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
 /// # Errors
 /// When the ledger cannot be read.
 pub(super) async fn document(scene: &Scene, span: Duration) -> Result<String, Fault> {
-    let planned = planned(scene, &[], span, scene.now()).await?;
-    super::sight::document(&report(scene, &planned))
+    let (planned, holds) = planned(scene, &[], span, scene.now()).await?;
+    super::sight::document(&report(scene, &planned, &holds))
 }
 
-async fn planned(scene: &Scene, targets: &[TargetName], span: Duration, now: Moment) -> Result<Vec<Planned>, Fault> {
+async fn planned(
+    scene: &Scene,
+    targets: &[TargetName],
+    span: Duration,
+    now: Moment,
+) -> Result<(Vec<Planned>, Holds), Fault> {
     let until = now + span;
-    let mut planned = Vec::new();
+    let (mut planned, mut holds) = (Vec::new(), Holds::default());
     for target in scene.selected(targets)? {
         let settings = scene.settings(&target)?;
-        let standing = scene.standing(&target).await?;
-        let counting = Counting::of(settings, &standing.unwrap_or_default(), now);
+        let standing = scene.standing(&target).await?.unwrap_or_default();
+        let counting = Counting::of(settings, &standing, now);
         let slots = counting.slots(settings.timetable.upcoming(now, until), until);
+        holds.freeze(&settings.timetable, scene.zone(&target), now, until);
+        holds.pause(&target, counting.paused_until);
+        let wave = holds.wave(scene, &target).await?;
         let provider = scene.provider(&target)?;
         planned.extend(slots.into_iter().map(|slot| Planned {
             target: target.clone(),
             provider: provider.clone(),
             slot,
+            wave,
             on_sink_down: settings.on_sink_down,
         }));
     }
     planned.sort_by(|one, other| (one.slot.due, &one.target).cmp(&(other.slot.due, &other.target)));
-    Ok(planned)
+    Ok((planned, holds))
 }
 
 fn loads(scene: &Scene, planned: &[Planned]) -> BTreeMap<ProviderName, Load> {
@@ -143,6 +160,8 @@ struct Line<'a> {
     closes: String,
     local: String,
     on_sink_down: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wave: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -158,9 +177,11 @@ struct Quota {
 struct Report<'a> {
     slots: Vec<Line<'a>>,
     quota: Vec<Quota>,
+    #[serde(flatten)]
+    holds: holds::Report<'a>,
 }
 
-fn report<'a>(scene: &Scene, planned: &'a [Planned]) -> Report<'a> {
+fn report<'a>(scene: &Scene, planned: &'a [Planned], holds: &'a Holds) -> Report<'a> {
     let slots = planned.iter().map(|item| Line {
         target: &item.target,
         provider: &item.provider,
@@ -168,6 +189,7 @@ fn report<'a>(scene: &Scene, planned: &'a [Planned]) -> Report<'a> {
         closes: item.slot.closes.to_string(),
         local: local(item.slot.due, scene.zone(&item.target)),
         on_sink_down: item.on_sink_down.as_str(),
+        wave: item.wave.map(|(wave, _)| wave),
     });
     let quota = loads(scene, planned).into_iter().map(|(provider, load)| Quota {
         provider,
@@ -175,5 +197,5 @@ fn report<'a>(scene: &Scene, planned: &'a [Planned]) -> Report<'a> {
         busiest_hour: load.busiest,
         requests_per_second: load.quota,
     });
-    Report { slots: slots.collect(), quota: quota.collect() }
+    Report { slots: slots.collect(), quota: quota.collect(), holds: holds.report() }
 }

@@ -31,6 +31,29 @@ pub async fn password(question: String) -> Result<Secret, Fault> {
     }
 }
 
+/// Whether the person at the terminal agrees; `None` where there is none.
+///
+/// # Errors
+/// `Stopping` when interrupted.
+pub async fn agreed(question: String) -> Result<Option<bool>, Fault> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut signals = Signals::new()?;
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut screen = std::io::stderr();
+        let _asked = write!(screen, "{question} [y/N] ").and_then(|()| screen.flush());
+        read_line(&mut std::io::stdin().lock())
+    });
+    tokio::select! {
+        read = asked => {
+            let line = read.unwrap_or_else(|defect| Err(Fault::new(Kind::Bug, format!("asking ended in a defect: {defect}"))))?;
+            Ok(Some(matches!(line.trim(), "y" | "Y" | "yes" | "Yes")))
+        }
+        () = signals.stop() => Err(Fault::new(Kind::Stopping, "interrupted").advise("nothing was done; run it again")),
+    }
+}
+
 fn ask(question: &str) -> Result<Secret, Fault> {
     let input = std::io::stdin();
     let line = if input.is_terminal() {

@@ -3,7 +3,8 @@
 use super::Exit;
 use super::alone::Alone;
 use super::args;
-use super::output::{addressed, print_line};
+use super::output::{addressed, counted, print_line};
+use super::prompt;
 use super::run::Signals;
 use super::scene::{Scene, operator};
 use crate::admin::Control;
@@ -27,6 +28,9 @@ const HELD: Duration = Duration::from_secs(1);
 /// When the configuration cannot be read, or neither a daemon nor this process can do it.
 pub async fn rotate(scene: &Scene, args: &args::Rotate) -> Result<Exit, Fault> {
     let targets = scene.selected(&args.targets)?;
+    if args.all && !args.yes && !confirmed(&targets).await? {
+        return Ok(Exit::Attention);
+    }
     let began = scene.now();
     scene.start_logging("warn")?;
     let mut told = false;
@@ -48,7 +52,8 @@ pub async fn rotate(scene: &Scene, args: &args::Rotate) -> Result<Exit, Fault> {
     anstream::eprintln!("no daemon runs: rotating here (Ctrl-C stops after the step under way; nothing is lost)");
     let mut refused = Vec::new();
     for target in &targets {
-        let wish = Wish::Rotate { by: operator(), reason: args.reason.clone() };
+        let (reason, through_freeze) = (args.reason.clone(), args.through_freeze);
+        let wish = Wish::Rotate { by: operator(), reason, through_freeze };
         if let Err(fault) = alone.command(target, wish).await {
             complain(target, &fault);
             // No daemon finishes what an earlier command left open: this one does.
@@ -62,6 +67,21 @@ pub async fn rotate(scene: &Scene, args: &args::Rotate) -> Result<Exit, Fault> {
     let exit = wait(scene, &asked, began).await;
     alone.finish().await?;
     Ok(exit?.max(refusal(scene, &refused).await?))
+}
+
+/// Whether a person means all of them.
+async fn confirmed(targets: &[TargetName]) -> Result<bool, Fault> {
+    let all = counted(targets.len(), "target");
+    let agreed = prompt::agreed(format!("Rotate {all} now?")).await?;
+    match agreed {
+        Some(true) => {}
+        Some(false) => anstream::eprintln!("Nothing was asked of any target."),
+        None => {
+            let what = format!("this would rotate {all} now, and nobody is there to be asked");
+            return Err(Fault::new(Kind::Usage, what).advise("add --yes if that is what is meant"));
+        }
+    }
+    Ok(agreed == Some(true))
 }
 
 /// Has the running daemon do it.
@@ -84,7 +104,7 @@ async fn through(
 async fn ask_daemon(control: &Control, targets: &[TargetName], args: &args::Rotate) -> Vec<TargetName> {
     let mut refused = Vec::new();
     for target in targets {
-        match control.rotate(target, args.reason.clone()).await {
+        match control.rotate(target, args.reason.clone(), args.through_freeze).await {
             Ok(done) => print_line(&format!("{target}: {done}")),
             Err(fault) => {
                 complain(target, &fault);

@@ -5,7 +5,7 @@ use crate::assemble;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Expanded, Finding};
 use crate::discovery::Names;
-use crate::driver::{PlanSettings, Snapshot, snapshot};
+use crate::driver::{PlanSettings, Snapshot, followers, snapshot};
 use crate::fault::{Fault, Kind};
 use crate::ledger::Row;
 use crate::ledger::deed::DeedRow;
@@ -16,7 +16,8 @@ use crate::name::{PolicyName, ProviderName, TargetName};
 use crate::password::Policy;
 use crate::rotation::event::By;
 use crate::rotation::fold;
-use crate::rotation::state::Standing;
+use crate::rotation::state::{Standing, State};
+use crate::rotation::waves::{Members, Stand};
 use crate::schedule::Calendar;
 use crate::telemetry;
 use chrono_tz::Tz;
@@ -287,8 +288,13 @@ impl Scene {
     /// # Errors
     /// When there is no such target or the ledger cannot be read.
     pub async fn snapshot(&self, target: &TargetName) -> Result<Snapshot, Fault> {
+        let members = self.members(target).await?;
+        self.snapshot_among(target, members.as_ref()).await
+    }
+
+    async fn snapshot_among(&self, target: &TargetName, members: Option<&Members>) -> Result<Snapshot, Fault> {
         let settings = self.settings(target)?;
-        let snapshot = snapshot(target, settings, &self.recent(target).await?, self.now())?;
+        let snapshot = snapshot(target, settings, &self.recent(target).await?, members, self.now())?;
         Ok(match self.retired.contains_key(target) {
             true => snapshot.retired(self.why_retired(target)),
             false => snapshot,
@@ -308,11 +314,38 @@ impl Scene {
     /// # Errors
     /// As for [`Scene::snapshot`].
     pub async fn snapshots_of(&self, targets: &[TargetName]) -> Result<Vec<Snapshot>, Fault> {
-        let mut snapshots = Vec::new();
+        let (mut snapshots, mut known) = (Vec::new(), BTreeMap::new());
         for target in targets {
-            snapshots.push(self.snapshot(target).await?);
+            let selection = self.settings(target)?.wave.as_ref().map(|(selection, _)| selection.clone());
+            if let Some(selection) = &selection
+                && !known.contains_key(selection)
+            {
+                known.insert(selection.clone(), self.members(target).await?);
+            }
+            let members = selection.and_then(|selection| known.get(&selection)?.as_ref());
+            snapshots.push(self.snapshot_among(target, members).await?);
         }
         Ok(snapshots)
+    }
+
+    /// The targets that this one follows or goes before, as their records stand; `None` where its selection has no waves.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn members(&self, target: &TargetName) -> Result<Option<Members>, Fault> {
+        let Some((selection, _)) = &self.settings(target)?.wave else { return Ok(None) };
+        let Some(mut members) = followers(self.settings.iter()).remove(selection) else { return Ok(None) };
+        let names: Vec<TargetName> = members.names().cloned().collect();
+        for name in names {
+            members.note(&name, Stand::of(&self.state(&name).await?));
+        }
+        Ok(Some(members))
+    }
+
+    async fn state(&self, target: &TargetName) -> Result<State, Fault> {
+        let rows = self.recent(target).await?;
+        fold(rows.iter().map(|row| &row.event))
+            .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {target}: {illegal}")))
     }
 
     /// What is true of the target between rotations; `None` before its first event.
@@ -320,9 +353,7 @@ impl Scene {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn standing(&self, target: &TargetName) -> Result<Option<Standing>, Fault> {
-        let rows = self.recent(target).await?;
-        let state = fold(rows.iter().map(|row| &row.event))
-            .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {target}: {illegal}")))?;
+        let state = self.state(target).await?;
         Ok(state.standing.current.is_some().then_some(state.standing))
     }
 

@@ -131,7 +131,7 @@ fn made(
 ) -> Result<(TargetName, Target), String> {
     let (name, target) = selection.target(Facts::of(known), known.target.as_ref(), around)?;
     taken.take(config, &name, &target)?;
-    Ok((name, Target { selected_by: Some(selection_name.clone()), ..target }))
+    Ok((name, Target { selected_by: Some(selection_name.clone()), waves: selection.waves, ..target }))
 }
 
 fn left_out(selection: &Selection, known: &Known, why: String) -> Finding {

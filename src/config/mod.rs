@@ -15,6 +15,7 @@ mod etcd;
 mod expand;
 mod finding;
 mod follow;
+mod freeze;
 mod hook;
 mod json_schema;
 mod kubernetes;
@@ -37,6 +38,7 @@ mod strategy;
 mod target;
 mod template;
 mod variables;
+mod waves;
 
 pub use adopt::PasswordRef;
 pub use alert::{Channel, ChannelKind, SmtpChannel, SmtpTls, Watch};
@@ -49,6 +51,7 @@ pub use etcd::EtcdSink;
 pub use expand::{Expanded, RetiredTarget};
 pub use finding::{Finding, Findings, Origin};
 pub use follow::{Followed, Follower, OnChange};
+pub use freeze::Freezing;
 pub use hook::{Hook, RolloutHook, SignalHook, SystemdHook, Told, WebhookHook, Workload, WorkloadKind};
 pub use json_schema::json_schema;
 pub use kubernetes::KubernetesAccess;
@@ -68,7 +71,7 @@ pub use store::{Identity, Store, StoreSink};
 pub use target::Target;
 pub use variables::PREFIX;
 
-use crate::name::{ChannelName, HookName, PolicyName, ProviderName, SinkName, TargetName};
+use crate::name::{ChannelName, FreezeName, HookName, PolicyName, ProviderName, SinkName, TargetName};
 use crate::password::Policy;
 use crate::rotation::plan::Limits;
 use document::{Node, Table, Value};
@@ -96,6 +99,8 @@ pub struct Config {
     pub watch: Watch,
     /// Who is alerted.
     pub alerts: BTreeMap<ChannelName, Channel>,
+    /// Dates on which nothing begins by itself.
+    pub freezes: BTreeMap<FreezeName, Freezing>,
     /// What is rotated; with [`Config::with_found`] also what selections found.
     pub targets: BTreeMap<TargetName, Target>,
     /// Targets that are found by tag.
@@ -255,6 +260,8 @@ impl Sections<'_> {
         }
         let watch = alert::watch(&self.section("watch"));
         let alerts = self.named("alerts", |section, _: &ChannelName| alert::channel(section));
+        let freezes =
+            self.named("freezes", |section, name| freeze::parse(section, name, time_zone, &self.section("targets")));
         let surroundings = target::Surroundings {
             time_zone,
             late_effect: limits.late_effect,
@@ -300,6 +307,7 @@ impl Sections<'_> {
             hooks: complete(hooks)?,
             watch,
             alerts: complete(alerts)?,
+            freezes: complete(freezes)?,
             targets: complete(targets)?,
             selections: complete(selections)?,
             follow: complete(followed)?,

@@ -12,8 +12,10 @@ use super::reading::{Report, Section, refusal};
 use super::strategy;
 use super::target::{self, Surroundings, Target};
 use super::template::{Facts, is_template, render};
+use super::waves;
 use crate::name::{ProviderName, SinkName, TargetName};
 use crate::rotation::plan::Recovery;
+use crate::rotation::waves::Waves;
 use crate::sink::file::Format;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,6 +39,8 @@ pub struct Selection {
     pub provider: ProviderName,
     /// What an instance must carry, all of it.
     pub tags: BTreeMap<String, String>,
+    /// How its targets follow each other; `None` = at their time.
+    pub waves: Option<Waves>,
     /// The template of the targets' names.
     name: String,
     /// `targets.NAME`
@@ -149,12 +153,13 @@ pub(super) fn parse(
     }
     let tags = tags(&select);
     let mut table = section.table().clone();
-    for key in ["select", "name", "provider", "instance"] {
+    for key in ["select", "name", "waves", "provider", "instance"] {
         table.remove(key);
     }
     let selection = Selection {
         provider: provider?,
         tags: tags?,
+        waves: waves::parse(section),
         name: section.text("name").map_or_else(|| format!("{name}-{{{{ instance }}}}"), str::to_owned),
         path: section.path.clone(),
         origin: section.origin.clone(),

@@ -18,6 +18,7 @@ use crate::name::{HookName, PolicyName, ProviderName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
 use crate::provider::{Address, tencent};
 use crate::rotation::plan::{OnSinkDown, Recovery, Strategy};
+use crate::rotation::waves::Waves;
 use crate::schedule::{Missed, Settings, Timetable};
 use chrono_tz::Tz;
 use std::cell::RefCell;
@@ -73,6 +74,8 @@ pub struct Target {
     pub own_sinks: BTreeMap<SinkName, Sink>,
     /// The selection that found it; `None` where it is written down.
     pub selected_by: Option<TargetName>,
+    /// How the targets of that selection follow each other.
+    pub waves: Option<Waves>,
 }
 
 impl Target {
@@ -108,6 +111,10 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
     if section.has("name") {
         let what = "This key means nothing without select: the target is called by its table's name";
         section.refuse("name", refusal(what, "remove it"));
+    }
+    if section.has("waves") {
+        let what = "One target has nobody to follow: waves are for the targets of a selection";
+        section.refuse("waves", refusal(what, "remove it, or add select"));
     }
     let provider = named(section, "provider", section.text("provider"), around.providers);
     let cloud = provider.as_ref().and_then(|name| around.providers.get(name)?.as_ref());
@@ -193,6 +200,7 @@ pub(super) fn parse(section: &Section<'_>, name: &TargetName, around: &Surroundi
         verify_every,
         own_sinks: BTreeMap::new(),
         selected_by: None,
+        waves: None,
     })
 }
 

@@ -77,12 +77,13 @@ impl Look {
     pub async fn view(&self) -> Result<Arc<View>, Fault> {
         let (seen, reader, fleet) = (Arc::clone(&self.seen), self.reader.clone(), self.driver.fleet());
         let (clock, latest) = (Arc::clone(&self.clock), Arc::clone(&self.latest));
+        let driver = Arc::clone(&self.driver);
         // In a task of its own: whoever asked may leave before a large fleet was looked at, and the next one should find it done.
         let looking = tokio::spawn(async move {
             let mut seen = seen.lock().await;
             if seen.rest.is_none_or(|(since, rest)| since.elapsed() >= rest) {
                 let watch = Stopwatch::start();
-                let looked = seen.look(&reader, fleet, &*clock).await;
+                let looked = seen.look(&reader, &driver, fleet, &*clock).await;
                 seen.rest = Some((Stopwatch::start(), REST.max(watch.elapsed() * REST_FACTOR)));
                 looked?;
                 *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&seen.view));
@@ -136,14 +137,20 @@ impl Look {
         let fleet = self.driver.fleet();
         let Some(target) = fleet.get(name) else { return Ok(None) };
         let rows = self.reader.history(name).await?;
-        let recent = self.reader.recent(name).await?;
-        let snapshot = snapshot(name, &target.settings, &recent, self.clock.now())?;
+        let (recent, members) = (self.reader.recent(name).await?, self.driver.members(target));
+        let snapshot = snapshot(name, &target.settings, &recent, members.as_deref(), self.clock.now())?;
         Ok(Some(Story { snapshot, settings: target.settings.clone(), rows }))
     }
 }
 
 impl Seen {
-    async fn look(&mut self, reader: &Reader, fleet: Arc<Fleet>, clock: &dyn Clock) -> Result<(), Fault> {
+    async fn look(
+        &mut self,
+        reader: &Reader,
+        driver: &Driver,
+        fleet: Arc<Fleet>,
+        clock: &dyn Clock,
+    ) -> Result<(), Fault> {
         // The time first: everything that was written before it is seen.
         let now = clock.now();
         let listing = reader.listing().await?;
@@ -157,7 +164,7 @@ impl Seen {
             let kept = self.known.remove(&row.target).filter(|known| known.row == row && now < known.until);
             let Some(fresh) = (match kept {
                 Some(kept) => Some(kept),
-                None => look_at(reader, target, row, now).await,
+                None => look_at(reader, driver, target, row, now).await,
             }) else {
                 view.unreadable += 1;
                 continue;
@@ -171,9 +178,10 @@ impl Seen {
 }
 
 /// What holds of one target, and until when nothing else can without a change of its row; `None` where its record cannot be read, which the log says.
-async fn look_at(reader: &Reader, target: &Target, row: Listing, now: Moment) -> Option<Known> {
-    let rows = reader.recent(&target.name).await;
-    let snapshot = rows.and_then(|rows| snapshot(&target.name, &target.settings, &rows, now)).ok()?;
+async fn look_at(reader: &Reader, driver: &Driver, target: &Target, row: Listing, now: Moment) -> Option<Known> {
+    let (rows, members) = (reader.recent(&target.name).await, driver.members(target));
+    let snapshot =
+        rows.and_then(|rows| snapshot(&target.name, &target.settings, &rows, members.as_deref(), now)).ok()?;
     let figures = Arc::new(Figures::of(&snapshot, &target.settings));
     // Something that is under way changes by the clock alone; what rests does so when the driver looks at it next.
     let until = match row.projection.label {

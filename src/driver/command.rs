@@ -16,6 +16,8 @@ pub enum Wish {
         by: By,
         /// Why.
         reason: Option<String>,
+        /// Whether it begins on dates on which nothing begins by itself.
+        through_freeze: bool,
     },
     /// Take in the password that works today, verified, and change nothing.
     Adopt {

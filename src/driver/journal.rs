@@ -4,6 +4,7 @@ use super::Tools;
 use super::happening::Happenings;
 use super::tally::{Count, Tally, counts};
 use super::target::Target;
+use super::waves::Boards;
 use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
 use crate::ledger::{CLAIM_LASTS, Claim, Entry, Projection};
@@ -42,6 +43,7 @@ pub(super) struct Journal<'a> {
     uncounted: Vec<Vec<Count>>,
     tally: &'a Tally,
     happenings: &'a Happenings,
+    boards: &'a Boards,
     written: Option<Projection>,
     /// Nothing is done for the open rotation until its preflight begins anew: its instance may be another one's until then.
     waits: bool,
@@ -52,7 +54,7 @@ impl<'a> Journal<'a> {
     pub(super) async fn open(
         tools: &'a Tools,
         target: &'a Target,
-        (tally, happenings): (&'a Tally, &'a Happenings),
+        (tally, happenings, boards): (&'a Tally, &'a Happenings, &'a Boards),
     ) -> Result<Option<Self>, Fault> {
         let clock = &*tools.clock;
         let ours_at = clock.now();
@@ -73,6 +75,7 @@ impl<'a> Journal<'a> {
             uncounted,
             tally,
             happenings,
+            boards,
             written: None,
             waits: true,
         }))
@@ -155,6 +158,7 @@ impl<'a> Journal<'a> {
         self.claim.append(&self.pending, &projection).await?;
         self.ours_at = ours_at;
         self.happenings.tell(&self.target.name, &self.pending);
+        self.boards.note(self.target, &self.state);
         self.pending.clear();
         self.uncounted.drain(..).flatten().for_each(|count| self.tally.add(count));
         self.written = Some(projection);

@@ -18,12 +18,14 @@ mod tally;
 mod target;
 mod turn;
 mod upkeep;
+mod waves;
 
 pub use command::{Command, Wish};
 pub use happening::Happening;
 pub use snapshot::{SinkStatus, Snapshot, Waits, age, snapshot};
 pub use tally::Tally;
 pub use target::{Account, AdoptFrom, Adoptable, Hands, LoginWords, PlanSettings, Target};
+pub use waves::followers;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -96,6 +98,7 @@ pub struct Driver {
     ledger_fails: AtomicBool,
     tally: Tally,
     happenings: happening::Happenings,
+    boards: waves::Boards,
     /// How many turns have ended.
     ended: AtomicU64,
 }
@@ -104,12 +107,15 @@ impl Driver {
     /// A driver that gives at most `turns_at_once` targets a turn at the same time.
     pub fn new(tools: Tools, fleet: Fleet, turns_at_once: usize, stop: CancellationToken) -> Arc<Self> {
         let outbox = outbox::Outbox::new(tools.clock.now());
+        let wake = Arc::new(Notify::new());
+        let boards = waves::Boards::new(Arc::clone(&wake));
+        boards.replace(&fleet);
         Arc::new(Self {
             tools,
             outbox,
             fleet: RwLock::new(Arc::new(fleet)),
             turns_at_once: turns_at_once.max(1),
-            wake: Arc::new(Notify::new()),
+            wake,
             stop,
             commands: Mutex::default(),
             busy: Mutex::default(),
@@ -122,6 +128,7 @@ impl Driver {
             ledger_fails: AtomicBool::new(false),
             tally: Tally::default(),
             happenings: happening::Happenings::default(),
+            boards,
             ended: AtomicU64::new(0),
         })
     }
@@ -249,6 +256,7 @@ impl Driver {
     pub async fn reload(self: &Arc<Self>, fleet: Fleet) -> Result<(), Fault> {
         let names: Vec<TargetName> = fleet.keys().cloned().collect();
         self.tools.ledger.enlist(&names, self.tools.clock.now()).await?;
+        self.boards.replace(&fleet);
         *self.fleet.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fleet);
         *lock(&self.elsewhere) = None;
         *lock(&self.unseen) = names.into_iter().collect();
@@ -323,6 +331,12 @@ impl Driver {
         let kept_off = |name: &TargetName| lock(&self.kept_off).get(name).is_some_and(|(until, _)| now < *until);
         let places = self.turns_at_once + self.lent.load(Ordering::Relaxed).min(LENT_LIMIT);
         let free = places.saturating_sub(turns.len());
+        for name in self.boards.woken() {
+            match lock(&self.busy).get(&name) {
+                Some(turn) => turn.notify_one(),
+                None => _ = lock(&self.unseen).insert(name),
+            }
+        }
         let unseen: Vec<TargetName> = lock(&self.unseen).iter().take(free + passed_over).cloned().collect();
         let by_time = due.into_iter().chain(unseen).filter(|name| !kept_off(name));
         for name in asked.into_iter().chain(by_time) {

@@ -80,7 +80,7 @@ fn refuse(what: impl Into<String>, next_step: &str) -> Result<Obeyed, Fault> {
 
 async fn decide(tools: &Tools, target: &Target, state: &State, wish: Wish, now: Moment) -> Result<Obeyed, Fault> {
     match wish {
-        Wish::Rotate { by, reason } => rotate(target, state, by, reason, now),
+        Wish::Rotate { by, reason, through_freeze } => rotate(target, state, by, (reason, through_freeze), now),
         Wish::Pause { by, reason, span } => pause(state, (by, reason), span, now),
         Wish::Unpause { by } => match &state.standing.paused {
             Some(_) => Ok(Obeyed::just(What::Unpaused { by }, "it goes on")),
@@ -99,13 +99,27 @@ async fn decide(tools: &Tools, target: &Target, state: &State, wish: Wish, now: 
     }
 }
 
-fn rotate(target: &Target, state: &State, by: By, reason: Option<String>, now: Moment) -> Result<Obeyed, Fault> {
+fn rotate(
+    target: &Target,
+    state: &State,
+    by: By,
+    (reason, through_freeze): (Option<String>, bool),
+    now: Moment,
+) -> Result<Obeyed, Fault> {
+    let frozen = target.settings.timetable.frozen(now).filter(|_| !through_freeze);
     match (&state.halt, &state.open, &state.standing.paused) {
         (Some(halt), _, _) => refuse(format!("the target is halted: {}", halt.fault.what), &halt.fault.next_step),
         (None, Some(open), _) if !waits_for_nobody(target, state) => {
             refuse(format!("rotation {} is under way", open.id), "`keywheel explain` says where it stands")
         }
         (None, _, Some(_)) => refuse("the target is paused", "end the pause first: `keywheel resume TARGET`"),
+        (None, _, None) if let Some(frozen) = frozen => {
+            let until = show_span(frozen.until.since(now));
+            refuse(
+                format!("the freeze {} lasts for another {until}, until {}", frozen.name, frozen.until),
+                "wait for its end, or, if it cannot wait: `keywheel rotate TARGET --through-freeze`",
+            )
+        }
         (None, _, None) => {
             let what = What::Asked { by, reason };
             let said = match held(target, state, &what, now) {

@@ -8,7 +8,9 @@ use crate::ledger::Row;
 use crate::moment::{Moment, show_span};
 use crate::name::{Generation, HookName, RotationId, SinkName, TargetName};
 use crate::rotation::event::{Proof, What};
+use crate::rotation::plan::Hold;
 use crate::rotation::state::{Label, Phase, State};
+use crate::rotation::waves::Members;
 use crate::rotation::why::Why;
 use crate::rotation::{Action, fold, next};
 use std::collections::BTreeMap;
@@ -112,10 +114,16 @@ impl Snapshot {
 ///
 /// # Errors
 /// `LedgerCorrupt` when the events contradict each other.
-pub fn snapshot(target: &TargetName, settings: &PlanSettings, rows: &[Row], now: Moment) -> Result<Snapshot, Fault> {
+pub fn snapshot(
+    target: &TargetName,
+    settings: &PlanSettings,
+    rows: &[Row],
+    members: Option<&Members>,
+    now: Moment,
+) -> Result<Snapshot, Fault> {
     let state = fold(rows.iter().map(|row| &row.event))
         .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {target}: {illegal}")))?;
-    let plan = settings.plan(&state.standing, now);
+    let plan = settings.plan_among(target, members, &state.standing, now);
     let action = next(&state, &plan, now);
     let current = state.standing.current.as_ref();
     let too_old_since = current.and_then(|current| settings.timetable.too_old_at(current.proven_at));
@@ -173,6 +181,7 @@ pub fn snapshot(target: &TargetName, settings: &PlanSettings, rows: &[Row], now:
 fn label(state: &State, action: &Action) -> Label {
     match (state.label(), action) {
         (Label::Settled, Action::Begin { .. } | Action::Adopt | Action::Record(_)) => Label::Due,
+        (Label::Settled, Action::Wait { why: Why::HeldBack(Hold::Wave(_)), .. }) => Label::Due,
         (Label::Paused, Action::Record(_)) => Label::Settled,
         (Label::Settled, Action::Wait { why: Why::Unverified { .. }, .. }) => Label::Doubt,
         (Label::Settled, Action::Deliver { .. } | Action::Wait { why: Why::Behind { .. }, .. }) => Label::Behind,

@@ -8,8 +8,9 @@ use crate::name::{Generation, HookName, SinkName, TargetName};
 use crate::password::{Policy, Profile};
 use crate::probe::Probe;
 use crate::provider::{Address, Provider};
-use crate::rotation::plan::{Abilities, Limits, OnSinkDown, Plan, Recovery, Strategy};
+use crate::rotation::plan::{Abilities, Hold, Limits, OnSinkDown, Plan, Recovery, Strategy};
 use crate::rotation::state::Standing;
+use crate::rotation::waves::{Members, Waves};
 use crate::schedule::{Decision, Timetable};
 use crate::secret::Secret;
 use crate::sink::{Endpoint, Sink};
@@ -25,6 +26,8 @@ pub struct PlanSettings {
     pub place: String,
     /// When it is due.
     pub timetable: Timetable,
+    /// The selection whose targets follow each other in waves, and how.
+    pub wave: Option<(TargetName, Waves)>,
     /// Since when keywheel runs: `missed = "skip"` passes over what fell due before.
     pub up_since: Moment,
     /// Whether a login route exists.
@@ -70,6 +73,7 @@ impl PlanSettings {
             place: self.place.clone(),
             slot,
             may_start,
+            hold: self.timetable.frozen(now).map(|frozen| Hold::Frozen { name: frozen.name, until: frozen.until }),
             strategy: self.strategy.clone(),
             login: self.login,
             abilities: self.abilities,
@@ -83,6 +87,15 @@ impl PlanSettings {
             on_sink_down: self.on_sink_down,
             limits: self.limits.clone(),
         }
+    }
+
+    /// The plan of one that follows others of its selection.
+    pub fn plan_among(&self, name: &TargetName, members: Option<&Members>, standing: &Standing, now: Moment) -> Plan {
+        let mut plan = self.plan(standing, now);
+        if let (Some(members), Some(slot), true, None) = (members, plan.slot, plan.may_start, &plan.hold) {
+            plan.hold = members.held(name, slot.nominal).map(Hold::Wave);
+        }
+        plan
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn take(driver: &Driver, target: &Target, poke: &Notify) -> Res
 async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fault> {
     let tools = &driver.tools;
     let commands = driver.take_commands(&target.name);
-    let opened = match Journal::open(tools, target, (&driver.tally, &driver.happenings)).await {
+    let opened = match Journal::open(tools, target, (&driver.tally, &driver.happenings, &driver.boards)).await {
         Ok(Some(journal)) => Ok(journal),
         Ok(None) => {
             Err(Fault::new(Kind::ClaimLost, "another process works on this target").advise("ask again in a moment"))
@@ -69,7 +69,10 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
             return Ok(());
         }
         let now = tools.clock.now();
-        let plan = target.settings.plan(&journal.state().standing, now);
+        let mut plan = target.settings.plan(&journal.state().standing, now);
+        if journal.state().open.is_none() && !driver.hold_back(target, &mut plan).await? {
+            continue;
+        }
         let action = next(journal.state(), &plan, now);
         decisions = if matches!(action, Action::Wait { .. }) { 0 } else { decisions + 1 };
         if decisions > DECISIONS_AT_ONCE {

@@ -12,6 +12,7 @@ pub mod plan;
 mod rest;
 pub mod state;
 mod step;
+pub mod waves;
 pub mod why;
 
 pub use apply::{IllegalEvent, apply, fold};

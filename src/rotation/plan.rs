@@ -2,8 +2,9 @@
 //! output and the driver read the same value.
 
 use super::state::Standing;
-use crate::moment::Slot;
-use crate::name::{HookName, SinkName};
+use super::waves::Held;
+use crate::moment::{Moment, Slot};
+use crate::name::{FreezeName, HookName, SinkName};
 use std::time::Duration;
 
 /// The settings of one target that decide its moves.
@@ -15,6 +16,8 @@ pub struct Plan {
     pub slot: Option<Slot>,
     /// Whether a rotation may start in that slot now. A slot that is reached and may not start any more has passed.
     pub may_start: bool,
+    /// What keeps a rotation from beginning that only the schedule asks for.
+    pub hold: Option<Hold>,
     /// How the password changes.
     pub strategy: Strategy,
     /// Whether a login route exists.
@@ -39,6 +42,20 @@ pub struct Plan {
     pub on_sink_down: OnSinkDown,
     /// Patience and back-off.
     pub limits: Limits,
+}
+
+/// What keeps a rotation from beginning that only the schedule asks for. Whoever asks for one by hand knows why, and is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// It is one of the dates on which nothing begins by itself.
+    Frozen {
+        /// Which.
+        name: FreezeName,
+        /// Until when.
+        until: Moment,
+    },
+    /// Others of its selection go first.
+    Wave(Held),
 }
 
 /// What becomes of a rotation while a sink does not take passwords.

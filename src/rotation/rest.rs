@@ -131,9 +131,17 @@ fn begin(state: &State, plan: &Plan, now: Moment) -> Option<Action> {
     match plan.slot {
         None => Some(Action::Wait { until: Moment::NEVER, why: at_rest(state).unwrap_or(Why::OnlyWhenAsked) }),
         Some(slot) if now < slot.due => {
-            Some(Action::Wait { until: slot.due, why: at_rest(state).unwrap_or(Why::NotDue) })
+            let frozen = || plan.hold.clone().map(Why::HeldBack);
+            Some(Action::Wait { until: slot.due, why: at_rest(state).or_else(frozen).unwrap_or(Why::NotDue) })
         }
-        Some(slot) if open_slot.is_some() => held(Action::Begin { slot: Some(slot), by: By::Schedule, reason: None }),
+        Some(slot) if open_slot.is_some() => match &plan.hold {
+            // One that is made up for however late it is waits for the others alone.
+            Some(hold) => {
+                let until = if now < slot.closes { slot.closes } else { Moment::NEVER };
+                Some(Action::Wait { until, why: Why::HeldBack(hold.clone()) })
+            }
+            None => held(Action::Begin { slot: Some(slot), by: By::Schedule, reason: None }),
+        },
         Some(slot) => Some(Action::Record(What::SlotPassed { slot })),
     }
 }

@@ -1,6 +1,8 @@
 //! Why nothing happens now: the sentence that `explain`, the logs and the status output share.
 
 use super::event::Queue;
+use super::plan::Hold;
+use super::waves::{Held, Stop};
 use crate::fault::{Fault, Kind};
 use crate::moment::{Moment, show_span};
 use crate::name::{Generation, HookName, SinkName, TaskId};
@@ -55,6 +57,8 @@ pub enum Why {
         /// Until when.
         until: Moment,
     },
+    /// The schedule asks for a rotation, and something else does not let it begin.
+    HeldBack(Hold),
     /// Consumers are still moving to the password before the next one.
     Grace {
         /// Until when they have time.
@@ -129,6 +133,7 @@ impl Why {
             | Self::HookAgain(_)
             | Self::HookQueued { .. }
             | Self::Paused { .. }
+            | Self::HeldBack(_)
             | Self::Grace { .. }
             | Self::OnItsWord { .. }
             | Self::Overlapping { .. }
@@ -175,6 +180,7 @@ impl fmt::Display for Why {
             }
             Self::Paused { until: Moment::NEVER } => out.write_str("paused until somebody resumes it"),
             Self::Paused { until } => write!(out, "paused until {until}"),
+            Self::HeldBack(hold) => hold.fmt(out),
             Self::Grace { until } => {
                 write!(out, "the next rotation rests until {until}, so that every consumer has moved")
             }
@@ -216,6 +222,49 @@ impl fmt::Display for Why {
                 write!(out, "an unanswered call may take effect until {until}; both passwords are kept")
             }
             Self::LooksAgain => out.write_str("the evidence does not decide yet; both passwords are kept"),
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frozen { name, until } => write!(out, "frozen until {until} ({name}): nothing begins by itself"),
+            Self::Wave(held) => held.fmt(out),
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earlier { wave, waves, after, others } => {
+                write!(out, "it is in wave {wave} of {waves}, and the one before has to settle first: ")?;
+                match others {
+                    0 => write!(out, "{after} has not"),
+                    others => write!(out, "{after} and {others} more have not"),
+                }
+            }
+            Self::Stopped(stop) => stop.fmt(out),
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { halted, others, canary, since: _ } = self;
+        match (canary, others) {
+            (true, 0) => write!(out, "nothing more of the selection begins: {halted}, which goes first, is halted"),
+            (true, others) => {
+                write!(
+                    out,
+                    "nothing more of the selection begins: {halted}, which goes first, and {others} more are halted"
+                )
+            }
+            (false, 0) => write!(out, "nothing more of the selection begins: {halted} is halted"),
+            (false, others) => {
+                write!(out, "nothing more of the selection begins: {halted} and {others} more are halted")
+            }
         }
     }
 }

@@ -79,7 +79,7 @@ fn whole_second(moment: Moment) -> DateTime<Utc> {
 }
 
 /// The first instant at which the zone's clock shows `wall` or has jumped past it.
-fn first_shown(wall: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
+pub(super) fn first_shown(wall: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
     match zone.from_local_datetime(&wall).earliest() {
         Some(shown) => shown.to_utc(),
         // In a gap. No zone is a whole day away from UTC, so the clock is behind `wall` a day earlier and past it a day later.

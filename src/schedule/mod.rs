@@ -6,15 +6,19 @@
 //! Local time has one rule ([`calendar`]): each wall-clock time happens once, at the first instant at which the zone's clock shows it
 //! or has jumped past it. So a run in a skipped hour happens once, right after the gap, and a run in a repeated hour happens once, in the
 //! first pass.
+//!
+//! A slot that falls due in a [`Freeze`] is held until its end, if it may still start then; otherwise there is no such slot.
 
 mod almanac;
 mod calendar;
+mod freeze;
 mod pattern;
 mod problem;
 
 pub use crate::moment::Slot;
 pub use almanac::Almanac;
 pub use calendar::Calendar;
+pub use freeze::{Freeze, FreezeProblem, Frozen};
 pub use problem::ScheduleProblem;
 
 use crate::moment::{Moment, show_span};
@@ -89,7 +93,11 @@ pub struct Timetable {
     offset: Duration,
     missed: Missed,
     max_age: Option<Duration>,
+    freezes: Vec<Freeze>,
 }
+
+/// More freezes in a row than this are one without an end.
+const FREEZES_IN_A_ROW: usize = 64;
 
 #[derive(Debug, Clone, PartialEq)]
 enum Rhythm {
@@ -141,7 +149,28 @@ impl Timetable {
             offset: share_of(settings.splay, &settings.target, "splay"),
             missed: settings.missed,
             max_age: settings.max_age,
+            freezes: Vec::new(),
         })
+    }
+
+    /// The same, with dates on which nothing begins by itself.
+    #[must_use]
+    pub fn frozen_on(self, freezes: Vec<Freeze>) -> Self {
+        Self { freezes, ..self }
+    }
+
+    /// The freeze that covers this moment; of several the one that ends last.
+    pub fn frozen(&self, at: Moment) -> Option<Frozen> {
+        let ahead = self.freezes.iter().filter_map(|freeze| freeze.ahead(at));
+        ahead.filter(|frozen| frozen.from <= at).max_by_key(|frozen| frozen.until)
+    }
+
+    /// The freezes that are not over at `from` and begin before `until`, in order.
+    pub fn freezes_ahead(&self, from: Moment, until: Moment) -> Vec<Frozen> {
+        let mut ahead: Vec<Frozen> = self.freezes.iter().filter_map(|freeze| freeze.ahead(from)).collect();
+        ahead.retain(|frozen| frozen.from < until);
+        ahead.sort_by_key(|frozen| (frozen.from, frozen.until));
+        ahead
     }
 
     /// The same target, which begins nothing by itself any more.
@@ -152,19 +181,70 @@ impl Timetable {
 
     /// The first slot whose nominal time is later than `after`; `None` when the target is rotated only by hand.
     pub fn slot_after(&self, after: Moment) -> Option<Slot> {
-        self.nominal_after(after).map(|nominal| self.slot(nominal))
+        let mut after = after;
+        for _ in 0..FREEZES_IN_A_ROW {
+            let slot = self.slot(self.nominal_after(after)?);
+            let Some(frozen) = self.frozen(slot.due) else { return Some(slot) };
+            if let Some(held) = self.held(slot, frozen.clone()) {
+                return Some(held);
+            }
+            // It falls away, and so does every other one that does not outlast the freeze.
+            let outlasts = match self.window {
+                Some(window) => frozen.until - window,
+                None => self.nominal_until(frozen.until - self.offset)? - Duration::from_millis(1),
+            };
+            after = slot.nominal.max(outlasts);
+        }
+        None
+    }
+
+    /// The slots that there would be after `from` and not after `until` if there were no freeze, and that are held or fall away: whether by which.
+    pub fn frozen_slots(&self, from: Moment, until: Moment) -> impl Iterator<Item = (Frozen, Option<Slot>)> + '_ {
+        let nominals = iter::successors(self.nominal_after(from - self.offset), |&nominal| self.nominal_after(nominal));
+        let slots = nominals.map(|nominal| self.slot(nominal)).take_while(move |slot| slot.due <= until);
+        slots.filter_map(|slot| self.frozen(slot.due).map(|frozen| (frozen.clone(), self.held(slot, frozen))))
+    }
+
+    /// The slot that a freeze holds until its end; `None` where it may not start any more by then.
+    fn held(&self, slot: Slot, frozen: Frozen) -> Option<Slot> {
+        let (mut slot, mut frozen) = (slot, Some(frozen));
+        for _ in 0..FREEZES_IN_A_ROW {
+            let Some(Frozen { until, .. }) = frozen else { return Some(slot) };
+            let room = slot.closes.since(until);
+            let offset = match (room.as_millis(), self.missed) {
+                (0, Missed::Run) => self.offset,
+                (0, Missed::IfOpen | Missed::Skip) => return None,
+                // A fleet that was held does not begin in one moment, if there is room.
+                (room, _) => Duration::from_millis(u64::try_from(self.offset.as_millis() % room).unwrap_or(0)),
+            };
+            slot.due = until + offset;
+            frozen = self.frozen(slot.due);
+        }
+        None
     }
 
     /// The newest slot that is due by `now` and whose nominal time is later than `after`. However many slots lie between, the cost is that of
     /// one step.
     pub fn latest_slot(&self, after: Moment, now: Moment) -> Option<Slot> {
-        let cutoff = now - self.offset;
-        let nominal = match &self.rhythm {
+        let mut cutoff = now - self.offset;
+        for _ in 0..FREEZES_IN_A_ROW {
+            let slot = self.slot(self.nominal_until(cutoff).filter(|&nominal| nominal > after)?);
+            let Some(frozen) = self.frozen(slot.due) else { return Some(slot) };
+            if let Some(held) = self.held(slot, frozen.clone()).filter(|held| held.due <= now) {
+                return Some(held);
+            }
+            // What fell due earlier in the same freeze is not better off.
+            cutoff = frozen.from - self.offset - Duration::from_millis(1);
+        }
+        None
+    }
+
+    fn nominal_until(&self, cutoff: Moment) -> Option<Moment> {
+        match &self.rhythm {
             Rhythm::ByHand => None,
             Rhythm::Cron(calendar) => calendar.latest_until(cutoff),
             Rhythm::Every { span, anchor } => Some(step_until(*anchor, *span, cutoff)),
-        };
-        nominal.filter(|&nominal| nominal > after).map(|nominal| self.slot(nominal))
+        }
     }
 
     /// The slots that fall due after `from` and not after `until`, in order.
@@ -178,6 +258,14 @@ impl Timetable {
     pub fn decide(&self, served: Moment, now: Moment, up_since: Moment) -> Decision {
         let Some(slot) = self.latest_slot(served, now) else {
             return Decision::Wait(self.slot_after(served));
+        };
+        let slot = match self.frozen(now) {
+            None => slot,
+            // It could have been begun before the freeze, and was not.
+            Some(frozen) => match self.held(slot, frozen) {
+                Some(held) => return Decision::Wait(Some(held)),
+                None => return Decision::PassOver { missed: slot, next: self.slot_after(slot.nominal) },
+            },
         };
         let open = now < slot.closes;
         let start = match self.missed {
@@ -203,6 +291,11 @@ impl Timetable {
             Rhythm::Cron(calendar) => Some(calendar),
             Rhythm::Every { .. } | Rhythm::ByHand => None,
         }
+    }
+
+    /// How long after a nominal time this target is due.
+    pub fn own_splay(&self) -> Duration {
+        self.offset
     }
 
     /// Whether no slot ever comes by itself.

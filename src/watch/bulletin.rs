@@ -125,8 +125,8 @@ impl Bulletin {
             let glimpse = match still {
                 Some((_, glimpse)) => *glimpse,
                 None => {
-                    let rows = self.ledger.recent(&name).await;
-                    let shown = rows.and_then(|rows| snapshot(&name, &target.settings, &rows, now));
+                    let (rows, members) = (self.ledger.recent(&name).await, self.driver.members(target));
+                    let shown = rows.and_then(|rows| snapshot(&name, &target.settings, &rows, members.as_deref(), now));
                     // A record that cannot be read is told of by the turn that needs it.
                     shown.map_or(as_written, |shown| Glimpse { label: shown.label, next_due: shown.next_due })
                 }

@@ -5,6 +5,7 @@ use crate::driver::{Snapshot, Waits};
 use crate::fault::Fault;
 use crate::moment::Moment;
 use crate::name::{ProviderName, TargetName};
+use crate::rotation::waves::Stop;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -107,6 +108,13 @@ pub fn of_provider(provider: &ProviderName, worries: &[Fault], now: Moment) -> C
 pub fn of_left_out(sentence: &str, now: Moment) -> (Key, Condition) {
     let condition = Condition { since: now, ripe_at: now, what: sentence.to_owned(), next_step: String::new() };
     (key(Event::LeftOut, sentence, None), condition)
+}
+
+/// What holds of a selection whose targets follow each other.
+pub fn of_waves(selection: &TargetName, stop: &Stop) -> (Key, Condition) {
+    let next_step = format!("`keywheel explain {}` says what it needs; the others go on when it does", stop.halted);
+    let condition = Condition { since: stop.since, ripe_at: stop.since, what: stop.to_string(), next_step };
+    (key(Event::Waves, selection.as_str(), None), condition)
 }
 
 /// What holds of a target whose record cannot be read.

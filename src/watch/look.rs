@@ -1,7 +1,7 @@
 //! One look at the fleet. A target that is settled, and whose row in the ledger is as it was, is not folded again.
 
 use super::Watch;
-use super::conditions::{Condition, Conditions, of_left_out, of_provider, of_record, of_target};
+use super::conditions::{Condition, Conditions, of_left_out, of_provider, of_record, of_target, of_waves};
 use crate::alert::{Event, Key};
 use crate::driver::{Target, snapshot};
 use crate::fault::{Fault, Kind};
@@ -70,6 +70,11 @@ impl Watch {
             }
             holding.extend(conditions);
         }
+        holding.extend(match self.driver.stopped_waves().await {
+            Ok(stopped) => stopped.iter().map(|(selection, stop)| of_waves(selection, stop)).collect(),
+            // The target whose record it is has an alert of its own.
+            Err(_) => those(&before.holding, |key| key.event == Event::Waves),
+        });
         holding.extend(match worries {
             Some(worries) => since_known(worries, &before.holding),
             None => those(&before.holding, |key| key.event == Event::Credentials),
@@ -84,8 +89,8 @@ impl Watch {
     /// What holds of one target, and until when nothing else can without a change of its row.
     async fn look_at(&self, ledger: &dyn Ledger, target: &Target, before: &Conditions) -> (Conditions, Moment) {
         let now = self.clock.now();
-        let rows = ledger.recent(&target.name).await;
-        match rows.and_then(|rows| snapshot(&target.name, &target.settings, &rows, now)) {
+        let (rows, members) = (ledger.recent(&target.name).await, self.driver.members(target));
+        match rows.and_then(|rows| snapshot(&target.name, &target.settings, &rows, members.as_deref(), now)) {
             Ok(snapshot) => {
                 let proven_at = snapshot.proof.map(|(_, at)| at);
                 let too_old_at = proven_at.and_then(|at| target.settings.timetable.too_old_at(at));

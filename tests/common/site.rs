@@ -143,7 +143,7 @@ impl Site {
     pub async fn rotate(&self) -> Result<(), String> {
         self.until("the daemon takes `rotate`", async || {
             let control = Control::connect(&self.path("control.sock")).await.ok().flatten()?;
-            control.rotate(&TARGET.parse().unwrap(), None).await.ok()
+            control.rotate(&TARGET.parse().unwrap(), None, false).await.ok()
         })
         .await
         .map(drop)

@@ -90,7 +90,7 @@ fn providers_without_a_key_of_their_own_rotate() {
 
     let daemon = stage.start(&[("KEYWHEEL_LOG", "trace")]);
     ["machine", "tair"].iter().for_each(|name| stage.until(name, "settled", 1));
-    let asked = stage.keywheel(&["rotate", "--all"]);
+    let asked = stage.keywheel(&["rotate", "--all", "--yes"]);
     assert_eq!(asked.status, 0, "{}{}", asked.out, asked.err);
     for (name, instance, server) in [("machine", INSTANCE, &servers[0]), ("tair", TAIR, &servers[1])] {
         stage.until(name, "settled", 2);

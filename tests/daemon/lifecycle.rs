@@ -70,7 +70,7 @@ fn a_good_configuration_is_taken_up_and_a_bad_one_refused_whole() {
     stage.configure(&both);
     daemon.signal(Signal::HUP);
     stage.until("sessions", "settled", 1);
-    let rotated = stage.keywheel(&["rotate", "--all", "--wait"]);
+    let rotated = stage.keywheel(&["rotate", "--all", "--yes", "--wait"]);
     assert_eq!(rotated.status, 0, "{}{}", rotated.out, rotated.err);
     assert_eq!((stage.passwords(INSTANCE).len(), stage.passwords(other).len()), (3, 2));
     daemon.stop();

@@ -17,6 +17,7 @@ mod clouds;
 mod console;
 mod credentials;
 mod discovery;
+mod fleets;
 mod hostile;
 mod keys;
 mod lifecycle;

@@ -146,7 +146,7 @@ fn every_halted_target_goes_on_at_once() {
         let stage = Stage::set_with([INSTANCE, other].map(|id| InstanceSettings::new(id, INITIAL)).into());
         let adopt = "adopt = { file = \"{folder}/initial\" }";
         stage.configure(&(stage.target(TARGET, INSTANCE, adopt) + &stage.target("sessions", other, adopt)));
-        well(&stage.keywheel(&["rotate", "--all", "--wait"]));
+        well(&stage.keywheel(&["rotate", "--all", "--yes", "--wait"]));
         let idle = stage.keywheel(&["recover", "--all", "--resume"]);
         assert!(idle.status == 0 && idle.out.contains("No target is halted"), "{}{}", idle.out, idle.err);
         let ours = [INSTANCE, other].map(|id| (id, stage.live(id)));
@@ -155,7 +155,7 @@ fn every_halted_target_goes_on_at_once() {
             stage.change_instance(id, InstanceChange { password, ..InstanceChange::default() });
         };
         ours.iter().for_each(|(id, _)| set(id, "Console-Pass-1"));
-        assert_eq!(stage.keywheel(&["rotate", "--all", "--wait"]).status, 2);
+        assert_eq!(stage.keywheel(&["rotate", "--all", "--yes", "--wait"]).status, 2);
         ours.iter().for_each(|(id, password)| set(id, password));
         let daemon = by_daemon.then(|| stage.start(&[]));
         let resumed = stage.keywheel(&["recover", "--all", "--resume"]);

@@ -22,7 +22,7 @@ async fn rotated(way: Way) -> Story {
             && state.standing.newest >= Generation(if way == Way::Alternate { 2 } else { 1 })
     })
     .await;
-    story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+    story.ask(0, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
     until(&story, "rotated", |state| state.open.is_none() && state.standing.rotated_at.is_some()).await;
     story
 }

@@ -16,6 +16,7 @@ use keywheel::password::{Policy, Profile};
 use keywheel::probe::Probe;
 use keywheel::provider::{Address, Mode};
 use keywheel::rotation::plan::{OnSinkDown, Plan};
+use keywheel::rotation::waves::Waves;
 use keywheel::schedule::Timetable;
 use keywheel::sink::Sink;
 use std::sync::{Arc, OnceLock};
@@ -33,6 +34,8 @@ pub struct Blueprint {
     pub first: Vec<u64>,
     /// It is in the configuration now.
     pub named: bool,
+    /// The selection it is of, and how its targets follow each other.
+    pub wave: Option<(TargetName, Waves)>,
 }
 
 impl Blueprint {
@@ -51,6 +54,7 @@ impl Blueprint {
         PlanSettings {
             place: self.place(),
             timetable: self.timetable.clone(),
+            wave: self.wave.clone(),
             up_since,
             login: plan.login,
             abilities: plan.abilities,

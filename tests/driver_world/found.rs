@@ -57,7 +57,17 @@ fn story(take_over: bool) -> Story {
     inner.truths.insert(name.clone(), Truth::new(Way::InPlace, Strategy::InPlace, KEY.to_owned(), mood, first.clone()));
     drop(inner);
     let key = KEY.to_owned();
-    story.blueprints.push(Blueprint { name, way: Way::InPlace, kept, plan, timetable, key, first, named: true });
+    story.blueprints.push(Blueprint {
+        name,
+        way: Way::InPlace,
+        kept,
+        plan,
+        timetable,
+        key,
+        first,
+        named: true,
+        wave: None,
+    });
     story
 }
 
@@ -88,7 +98,7 @@ fn what_happened_before_a_rotation_stands_back_is_written() {
         story.blueprints[0].plan.hooks.clear();
         story.start();
         until(&story, "adopted", |state| state.standing.current.is_some()).await;
-        story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+        story.ask(0, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
         until(&story, "asked", |state| state.asked.is_some()).await;
         story.ask(0, Wish::Pause { by: OPERATOR, reason: None, span: Some(Duration::from_secs(60)) });
         until(&story, "paused", |state| state.standing.paused.is_some()).await;
@@ -134,7 +144,7 @@ async fn stands_still_after(waits: i64) -> bool {
     story.blueprints[0].plan.hooks.clear();
     story.start();
     until(&story, "adopted", |state| state.standing.current.is_some()).await;
-    story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+    story.ask(0, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
     until(&story, "asked", |state| state.asked.is_some()).await;
     let process = Arc::clone(&story.running[0].process);
     process.freezing.store(waits, Ordering::Relaxed);

@@ -68,7 +68,17 @@ fn add(story: &mut Story, number: usize, hook: &str) {
     truth.login = Some(true);
     inner.truths.insert(name.clone(), truth);
     drop(inner);
-    story.blueprints.push(Blueprint { name, way: Way::InPlace, kept, plan, timetable, key, first, named: true });
+    story.blueprints.push(Blueprint {
+        name,
+        way: Way::InPlace,
+        kept,
+        plan,
+        timetable,
+        key,
+        first,
+        named: true,
+        wave: None,
+    });
 }
 
 /// Waits until this is true of every record, at most a day.
@@ -85,7 +95,7 @@ async fn until(story: &Story, what: &str, says: impl Fn(&keywheel::rotation::sta
 /// Everybody is asked at once; waits until everybody has rotated and settled.
 async fn all_rotate(story: &Story) {
     for at in 0..story.blueprints.len() {
-        story.ask(at, Wish::Rotate { by: OPERATOR, reason: None });
+        story.ask(at, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
     }
     until(story, "all have rotated", |state| {
         state.open.is_none() && state.asked.is_none() && state.standing.rotated_at.is_some()
@@ -111,7 +121,7 @@ fn five_hundred_consumers_are_restarted_ten_a_minute() {
             let mut story = settled(500, |number| format!("h{number}"), terms).await;
             let began = story.sim.lock().now;
             for at in 0..story.blueprints.len() {
-                story.ask(at, Wish::Rotate { by: OPERATOR, reason: None });
+                story.ask(at, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
             }
             if restarted {
                 tokio::time::sleep(Duration::from_secs(20 * 60)).await;

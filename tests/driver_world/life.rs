@@ -152,7 +152,7 @@ impl Story {
         });
         inner.truths.insert(name.clone(), truth);
         drop(inner);
-        self.blueprints.push(Blueprint { name, way, kept, plan, timetable, key, first, named: true });
+        self.blueprints.push(Blueprint { name, way, kept, plan, timetable, key, first, named: true, wave: None });
     }
 
     /// Lives through the storm and the calm after it; then a person repairs what halted.

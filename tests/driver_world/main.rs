@@ -36,6 +36,7 @@ mod promises;
 mod sim;
 mod sinks_down;
 mod truth;
+mod waves;
 mod year;
 
 use life::Story;

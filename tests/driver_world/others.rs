@@ -31,7 +31,7 @@ impl Story {
         };
         let name = self.blueprints[at].name.clone();
         match act {
-            0 | 1 => self.ask(at, Wish::Rotate { by: OPERATOR, reason: None }),
+            0 | 1 => self.ask(at, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false }),
             2 => {
                 let allow_reset = self.sim.lock().dice.chance(300);
                 self.ask(at, Wish::Resume { by: OPERATOR, reason: None, allow_reset });

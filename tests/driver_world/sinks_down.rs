@@ -78,7 +78,7 @@ pub fn add(story: &mut Story, name: &str, way: Way, on_sink_down: OnSinkDown) {
     truth.proceeds = on_sink_down == OnSinkDown::Proceed;
     inner.truths.insert(name.clone(), truth);
     drop(inner);
-    story.blueprints.push(Blueprint { name, way, kept, plan, timetable, key, first, named: true });
+    story.blueprints.push(Blueprint { name, way, kept, plan, timetable, key, first, named: true, wave: None });
 }
 
 /// One such target, adopted and delivered.
@@ -134,7 +134,7 @@ fn status(story: &Story) -> Snapshot {
     let at = now(story);
     let inner = story.sim.lock();
     let record = &inner.disk.records[&blueprint.name];
-    snapshot(&blueprint.name, &blueprint.settings(Moment::default()), &record.rows[record.base..], at).unwrap()
+    snapshot(&blueprint.name, &blueprint.settings(Moment::default()), &record.rows[record.base..], None, at).unwrap()
 }
 
 /// What `/metrics` says of sinks that are behind.
@@ -176,8 +176,12 @@ impl Pager {
 }
 
 pub fn events(story: &Story, since: Moment) -> Vec<Recorded> {
+    events_of(story, 0, since)
+}
+
+pub fn events_of(story: &Story, at: usize, since: Moment) -> Vec<Recorded> {
     let inner = story.sim.lock();
-    let rows = &inner.disk.records[&story.blueprints[0].name].rows;
+    let rows = &inner.disk.records[&story.blueprints[at].name].rows;
     rows.iter().map(|row| row.event.clone()).filter(|event| event.at >= since).collect()
 }
 
@@ -234,7 +238,7 @@ fn hold_begins_and_retires_nothing_while_a_sink_that_held_the_former_password_is
     for way in [Way::InPlace, Way::Alternate, Way::Overlap] {
         runtime().block_on(async {
             let story = settled(way, OnSinkDown::Hold).await;
-            story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+            story.ask(0, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
             until(&story, "a call is out", |state| {
                 state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Sent { .. }))
             })
@@ -285,7 +289,7 @@ fn a_sink_that_comes_back_after_somebody_changed_the_password_is_delivered_and_t
     for way in [Way::InPlace, Way::Alternate] {
         runtime().block_on(async {
             let story = settled(way, OnSinkDown::Hold).await;
-            story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+            story.ask(0, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
             until(&story, "a call is out", |state| {
                 state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Sent { .. }))
             })
@@ -436,7 +440,7 @@ fn a_sink_that_hangs_delays_no_other_sink_no_hook_and_no_other_target() {
                 state.standing.sinks.values().filter(|outlet| outlet.generation.is_some()).count() == 2
             })
             .await;
-            story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+            story.ask(0, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
             until(&story, "a call is out", |state| {
                 state.open.as_ref().is_some_and(|open| matches!(open.phase, Phase::Sent { .. }))
             })
@@ -449,7 +453,7 @@ fn a_sink_that_hangs_delays_no_other_sink_no_hook_and_no_other_target() {
             let current = story.standing(0).0.standing.current.unwrap().generation;
             assert_eq!(shelf(&story, UP, |shelf| shelf.taken.last().copied()), Some(current));
             // The other target is asked while the only place is taken.
-            story.ask(1, Wish::Rotate { by: OPERATOR, reason: None });
+            story.ask(1, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
             tokio::time::sleep(Duration::from_secs(60)).await;
             let other = story.standing(1).0;
             if other.standing.rotated_at.is_none() {
@@ -486,15 +490,15 @@ fn a_rotation_that_waits_for_its_sink_leaves_the_instance_to_others() {
         })
         .await;
         let back = goes_down(&story, HOUR);
-        story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+        story.ask(0, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
         until(&story, "it waits for its sink", |state| state.open.is_some() && state.blocked.is_some()).await;
-        story.ask(1, Wish::Rotate { by: OPERATOR, reason: None });
+        story.ask(1, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
         tokio::time::sleep(MINUTE * 2).await;
         if story.standing(1).0.standing.rotated_at.is_none() {
             broken(&story, "the other account's rotation waits for a sink that is not its own");
         }
         sleep_until(&story, back).await;
-        story.ask(0, Wish::Rotate { by: OPERATOR, reason: None });
+        story.ask(0, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
         until(&story, "both have rotated", |state| state.standing.rotated_at.is_some_and(|at| at >= back)).await;
         good(&story);
     });

@@ -95,7 +95,7 @@ impl Story {
         inner.say(|| format!("{name}: {schedule} {zone}, {kept:?}, login {}, {:?}", plan.login, plan.abilities));
         inner.truths.insert(name.clone(), truth);
         drop(inner);
-        self.blueprints.push(Blueprint { name, way, kept, plan, timetable, key, first, named: true });
+        self.blueprints.push(Blueprint { name, way, kept, plan, timetable, key, first, named: true, wave: None });
     }
 
     pub async fn live_a_year(&mut self) -> Told<(Tally, Slots)> {

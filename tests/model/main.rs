@@ -54,6 +54,7 @@ fn plan(login: bool, abilities: Abilities, recovery: Recovery, sinks: usize) -> 
         place: PLACE.to_owned(),
         slot: None,
         may_start: false,
+        hold: None,
         strategy: Strategy::InPlace,
         login,
         abilities,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers stop where the test would")]
 
 mod changes;
+mod freezes;
 mod slots;
 mod spelling;
 mod watch;

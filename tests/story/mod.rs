@@ -25,6 +25,7 @@ pub fn plan() -> Plan {
         place: PLACE.to_owned(),
         slot: Some(slot()),
         may_start: false,
+        hold: None,
         strategy: Strategy::InPlace,
         login: true,
         abilities: Abilities {

@@ -74,6 +74,7 @@ impl Kept {
             place: PLACE.to_owned(),
             slot: None,
             may_start: false,
+            hold: None,
             strategy: self.strategy.clone(),
             // A server of one's own can always be logged in to: the provider knows its nodes.
             login: own_server || dice.chance(600),

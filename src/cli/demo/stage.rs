@@ -196,7 +196,7 @@ sinks    = ["orders-env"]
     pub(super) async fn rotate(&self) -> Result<(), Fault> {
         let control = Control::connect(&self.path("control.sock")).await?;
         let control = control.ok_or_else(|| self.failed("the daemon does not listen on its control socket"))?;
-        control.rotate(&self.target, Some("the demo".to_owned())).await?;
+        control.rotate(&self.target, Some("the demo".to_owned()), false).await?;
         self.say("$ keywheel rotate orders-cache --reason 'the demo'");
         Ok(())
     }

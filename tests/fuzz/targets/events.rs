@@ -96,6 +96,7 @@ fn plans() -> [Plan; 3] {
         place: "crs-1/root".to_owned(),
         slot: Some(slot),
         may_start: true,
+        hold: None,
         strategy: Strategy::InPlace,
         login: true,
         abilities: all,
