@@ -93,7 +93,8 @@ fn main() {
 
 /// So many targets that are proven by the cloud's own word, with a file each.
 fn staged(targets: usize) -> Stage {
-    let instance = |number| InstanceSettings { server: Server::Nothing, ..InstanceSettings::new(&name(number), INITIAL) };
+    let instance =
+        |number| InstanceSettings { server: Server::Nothing, ..InstanceSettings::new(&name(number), INITIAL) };
     let stage = Stage::set_with((0..targets).map(instance).collect());
     let unlimited = Quota { per_second: 0.0, burst: 0.0 };
     stage.change(Change { quota: Some(unlimited), ..Change::default() });

@@ -3,9 +3,8 @@
 use super::output::{counted, local, print_line, wrapped};
 use super::scene::Scene;
 use crate::fault::Fault;
-use crate::moment::{Moment, Slot};
+use crate::moment::Moment;
 use crate::name::{FreezeName, TargetName};
-use crate::rotation::state::Standing;
 use crate::rotation::waves::{Members, Share};
 use crate::schedule::{Frozen, Timetable};
 use chrono_tz::Tz;
@@ -49,14 +48,9 @@ impl Holds {
         }
     }
 
-    /// The slots of a target that somebody paused, as they will be: what may still start at the end of the pause does so then.
-    pub fn pause(&mut self, target: &TargetName, standing: &Standing, slots: &mut Vec<Slot>) {
-        let Some(until) = standing.paused.as_ref().map(|pause| pause.until) else { return };
-        self.pauses.insert(target.clone(), until);
-        slots.retain_mut(|slot| {
-            slot.due = slot.due.max(until);
-            slot.due < slot.closes
-        });
+    /// A target that somebody paused.
+    pub fn pause(&mut self, target: &TargetName, paused_until: Option<Moment>) {
+        self.pauses.extend(paused_until.map(|until| (target.clone(), until)));
     }
 
     /// The wave of a target, and how many there are.

@@ -10,7 +10,6 @@ use crate::fault::{Fault, Kind};
 use crate::moment::{Moment, Slot, show_span};
 use crate::name::{ProviderName, TargetName};
 use crate::rotation::plan::OnSinkDown;
-use crate::rotation::state::Standing;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -121,16 +120,11 @@ async fn planned(
     let (mut planned, mut holds) = (Vec::new(), Holds::default());
     for target in scene.selected(targets)? {
         let settings = scene.settings(&target)?;
-        let standing = scene.standing(&target).await?;
-        let counting = match &standing {
-            Some(standing) => Counting::of(settings, standing, now),
-            None => Counting::of(settings, &Standing::default(), now),
-        };
-        let mut slots = counting.slots(settings.timetable.upcoming(now, until), until);
+        let standing = scene.standing(&target).await?.unwrap_or_default();
+        let counting = Counting::of(settings, &standing, now);
+        let slots = counting.slots(settings.timetable.upcoming(now, until), until);
         holds.freeze(&settings.timetable, scene.zone(&target), now, until);
-        if let Some(standing) = &standing {
-            holds.pause(&target, standing, &mut slots);
-        }
+        holds.pause(&target, counting.paused_until);
         let wave = holds.wave(scene, &target).await?;
         let provider = scene.provider(&target)?;
         planned.extend(slots.into_iter().map(|slot| Planned {

@@ -98,7 +98,7 @@ mod tests {
             proven_at: None,
             too_old_at: None,
             next_due: None,
-            counting: Counting { after: Moment::from_seconds(0), slot: None },
+            counting: Counting { after: Moment::from_seconds(0), slot: None, paused_until: None },
             doubt_since: None,
             halted_since: halted.then(|| Moment::from_seconds(1)),
             behind: Vec::new(),

@@ -245,7 +245,7 @@ mod tests {
     fn outlook(timetables: &[(Timetable, usize)], quotas: [Option<f64>; 2], turns_at_once: usize) -> Outlook {
         let names = ["redis", "shop"].map(|name| name.parse().unwrap());
         let limits = Limits { quotas: names.into_iter().zip(quotas).collect(), turns_at_once };
-        let counting = Counting { after: NOW, slot: None };
+        let counting = Counting { after: NOW, slot: None, paused_until: None };
         let timed = |(timetable, provider): &'_ (Timetable, usize)| (timetable.clone(), *provider);
         let all: Vec<(Timetable, usize)> = timetables.iter().map(timed).collect();
         let targets = all.iter().map(|(timetable, place)| Timed { timetable, counting, provider: Some(*place) });

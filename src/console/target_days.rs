@@ -5,7 +5,7 @@ use crate::driver::outlook::Counting;
 use crate::ledger::Row;
 use crate::ledger::sqlite::ended_well;
 use crate::moment::{Moment, Slot};
-use crate::schedule::{Almanac, Timetable};
+use crate::schedule::{Almanac, Frozen, Timetable};
 use chrono_tz::Tz;
 
 /// The most slots and ends that are told of one target.
@@ -25,6 +25,10 @@ pub struct TargetDays {
     pub slots: Vec<Slot>,
     /// When each of those may start, by day.
     pub windows: Vec<Window>,
+    /// When nothing begins by itself, by day.
+    pub frozen: Vec<Window>,
+    /// The same, whole.
+    pub freezes: Vec<Frozen>,
     /// Whether more is planned than is told.
     pub cut: bool,
 }
@@ -48,8 +52,12 @@ impl TargetDays {
         let upcoming = timetable.upcoming_by(&mut Almanac::of(now, days.end(), MARKS));
         let cut = upcoming.len() >= MARKS;
         let slots = counting.slots(upcoming, days.end());
-        let windows = slots.iter().flat_map(|slot| parts(&days, slot, now)).take(WINDOWS).collect();
-        Self { ended: ended.take(MARKS).collect(), windows, slots, cut, days }
+        let windows =
+            slots.iter().flat_map(|slot| parts(&days, slot.due.max(now), slot.closes)).take(WINDOWS).collect();
+        let freezes = timetable.freezes_ahead(now, days.end());
+        let stretches = freezes.iter().flat_map(|frozen| parts(&days, frozen.from.max(days.begin()), frozen.until));
+        let frozen = stretches.take(WINDOWS).collect();
+        Self { ended: ended.take(MARKS).collect(), windows, frozen, freezes, slots, cut, days }
     }
 }
 
@@ -58,8 +66,8 @@ fn ended(row: &Row) -> Option<(Moment, bool)> {
     Some((row.event.at, well))
 }
 
-fn parts(days: &Days, slot: &Slot, now: Moment) -> Vec<Window> {
-    let (from, until) = (slot.due.max(now), slot.closes.min(days.end()));
+fn parts(days: &Days, from: Moment, until: Moment) -> Vec<Window> {
+    let until = until.min(days.end());
     let Some(first) = days.of(from) else { return Vec::new() };
     let part = |day: usize| {
         let (begins, ends) = days.bounds(day);

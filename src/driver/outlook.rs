@@ -16,23 +16,32 @@ pub struct Counting {
     pub after: Moment,
     /// The slot that counts now: reached and not used up, or the next one.
     pub slot: Option<Slot>,
+    /// Until when nothing begins because a person said so.
+    pub paused_until: Option<Moment>,
 }
 
 impl Counting {
     /// Of a target that stands so. Before adoption nothing is used up: slots count from now, as they will from the adoption on.
     pub fn of(settings: &PlanSettings, standing: &Standing, now: Moment) -> Self {
+        let paused_until = standing.paused.as_ref().map(|pause| pause.until);
         match standing.current {
-            Some(_) => Self { after: standing.slots_after, slot: settings.plan(standing, now).slot },
-            None => Self { after: now, slot: None },
+            Some(_) => Self { after: standing.slots_after, slot: settings.plan(standing, now).slot, paused_until },
+            None => Self { after: now, slot: None, paused_until },
         }
     }
 
-    /// The slots that are planned, out of those that come; in order.
+    /// The slots that are planned, out of those that come; in order. What may still start at the end of a pause does so then.
     pub fn slots(self, upcoming: impl IntoIterator<Item = Slot>, until: Moment) -> Vec<Slot> {
         let coming = upcoming.into_iter().filter(|slot| slot.nominal > self.after);
         let mut slots: Vec<Slot> = self.slot.into_iter().chain(coming).filter(|slot| slot.due <= until).collect();
         slots.sort_by_key(|slot| slot.nominal);
         slots.dedup();
+        if let Some(paused_until) = self.paused_until {
+            slots.retain_mut(|slot| {
+                slot.due = slot.due.max(paused_until);
+                slot.due < slot.closes
+            });
+        }
         slots
     }
 }
@@ -97,9 +106,16 @@ mod tests {
         };
         let (after, until) = (Moment::from_seconds(600), Moment::from_seconds(3_600));
         let upcoming = [slot(10), slot(20), slot(40), slot(60)];
-        let planned = |counted: Option<Slot>| Counting { after, slot: counted }.slots(upcoming, until);
+        let planned =
+            |counted: Option<Slot>| Counting { after, slot: counted, paused_until: None }.slots(upcoming, until);
         assert_eq!(planned(None), [slot(20), slot(40)]);
         assert_eq!(planned(Some(slot(20))), [slot(20), slot(40)]);
         assert_eq!(planned(Some(slot(5))), [slot(5), slot(20), slot(40)], "one that is open still");
+        let paused = |minute: i64| Some(Moment::from_seconds(minute * 60));
+        let while_paused = Counting { after, slot: None, paused_until: paused(45) }.slots(upcoming, until);
+        let late = |minute: i64, due: i64| Slot { due: Moment::from_seconds(due * 60), ..slot(minute) };
+        assert_eq!(while_paused, [late(20, 45), late(40, 45)], "what is open at the end of the pause starts then");
+        assert_eq!(Counting { after, slot: None, paused_until: paused(50) }.slots(upcoming, until), [late(40, 50)]);
+        assert_eq!(Counting { after, slot: None, paused_until: Some(Moment::NEVER) }.slots(upcoming, until), []);
     }
 }

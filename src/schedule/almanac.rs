@@ -1,6 +1,6 @@
 //! The times of a stretch, worked out once for all timetables that follow the same calendar: a fleet of ten thousand has a few of them.
 
-use super::{Calendar, Rhythm, Timetable};
+use super::{Calendar, Freeze, Frozen, Rhythm, Timetable};
 use crate::moment::{Moment, Slot};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,6 +12,8 @@ pub struct Almanac {
     until: Moment,
     limit: usize,
     times: HashMap<Calendar, Times>,
+    /// The freezes of the timetable that asked last, and those stretches of them that matter: most of a fleet has the same.
+    frozen: (Vec<Freeze>, Vec<Frozen>),
 }
 
 /// The nominal times of one calendar, in order: those later than `since`, up to the first after the stretch.
@@ -24,7 +26,7 @@ struct Times {
 impl Almanac {
     /// Of what falls due after `from` and not after `until`, at most `limit` slots of each timetable.
     pub fn of(from: Moment, until: Moment, limit: usize) -> Self {
-        Self { from, until, limit, times: HashMap::new() }
+        Self { from, until, limit, times: HashMap::new(), frozen: (Vec::new(), Vec::new()) }
     }
 
     /// How many slots of a timetable there are at most.
@@ -49,6 +51,16 @@ impl Almanac {
     }
 }
 
+impl Almanac {
+    /// Whether this moment may be one of a freeze of that timetable.
+    fn is_frozen(&mut self, timetable: &Timetable, at: Moment) -> bool {
+        if self.frozen.0 != timetable.freezes {
+            self.frozen = (timetable.freezes.clone(), timetable.freezes_ahead(self.from, self.until));
+        }
+        self.frozen.1.iter().any(|frozen| frozen.from <= at && at < frozen.until)
+    }
+}
+
 impl Timetable {
     /// The same as [`Timetable::upcoming`] for the almanac's stretch, up to its limit.
     pub fn upcoming_by(&self, almanac: &mut Almanac) -> Vec<Slot> {
@@ -63,11 +75,19 @@ impl Timetable {
                     Some(window) => nominal + window,
                     None => next.map_or(Moment::NEVER, |&next| next + self.offset),
                 };
-                let all = (first..times.len()).map(|at| {
-                    let nominal = times[at];
-                    Slot { nominal, due: nominal + self.offset, closes: closing(nominal, times.get(at + 1)) }
-                });
-                all.take_while(|slot| slot.due <= until).take(limit).collect()
+                let all: Vec<Slot> = (first..times.len())
+                    .map(|at| {
+                        let nominal = times[at];
+                        Slot { nominal, due: nominal + self.offset, closes: closing(nominal, times.get(at + 1)) }
+                    })
+                    .take_while(|slot| slot.due <= until)
+                    .take(limit)
+                    .collect();
+                let held = |slot: Slot| match almanac.is_frozen(self, slot.due) {
+                    true => self.frozen(slot.due).map_or(Some(slot), |frozen| self.held(slot, frozen)),
+                    false => Some(slot),
+                };
+                all.into_iter().filter_map(held).filter(|slot| slot.due <= until).collect()
             }
         }
     }
@@ -112,6 +132,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_a_freeze_holds_or_takes_away_is_the_same() {
+        let freeze = |name: &str, from: &str, to: &str| {
+            Freeze::parse(name.parse().unwrap(), from, to, Tz::Europe__Berlin).unwrap()
+        };
+        let freezes = vec![freeze("sale", "03-24", "04-01"), freeze("move", "2026-04-03 01:00", "2026-04-03 02:45")];
+        let from = Moment::from_seconds(1_774_000_123);
+        let mut almanac = Almanac::of(from, from + DAY * 40, 1_000_000);
+        let (mut held, mut missing) = (0, 0);
+        for schedule in ["30 2 * * *", "0 */6 * * *", "0 0 1 4 *"] {
+            for lengths in [(0, 0), (7_200, 1_200), (400_000, 1_200)] {
+                for number in 0..10 {
+                    let free = timetable(&format!("t{number}"), Some(schedule), lengths);
+                    let frozen = free.clone().frozen_on(freezes.clone());
+                    let alone: Vec<Slot> = frozen.upcoming(from, from + DAY * 40).collect();
+                    let by_almanac = frozen.upcoming_by(&mut almanac);
+                    assert_eq!(by_almanac, alone, "{schedule} {lengths:?}");
+                    let without = free.upcoming_by(&mut almanac);
+                    held += by_almanac.iter().filter(|slot| !without.contains(slot)).count();
+                    missing += without.len() - by_almanac.len();
+                }
+            }
+        }
+        assert!(held > 0 && missing > 0, "{held} {missing}");
     }
 
     #[test]

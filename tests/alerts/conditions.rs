@@ -27,7 +27,7 @@ fn settled() -> Snapshot {
         proof: Some((Proof::Login, at(0))),
         last_rotated: Some(at(0)),
         next_due: None,
-        counting: Counting { after: at(0), slot: None },
+        counting: Counting { after: at(0), slot: None, paused_until: None },
         rotation: None,
         candidates: vec![Generation(3)],
         halt: None,

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod acts;
 mod browser;
 mod hostile;
 mod keyboard;
@@ -16,6 +17,7 @@ mod looks;
 
 use common::plain_http::address_in;
 use common::stage::{Daemon, INSTANCE, Stage};
+use std::net::SocketAddr;
 
 /// The target of most tests.
 const TARGET: &str = "orders-cache";
@@ -26,11 +28,17 @@ fn started(stage: &Stage) -> (Daemon, String) {
 }
 
 fn started_with(stage: &Stage, listen: &str, more: &str) -> (Daemon, String) {
+    let (daemon, address) = started_by(stage, &format!("listen = \"{listen}\""), more);
+    (daemon, format!("http://{address}"))
+}
+
+/// The same with these lines of `[daemon]`, and where it listens.
+fn started_by(stage: &Stage, lines: &str, more: &str) -> (Daemon, SocketAddr) {
     let keys = "adopt = { file = \"{folder}/initial\" }\nmax-age = \"30d\"\nschedule = \"30 3 * * SUN\"\nwindow = \"2h\"\nsinks = [\"orders\"]";
     let targets = stage.sink("orders", "") + &stage.target(TARGET, INSTANCE, keys) + more;
-    stage.configure_with(&format!("listen = \"{listen}\""), &targets);
+    stage.configure_with(lines, &targets);
     let daemon = stage.start(&[]);
-    let site = format!("http://{}", address_in(&daemon.log()));
+    let address = address_in(&daemon.log());
     stage.until(TARGET, "settled", 1);
-    (daemon, site)
+    (daemon, address)
 }

@@ -226,7 +226,7 @@ mod tests {
             proven_at: Some(NOW - Duration::from_secs(40 * 86_400)),
             too_old_at: Some(NOW + Duration::from_secs(60 * 86_400)),
             next_due: Some(NOW + Duration::from_secs(3_600)),
-            counting: Counting { after: NOW, slot: None },
+            counting: Counting { after: NOW, slot: None, paused_until: None },
             doubt_since: None,
             halted_since: (label == Label::Halted).then_some(NOW),
             behind: Vec::new(),

@@ -169,6 +169,8 @@ pub(super) struct OwnTimeline {
     first: String,
     last: String,
     windows: Vec<Mark>,
+    frozen: Vec<Mark>,
+    freezes: Vec<String>,
     marks: Vec<Mark>,
     slots: Vec<Slot>,
     more: usize,
@@ -237,6 +239,12 @@ impl OwnTimeline {
             first: short(days.dates()[0]),
             last: short(days.dates()[2 * EACH_WAY]),
             windows: own.windows.iter().map(|window| window_mark(days, window)).collect(),
+            frozen: own.frozen.iter().map(|window| window_mark(days, window)).collect(),
+            freezes: own
+                .freezes
+                .iter()
+                .map(|frozen| format!("{}, from {} to {}", frozen.name, told(frozen.from), told(frozen.until)))
+                .collect(),
             marks: ended.chain(planned).collect(),
             slots: slots.collect(),
             more: own.slots.len().saturating_sub(TOLD),
@@ -247,7 +255,7 @@ impl OwnTimeline {
 fn window_mark(days: &Days, window: &Window) -> Mark {
     let y = days.share(window.day, window.from) * HEIGHT / 1_000;
     let end = days.share(window.day, window.until) * HEIGHT / 1_000;
-    Mark { kind: "window", x: window.day * COLUMN, y, height: end.saturating_sub(y).max(1), words: String::new() }
+    Mark { kind: "", x: window.day * COLUMN, y, height: end.saturating_sub(y).max(1), words: String::new() }
 }
 
 fn until(closes: Moment, zone: Tz) -> String {
