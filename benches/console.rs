@@ -11,13 +11,15 @@ mod plain_http;
 #[path = "../tests/common/stage.rs"]
 mod stage;
 
+use futures_util::future::join_all;
+use keywheel::admin::Control;
+use keywheel::name::TargetName;
 use keywheel::simulator::{Change, InstanceSettings, Quota, Server};
 use plain_http::{address_in, get};
 use rusqlite::{Connection, OpenFlags};
-use stage::{INITIAL, Stage, program};
+use stage::{INITIAL, Stage};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -26,7 +28,7 @@ use std::time::{Duration, Instant};
 /// Rotations of one measurement, and measurements of each kind.
 const BATCH: usize = 400;
 const ROUNDS: usize = 5;
-/// Commands that ask at the same time.
+/// How many ask at the same time.
 const ASKERS: usize = 8;
 const PAGES: usize = 10;
 /// Scrapes in an hour, one a second.
@@ -39,7 +41,7 @@ fn name(number: usize) -> String {
 fn main() {
     let targets = std::env::var("KEYWHEEL_TARGETS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
     let stage = staged(targets);
-    let daemon = stage.start(&[("KEYWHEEL_LOG", "warn,keywheel::cli=info")]);
+    let daemon = stage.start(&[("KEYWHEEL_LOG", "warn,keywheel::console=info,keywheel::cli=info")]);
     let ledger = Connection::open_with_flags(stage.path("state/ledger.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let console = address_in(&daemon.log());
     let began = Instant::now();
@@ -108,25 +110,27 @@ fn staged(targets: usize) -> Stage {
     }
     let endpoint = stage.cloud().endpoint();
     rest += &format!(
-        "[providers.fast]\nkind = \"tencent\"\nregion = \"ap-guangzhou\"\nendpoint = \"{endpoint}\"\nquota = 100000\n\
+        "[providers.fast]\nkind = \"tencent\"\nregion = \"ap-guangzhou\"\nendpoint = \"{endpoint}\"\nquota = 10000\n\
          credentials = {{ source = \"static\", secret-id = {{ file = \"{{folder}}/secret-id\" }}, secret-key = {{ file = \"{{folder}}/secret-key\" }} }}\n"
     );
     stage.configure_with("listen = \"127.0.0.1:0\"", &rest);
     stage
 }
 
-/// Asks for these rotations, through several commands at the same time.
+/// Asks for these rotations through the control socket, several at the same time: a command would first read ten thousand tables.
 fn rotate(stage: &Stage, targets: impl Iterator<Item = String>) {
-    let targets: Vec<String> = targets.collect();
-    let ask = |names: &[String]| {
-        let mut command = program();
-        command.arg("rotate").args(names).arg("--config").arg(stage.path("keywheel.toml"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
-    };
-    let asking: Vec<_> = targets.chunks(targets.len().div_ceil(ASKERS)).map(ask).collect();
-    for mut command in asking {
-        assert!(command.wait().unwrap().success());
-    }
+    let targets: Vec<TargetName> = targets.map(|name| name.parse().unwrap()).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let control = Control::connect(&stage.path("control.sock")).await.unwrap().expect("a daemon listens");
+        let ask = |names: Vec<TargetName>| async {
+            for name in names {
+                control.rotate(&name, None, false).await.unwrap();
+            }
+        };
+        let chunks = targets.chunks(targets.len().div_ceil(ASKERS)).map(<[_]>::to_vec);
+        join_all(chunks.map(ask)).await;
+    });
 }
 
 fn generations(ledger: &Connection) -> i64 {

@@ -344,7 +344,7 @@ pub fn digest(path: &Path) -> String {
 }
 
 /// The built binary, without the variables of whoever runs the tests.
-pub fn program() -> Command {
+fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keywheel"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KEYWHEEL_")) {
         command.env_remove(name);
