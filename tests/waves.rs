@@ -31,6 +31,7 @@ fn stand(sign: char) -> Stand {
         generation: Generation(1),
         proof: Proof::Login,
         by: By::Configuration,
+        reason: None,
         place: "i/root".to_owned(),
         account: None,
     };
@@ -38,7 +39,7 @@ fn stand(sign: char) -> Stand {
         '-' => return Stand::default(),
         '~' => vec![began(SLOT)],
         '!' => vec![began(SLOT), What::Halted { fault: fault() }],
-        'p' => vec![What::Paused { by: By::Operator { uid: 0 }, until: None }],
+        'p' => vec![What::Paused { by: By::Operator { uid: 0 }, reason: None, until: None }],
         'x' => vec![What::SlotPassed { slot: slot(SLOT) }],
         '.' | '+' | 'o' => Vec::new(),
         other => panic!("{other}"),

@@ -228,9 +228,7 @@ impl Api {
             Ok(wish) => wish,
             Err(fault) => return told(StatusCode::BAD_REQUEST, &Reply::Refused(fault)),
         };
-        if let Wish::Resume { by: By::Token { .. }, allow_reset: true, .. } = &wish {
-            let fault = Fault::new(Kind::Denied, "no token allows a reset")
-                .advise("allow it on keywheel's own machine: `keywheel recover TARGET --reset`");
+        if let Some(fault) = beyond_a_token(&wish) {
             return refused(fault);
         }
         let Ok(_place) = self.commands.try_acquire() else {
@@ -273,7 +271,7 @@ fn understand(verb: Verb, by: By, body: &[u8]) -> Result<Wish, Fault> {
     // Taken at once, so that it is wiped whatever the verb does with it.
     let given = request.password.take().filter(|text| !text.is_empty()).map(Secret::new);
     let password = || given.ok_or_else(|| Fault::new(Kind::Usage, "the request carries no password"));
-    let Request { reason, account, seconds, allow_reset, all, through_freeze, .. } = request;
+    let Request { reason, through_freeze, account, seconds, allow_reset, all, .. } = request;
     Ok(match verb {
         Verb::Rotate => Wish::Rotate { by, reason, through_freeze },
         Verb::Adopt => Wish::Adopt { by, reason, password: password()?, account },
@@ -283,6 +281,28 @@ fn understand(verb: Verb, by: By, body: &[u8]) -> Result<Wish, Fault> {
         Verb::Unpause => Wish::Unpause { by },
         Verb::Resume => Wish::Resume { by, reason, allow_reset },
     })
+}
+
+/// What a token's holder may not want, though they may want the like of it: what whoever runs keywheel has ruled out.
+fn beyond_a_token(wish: &Wish) -> Option<Fault> {
+    let (what, command) = match wish {
+        Wish::Resume { by: By::Token { .. }, allow_reset: true, .. } => {
+            ("no token allows a reset", "recover TARGET --reset")
+        }
+        Wish::Rotate { by: By::Token { .. }, through_freeze: true, .. } => {
+            ("no token rotates through a freeze", "rotate TARGET --through-freeze")
+        }
+        Wish::Rotate { .. }
+        | Wish::Adopt { .. }
+        | Wish::Pause { .. }
+        | Wish::Unpause { .. }
+        | Wish::Resume { .. }
+        | Wish::Replace { .. }
+        | Wish::Redeliver { .. }
+        | Wish::Reveal { .. } => return None,
+    };
+    let next = format!("do it on keywheel's own machine: `keywheel {command}`");
+    Some(Fault::new(Kind::Denied, what).advise(next))
 }
 
 /// What somebody is told who may not ask.

@@ -75,6 +75,8 @@ fn who_holds_a_token_does_a_few_things_and_is_named_in_the_record() {
     until("the halt", || stage.status_of(TARGET)["state"] == "halted");
     let (status, said) = post(console, "resume", Some(TOKEN), r#"{"allow-reset":true}"#);
     assert!(status == 403 && said.contains("no token allows a reset"), "{said}");
+    let (status, said) = post(console, "rotate", Some(TOKEN), r#"{"through-freeze":true}"#);
+    assert!(status == 403 && said.contains("no token rotates through a freeze"), "{said}");
     assert_eq!(post(console, "resume", Some(TOKEN), "").0, 200);
     stage.until(TARGET, "settled", 3);
 

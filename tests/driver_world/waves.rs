@@ -262,7 +262,7 @@ fn as_soon_as_so_many_are_halted_nothing_more_begins() {
 fn one_that_is_paused_is_no_canary() {
     runtime().block_on(async {
         let story = settled(10).await;
-        story.ask(0, Wish::Pause { by: OPERATOR, span: Some(HOUR * 24 * 3) });
+        story.ask(0, Wish::Pause { by: OPERATOR, reason: None, span: Some(HOUR * 24 * 3) });
         tokio::time::sleep(Duration::from_secs(10)).await;
         let slot = next_slot(&story).await;
         tokio::time::sleep(HOUR * 5).await;
