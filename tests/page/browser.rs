@@ -16,6 +16,9 @@ const DRIVER: &str = "/usr/bin/chromedriver";
 /// Longer than any command takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How many times a driver is started that finds no port.
+const ATTEMPTS: usize = 10;
+
 /// Keys as the driver names them.
 pub const TAB: &str = "\u{e004}";
 pub const ENTER: &str = "\u{e007}";
@@ -38,22 +41,9 @@ impl Browser {
             assert!(there, "{program} is not there: `apt-get install chromium chromium-driver` (tests/run does)");
         }
         let profile = tempfile::Builder::new().prefix("kw-browser-").tempdir().unwrap();
-        let mut driver = Command::new(DRIVER)
-            .arg("--port=0")
-            .env("HOME", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let said = lines.find_map(|line| {
-            let line = line.unwrap();
-            line.split_once("started successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
-        });
-        // Whoever writes to a closed pipe ends.
-        std::thread::spawn(move || lines.for_each(drop));
-        let port: u16 = said.expect("the driver says its port").parse().unwrap();
+        // It looks for a port that is free on both kinds of loopback, which another one may take meanwhile; then it ends.
+        let begun = (0..ATTEMPTS).find_map(|_| driver(profile.path()));
+        let (driver, port) = begun.expect("the driver says its port");
         let mut browser =
             Self { driver, address: ([127, 0, 0, 1], port).into(), session: String::new(), _profile: profile };
         browser.session = browser.begin();
@@ -186,6 +176,31 @@ impl Browser {
         answer.read_exact(&mut body)?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
+}
+
+/// A driver and its port; `None` where it found none.
+fn driver(home: &Path) -> Option<(Child, u16)> {
+    let mut driver = Command::new(DRIVER)
+        .arg("--port=0")
+        .env("HOME", home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let said = lines.find_map(|line| {
+        let line = line.unwrap();
+        line.split_once("started successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
+    });
+    let Some(port) = said.and_then(|port| port.parse().ok()) else {
+        let _ended = driver.kill();
+        driver.wait().unwrap();
+        return None;
+    };
+    // Whoever writes to a closed pipe ends.
+    std::thread::spawn(move || lines.for_each(drop));
+    Some((driver, port))
 }
 
 impl Drop for Browser {
