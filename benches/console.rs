@@ -26,8 +26,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Rotations of one measurement, and measurements of each kind.
-const BATCH: usize = 400;
-const ROUNDS: usize = 5;
+const BATCH: usize = 2_000;
+const ROUNDS: usize = 3;
 /// How many ask at the same time.
 const ASKERS: usize = 8;
 const PAGES: usize = 10;
@@ -39,6 +39,7 @@ fn name(number: usize) -> String {
 }
 
 fn main() {
+    keywheel::http::choose_cryptography();
     let targets = std::env::var("KEYWHEEL_TARGETS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
     let stage = staged(targets);
     let daemon = stage.start(&[("KEYWHEEL_LOG", "warn,keywheel::console=info,keywheel::cli=info")]);
