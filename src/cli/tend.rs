@@ -9,10 +9,12 @@ use super::prompt;
 use super::rotate::wait;
 use super::scene::{Scene, operator};
 use crate::assemble;
+use crate::chance::SystemChance;
 use crate::config::PasswordRef;
-use crate::driver::Wish;
+use crate::driver::{Tools, Wish, break_glass};
 use crate::fault::{Fault, Kind};
 use crate::name::TargetName;
+use std::sync::Arc;
 
 /// Takes in the password that works today.
 ///
@@ -124,8 +126,11 @@ async fn show(scene: &Scene, target: &TargetName, all: bool, reason: Option<&str
     let said = match scene.control().await? {
         Some(control) => control.reveal(target, all, reason).await?,
         None => {
+            scene.start_logging("warn")?;
+            let ledger = Arc::new(assemble::ledger(scene.config(), "keywheel at the command line")?);
+            let tools = Tools { ledger, clock: scene.clock(), chance: Arc::new(SystemChance) };
             let reason = reason.map(str::to_owned);
-            alone(scene, target, Wish::Reveal { by: operator(), reason, all }).await?
+            break_glass(&tools, target, Wish::Reveal { by: operator(), reason, all }).await?
         }
     };
     print_line(&said);

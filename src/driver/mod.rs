@@ -22,6 +22,7 @@ mod waves;
 
 pub use command::{Command, Wish};
 pub use happening::Happening;
+pub use obey::break_glass;
 pub use snapshot::{SinkStatus, Snapshot, Waits, age, snapshot};
 pub use tally::Tally;
 pub use target::{Account, AdoptFrom, Adoptable, Hands, LoginWords, PlanSettings, Target};

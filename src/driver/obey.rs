@@ -6,13 +6,14 @@ use super::command::{Command, Wish};
 use super::journal::Journal;
 use super::target::Target;
 use crate::fault::{Fault, Kind, scrub};
+use crate::ledger::{Entry, Ledger};
 use crate::moment::{Moment, show_span};
-use crate::name::Generation;
+use crate::name::{Generation, TargetName};
 use crate::rotation::event::{By, Event, What};
 use crate::rotation::plan::OnSinkDown;
 use crate::rotation::state::State;
 use crate::rotation::why::Why;
-use crate::rotation::{Action, apply, next};
+use crate::rotation::{Action, apply, fold, next};
 use crate::secret::Secret;
 use std::time::Duration;
 
@@ -95,7 +96,7 @@ async fn decide(tools: &Tools, target: &Target, state: &State, wish: Wish, now: 
             Some(_) => Ok(Obeyed::just(What::SinkLost { sink }, "it is delivered again")),
             None => refuse(format!("nothing was delivered to {sink} yet"), "nothing; it is delivered anyway"),
         },
-        Wish::Reveal { by, reason, all } => reveal(tools, target, state, (by, reason), all).await,
+        Wish::Reveal { by, reason, all } => reveal(&*tools.ledger, &target.name, state, (by, reason), all).await,
     }
 }
 
@@ -246,8 +247,8 @@ fn has_moved(target: &Target, state: &State) -> bool {
 }
 
 async fn reveal(
-    tools: &Tools,
-    target: &Target,
+    ledger: &dyn Ledger,
+    target: &TargetName,
     state: &State,
     (by, reason): Asker,
     all: bool,
@@ -255,17 +256,51 @@ async fn reveal(
     let current = state.standing.current.as_ref().map(|current| current.generation);
     let generations = if all { state.candidates() } else { current.into_iter().collect() };
     let Some(&first) = generations.first() else {
-        return refuse("no password was taken in yet", "run `keywheel adopt TARGET` first");
+        return Err(nothing_yet());
     };
-    let mut said = tools.ledger.password(&target.name, first).await?.expose().to_owned();
+    let mut said = ledger.password(target, first).await?.expose().to_owned();
     if all {
         said = format!("{}: {said}", named(state, first));
         for &generation in &generations[1..] {
-            let password = tools.ledger.password(&target.name, generation).await?;
+            let password = ledger.password(target, generation).await?;
             said.push_str(&format!("\n{}: {}", named(state, generation), password.expose()));
         }
     }
     Ok(Obeyed::just(What::Revealed { by, reason, generations }, said))
+}
+
+fn nothing_yet() -> Fault {
+    Fault::new(Kind::Usage, "no password was taken in yet").advise("run `keywheel adopt TARGET` first")
+}
+
+/// Says a target's current password, or every one that may be live, from the ledger alone: no provider, no sink and no other target can stand in the way
+/// of somebody who needs it now. It is in the record before it is said.
+///
+/// # Errors
+/// `Usage` where no password was taken in; `ClaimLost` while another process works on the target; what the ledger says.
+pub async fn break_glass(tools: &Tools, target: &TargetName, wish: Wish) -> Result<String, Fault> {
+    let Wish::Reveal { by, reason, all } = wish else {
+        return Err(Fault::new(Kind::Bug, "only passwords are behind the glass"));
+    };
+    let (ledger, now) = (&*tools.ledger, tools.clock.now());
+    if ledger.recent(target).await?.is_empty() {
+        return Err(nothing_yet());
+    }
+    let claim = ledger.claim(target, now).await?;
+    let rows = ledger.recent(target).await?;
+    let state = fold(rows.iter().map(|row| &row.event))
+        .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {target}: {illegal}")))?;
+    let reason = reason.map(|reason| scrub(&reason, &[]));
+    let Obeyed { events, said, .. } = reveal(ledger, target, &state, (by, reason), all).await?;
+    let taken = || Fault::new(Kind::ClaimLost, "another process works on this target").advise("ask again in a moment");
+    let mut claim = claim.ok_or_else(taken)?;
+    let listing = ledger.listing().await?.into_iter().find(|row| row.target == *target);
+    let projection = listing.ok_or_else(|| Fault::new(Kind::LedgerCorrupt, format!("target {target} has no row")))?;
+    let rotation = state.open.as_ref().map(|open| open.id);
+    let entry = |what| Entry { event: Event { at: now, what }, rotation, password: None };
+    let entries: Vec<Entry> = events.into_iter().map(entry).collect();
+    claim.append(&entries, &projection.projection).await?;
+    Ok(said)
 }
 
 /// A generation in words, with its account where the target has two.

@@ -225,3 +225,35 @@ fn a_demo_that_is_killed_leaves_no_daemon_behind() {
     let ended = || fs::read_to_string(format!("/proc/{daemon}/stat")).map_or(true, |stat| stat.contains(") Z "));
     until("its daemon to end", ended);
 }
+
+/// Whoever needs a password in the night has the ledger and its key, and perhaps nothing else.
+#[test]
+fn a_password_is_shown_without_a_daemon_whatever_else_is_missing() {
+    let stage = Stage::set();
+    let other = "[providers.gone]\nkind = \"alibaba\"\nregion = \"cn-hangzhou\"\ncredentials = { source = \"static\", access-key-id = { env = \"NOT_SET\" }, access-key-secret = { env = \"NOT_SET\" } }\n\n\
+                 [targets.elsewhere]\nprovider = \"gone\"\ninstance = \"r-1\"\nlogin = \"redis://127.0.0.1:1\"\nsinks = [\"none\"]\n\n[sinks.none]\nkind = \"file\"\npath = \"{folder}/no/such/folder\"\n\n";
+    let adopt = "adopt = { file = \"{folder}/initial\" }\nsinks = [\"raw\"]";
+    let own = stage.sink("raw", "format = \"raw\"") + &stage.target(TARGET, INSTANCE, adopt);
+    stage.configure(&own);
+    let daemon = stage.start(&[]);
+    stage.until(TARGET, "settled", 1);
+    assert_eq!(stage.keywheel(&["rotate", TARGET, "--wait"]).status, 0);
+    daemon.stop();
+    let before = stage.status_of(TARGET);
+    stage.configure(&(own + other));
+    for gone in ["secret-id", "secret-key", "initial", "raw"] {
+        std::fs::remove_file(stage.path(gone)).unwrap();
+    }
+    let live = stage.live(INSTANCE);
+    let shown = stage.keywheel(&["reveal", TARGET, "--reason", "the night"]);
+    assert_eq!((shown.status, shown.out.as_str()), (0, format!("{live}\n").as_str()), "{}", shown.err);
+    let all = stage.keywheel(&["recover", TARGET, "--show"]);
+    assert!(all.status == 0 && all.out.contains(&format!("generation 2: {live}")), "{}{}", all.out, all.err);
+    let told = stage.keywheel(&["history", TARGET, "--json"]).out;
+    assert_eq!(told.lines().filter(|line| line.contains("\"revealed\"")).count(), 2, "{told}");
+    assert!(told.contains("the night") && !told.contains(&live), "{told}");
+    assert_eq!(stage.keywheel(&["audit", "verify"]).status, 0);
+    assert_eq!(stage.status_of(TARGET), before, "nothing else is otherwise");
+    let none = stage.keywheel(&["reveal", "elsewhere"]);
+    assert!(none.status == 2 && none.err.contains("keywheel adopt"), "{}", none.err);
+}
