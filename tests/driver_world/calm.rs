@@ -121,6 +121,8 @@ impl Story {
             Why::NotReady { .. } if self.is_stuck(at) => return true,
             // A grace as long as the step of the schedule: the next slot always has to wait for its end.
             Why::Grace { .. } => true,
+            // Nothing else is due meanwhile.
+            Why::HeldBack(_) => true,
             Why::NotDue | Why::OnlyWhenAsked | Why::SinkDiffers { .. } | Why::Overlapping { .. } => true,
             Why::NotAdopted(_) => state.standing.current.is_some(),
             _ => false,

@@ -9,7 +9,7 @@ use keywheel::ledger::known::{Known, Lists};
 use keywheel::ledger::{CLAIM_LASTS, Claim, Entry, Ledger, Listing, Projection, Row};
 use keywheel::moment::Moment;
 use keywheel::name::{Fence, Generation, TargetName};
-use keywheel::rotation::event::What;
+use keywheel::rotation::event::{By, What};
 use keywheel::rotation::state::{Label, State};
 use keywheel::rotation::{apply, fold};
 use keywheel::secret::Secret;
@@ -305,8 +305,12 @@ fn commit(inner: &mut Inner, claim: &ClaimOf, entries: &[Entry], projection: &Pr
 fn write(inner: &mut Inner, name: &TargetName, entry: &Entry) -> Told {
     inner.say(|| format!("{name} + {:?}", entry.event.what));
     // It begins without waiting for a sink that is down; one that comes back before the call has had its time all the same.
-    if matches!(entry.event.what, What::Began { .. }) {
+    if let What::Began { by, slot, .. } = &entry.event.what {
         promises::excuse(inner, name);
+        let freezes = inner.truths.get(name).map_or(&[][..], |truth| &truth.freezes);
+        let frozen = freezes.iter().filter_map(|freeze| freeze.ahead(entry.event.at));
+        let frozen = frozen.map(|frozen| frozen.from).any(|from| from <= entry.event.at);
+        ensure(!(frozen && slot.is_some() && *by == By::Schedule), || format!("{name} begins by itself in a freeze"))?;
     }
     let record = inner.disk.records.get_mut(name).ok_or("the record is gone")?;
     if let Some((generation, password)) = &entry.password {

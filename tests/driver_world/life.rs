@@ -5,14 +5,14 @@ use super::dice::Dice;
 use super::disk::{DiskOf, Record};
 use super::fleet::{Blueprint, build, draw_plan};
 use super::plan::{Kept, Way};
-use super::sim::{Numbers, Process, Sim, Tally, Told, Watch};
+use super::sim::{Numbers, Process, START, Sim, Tally, Told, Watch};
 use super::truth::Truth;
 use keywheel::driver::{Driver, Tools};
 use keywheel::hook::Terms;
 use keywheel::moment::Moment;
 use keywheel::name::TargetName;
 use keywheel::rotation::plan::{OnSinkDown, Plan};
-use keywheel::schedule::{Missed, Settings, Timetable};
+use keywheel::schedule::{Freeze, Missed, Settings, Timetable};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,6 +62,18 @@ pub struct Story {
     pub skew: i64,
     /// Since when the newest process or configuration is there, by its clock: slots before may be passed over.
     pub up_since: Moment,
+}
+
+/// One target in five is frozen for some hours. By what was drawn already, so that the story of a seed is otherwise what it was.
+fn freezes(minutes: u64, number: usize) -> Vec<Freeze> {
+    if !minutes.is_multiple_of(5) {
+        return Vec::new();
+    }
+    let from = Moment::from_millis(START) + Duration::from_secs(600 * (minutes / 5 + number as u64));
+    let to = from + Duration::from_secs(3_600 * (1 + minutes % 4));
+    let wall = |at: Moment| at.utc().format("%Y-%m-%d %H:%M:%S").to_string();
+    let name = "freeze".parse().expect("a name");
+    vec![Freeze::parse(name, &wall(from), &wall(to), chrono_tz::UTC).expect("a freeze")]
 }
 
 impl Story {
@@ -129,23 +141,26 @@ impl Story {
         let plan = draw_plan(&kept, dice);
         let name: TargetName = format!("t{number}").parse().expect("a name");
         let missed = [Missed::IfOpen, Missed::Run, Missed::Skip][dice.below(3) as usize];
+        let minutes = 40 + dice.below(120);
         let timetable = Timetable::parse(Settings {
             target: name.clone(),
             schedule: None,
-            every: Some(Duration::from_secs(60 * (40 + dice.below(120)))),
+            every: Some(Duration::from_secs(60 * minutes)),
             zone: chrono_tz::UTC,
             window: dice.chance(700).then(|| Duration::from_secs(1_200)),
             splay: Duration::from_secs(120),
             missed,
             max_age: None,
         })
-        .expect("a timetable");
+        .expect("a timetable")
+        .frozen_on(freezes(minutes, number));
         let accounts = if way == Way::Alternate { 2 } else { 1 };
         let first: Vec<u64> = (0..accounts).map(|_| inner.fresh_password()).collect();
         let mut truth = Truth::new(way, kept.strategy.clone(), key.clone(), mood, first.clone());
         truth.named = plan.sinks.clone();
         truth.proceeds = plan.on_sink_down == OnSinkDown::Proceed;
         truth.login = Some(plan.login);
+        truth.freezes = freezes(minutes, number);
         inner.say(|| {
             let Plan { login, abilities, recovery, on_sink_down, .. } = &plan;
             format!("{name} on {key}: {kept:?}, login {login}, {abilities:?}, {recovery:?}, {on_sink_down:?}")

@@ -7,6 +7,7 @@ use super::nodes::Nodes;
 use super::plan::Way;
 use keywheel::name::{Generation, HookName, SinkName};
 use keywheel::rotation::plan::Strategy;
+use keywheel::schedule::Freeze;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Truth {
     pub says: Option<Option<Generation>>,
     /// Rotations that were promised to those who asked.
     pub promised: usize,
+    /// When nothing begins by itself.
+    pub freezes: Vec<Freeze>,
 }
 
 /// What a sink really holds.
@@ -82,6 +85,7 @@ impl Truth {
             consumers: Consumers::default(),
             says: None,
             promised: 0,
+            freezes: Vec::new(),
         }
     }
 
