@@ -110,10 +110,10 @@ fn who_may_begin() {
     .enumerate()
     {
         let members = members(waves, signs);
-        let stops = members.stop().is_some();
+        let stops = members.stop(SLOT).is_some();
         for (place, expected) in may.chars().enumerate() {
             let takes_part = !matches!(&signs[place..=place], "p" | "-");
-            let may_begin = takes_part && members.held(&name(place), SLOT).is_none();
+            let may_begin = takes_part && members.held(&name(place), SLOT, SLOT).is_none();
             assert_eq!(may_begin, expected == '^', "row {row}: {signs}, t{place}, stops {stops}");
         }
     }
@@ -129,9 +129,12 @@ fn it_says_for_whom_it_waits_and_why_it_stops() {
         ("!!...", 4, "nothing more of the selection begins: t0, which goes first, and 1 more are halted"),
         ("+!!..", 4, "nothing more of the selection begins: t1 and 1 more are halted"),
     ] {
-        let held: Held = members(waves, signs).held(&name(place), SLOT).unwrap();
+        let held: Held = members(waves, signs).held(&name(place), SLOT, SLOT).unwrap();
         assert_eq!(held.to_string(), said, "{signs}");
     }
     let one = Waves { halt_after: 1, ..waves };
-    assert_eq!(members(one, "+!...").stop().unwrap().to_string(), "nothing more of the selection begins: t1 is halted");
+    assert_eq!(
+        members(one, "+!...").stop(SLOT).unwrap().to_string(),
+        "nothing more of the selection begins: t1 is halted"
+    );
 }
