@@ -2,7 +2,7 @@
 
 use super::state::State;
 use crate::moment::Moment;
-use crate::name::TargetName;
+use crate::name::{Generation, TargetName};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub struct Stand {
     paused_until: Option<Moment>,
     rotated_at: Option<Moment>,
     slots_after: Moment,
+    /// It has the password that it was found with, and nobody gave another one.
+    as_found: bool,
 }
 
 impl Stand {
@@ -73,12 +75,18 @@ impl Stand {
             paused_until: standing.paused.as_ref().map(|pause| pause.until),
             rotated_at: standing.rotated_at,
             slots_after: standing.slots_after,
+            as_found: standing.rotated_at.is_none() && standing.newest <= Generation(1),
         }
     }
 
     fn counts(&self, now: Moment) -> bool {
         let rests = self.paused_until.is_some_and(|until| until.since(now) > PAUSES_APART);
         self.has_password && !rests || self.halted.is_some()
+    }
+
+    /// Whether it was found after the slot came: then it has no part in it, and is no canary that the others wait for.
+    fn came_after(&self, slot: Moment) -> bool {
+        self.as_found && self.slots_after > slot
     }
 
     /// Whether nothing of this slot is to be expected of it any more, and whether it went well.
@@ -190,7 +198,7 @@ impl Members {
 
     /// What keeps this one from beginning in this slot.
     pub fn held(&self, target: &TargetName, slot: Moment, now: Moment) -> Option<Held> {
-        let mine = self.counting(now).position(|(name, _)| name == target)?;
+        let mine = self.of_slot(slot, now).position(|(name, _)| name == target)?;
         if let Some(stop) = self.stop(now) {
             return Some(Held::Stopped(stop));
         }
@@ -198,7 +206,7 @@ impl Members {
         if mine < begins {
             return None;
         }
-        let begun = self.counting(now).take(begins).enumerate();
+        let begun = self.of_slot(slot, now).take(begins).enumerate();
         let mut waited_for = begun.filter(|(place, (_, stand))| self.is_waited_for(*place, stand, slot));
         let (_, (after, _)) = waited_for.next()?;
         let (wave, waves) = self.wave(target, now)?;
@@ -207,9 +215,9 @@ impl Members {
 
     /// How many may have begun in this slot.
     fn front(&self, slot: Moment, now: Moment) -> usize {
-        let mut members = self.counting(now).enumerate();
+        let mut members = self.of_slot(slot, now).enumerate();
         let mut begins = 0;
-        for size in self.waves.sizes(self.counting(now).count()) {
+        for size in self.waves.sizes(self.of_slot(slot, now).count()) {
             begins += size;
             if members.by_ref().take(size).any(|(place, (_, stand))| self.is_waited_for(place, stand, slot)) {
                 break;
@@ -220,12 +228,16 @@ impl Members {
 
     /// Those that may have begun in this slot, in their order, unless nothing more begins.
     pub fn beginning(&self, slot: Moment, now: Moment) -> impl Iterator<Item = &TargetName> {
-        self.taking_part(now).take(self.front(slot, now))
+        self.of_slot(slot, now).take(self.front(slot, now)).map(|(name, _)| name)
     }
 
     /// Whether the wave after this place's has to wait for it. One that goes first and did not go well says nothing for the others.
     fn is_waited_for(&self, place: usize, stand: &Stand, slot: Moment) -> bool {
         stand.ended(slot).is_none_or(|well| !well && place < self.waves.canary)
+    }
+
+    fn of_slot(&self, slot: Moment, now: Moment) -> impl Iterator<Item = &(TargetName, Stand)> {
+        self.counting(now).filter(move |(_, stand)| !stand.came_after(slot))
     }
 
     fn counting(&self, now: Moment) -> impl Iterator<Item = &(TargetName, Stand)> {
