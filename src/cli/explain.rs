@@ -74,9 +74,9 @@ pub async fn explain(scene: &Scene, args: &args::One) -> Result<Exit, Fault> {
         fact("frozen", format!("from {from} to {until} ({}): nothing begins by itself", frozen.name));
     }
     if let Some(members) = scene.members(&args.target).await? {
-        let selection = scene.config().targets[&args.target].selected_by.as_ref();
-        let of = selection.map(|selection| format!(" of {selection}")).unwrap_or_default();
-        match members.wave(&args.target) {
+        let of = scene.settings(&args.target)?.wave.as_ref().map(|(selection, _)| format!(" of {selection}"));
+        let of = of.unwrap_or_default();
+        match members.wave(&args.target, now) {
             Some((1, waves)) => fact("wave", format!("the first of {waves}{of}: the others wait until it is settled")),
             Some((wave, waves)) => {
                 fact("wave", format!("{wave} of {waves}{of}: it begins when the one before is settled"))

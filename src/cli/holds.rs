@@ -37,7 +37,11 @@ struct Freeze {
 impl Holds {
     /// What `timetable` loses to freezes between now and `until`.
     pub fn freeze(&mut self, timetable: &Timetable, zone: Tz, now: Moment, until: Moment) {
-        for frozen in timetable.freezes_ahead(now, until) {
+        let ahead = timetable.freezes_ahead(now, until);
+        if ahead.is_empty() {
+            return;
+        }
+        for frozen in ahead {
             let key = (frozen.from, frozen.name.clone());
             self.freezes.entry(key).or_insert(Freeze { frozen, zone, held: 0, away: 0 });
         }
@@ -57,18 +61,23 @@ impl Holds {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn wave(&mut self, scene: &Scene, target: &TargetName) -> Result<Option<(usize, usize)>, Fault> {
+    pub async fn wave(
+        &mut self,
+        scene: &Scene,
+        target: &TargetName,
+        now: Moment,
+    ) -> Result<Option<(usize, usize)>, Fault> {
         let Some((selection, _)) = &scene.settings(target)?.wave else { return Ok(None) };
         if !self.waves.contains_key(selection)
             && let Some(members) = scene.members(target).await?
         {
             self.waves.insert(selection.clone(), members);
         }
-        Ok(self.waves.get(selection).and_then(|members| members.wave(target)))
+        Ok(self.waves.get(selection).and_then(|members| members.wave(target, now)))
     }
 
     /// Says it.
-    pub fn print(&self) {
+    pub fn print(&self, now: Moment) {
         let tell = |text: String| {
             wrapped(&text, 0).iter().for_each(|line| print_line(line));
             print_line("");
@@ -98,11 +107,11 @@ impl Holds {
             tell(format!("Paused, so that nothing begins: {}{more}.", named.join(", ")));
         }
         for (selection, members) in &self.waves {
-            let all = members.taking_part().count();
+            let all = members.taking_part(now).count();
             let waves = members.waves();
             let sizes = waves.sizes(all);
             let Some(&first) = sizes.first() else { continue };
-            let names: Vec<&str> = members.taking_part().take(first.min(NAMED)).map(TargetName::as_str).collect();
+            let names: Vec<&str> = members.taking_part(now).take(first.min(NAMED)).map(TargetName::as_str).collect();
             let then = match (sizes.get(1), waves.then) {
                 (None, _) => String::new(),
                 (Some(size), Share::Percent(percent)) => format!(", then {size} at a time ({percent} %)"),
@@ -117,14 +126,14 @@ impl Holds {
                 waves.halt_after,
                 if waves.halt_after == 1 { "is" } else { "are" },
             ));
-            if let Some(stop) = members.stop() {
+            if let Some(stop) = members.stop(now) {
                 tell(format!("Now {stop}."));
             }
         }
     }
 
     /// The same for a script.
-    pub fn report(&self) -> Report<'_> {
+    pub fn report(&self, now: Moment) -> Report<'_> {
         let freezes = self.freezes.values().map(|Freeze { frozen, held, away, .. }| FreezeReport {
             name: &frozen.name,
             from: frozen.from.to_string(),
@@ -138,8 +147,8 @@ impl Holds {
         });
         let waves = self.waves.iter().map(|(selection, members)| WaveReport {
             selection,
-            sizes: members.waves().sizes(members.taking_part().count()),
-            stopped: members.stop().map(|stop| stop.to_string()),
+            sizes: members.waves().sizes(members.taking_part(now).count()),
+            stopped: members.stop(now).map(|stop| stop.to_string()),
         });
         Report { freezes: freezes.collect(), paused: paused.collect(), waves: waves.collect() }
     }

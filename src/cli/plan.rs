@@ -35,7 +35,7 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     let now = scene.now();
     let (planned, holds) = planned(scene, &args.targets, args.span, now).await?;
     if args.json {
-        let text = serde_json::to_string_pretty(&report(scene, &planned, &holds))
+        let text = serde_json::to_string_pretty(&report(scene, &planned, &holds, now))
             .map_err(|error| Fault::new(Kind::Bug, format!("the plan cannot be written: {error}")))?;
         print_line(&text);
         return Ok(Exit::Well);
@@ -68,12 +68,12 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
     }
     if planned.is_empty() {
         print_line(&format!("Nothing is planned for the next {}.", show_span(args.span)));
-        holds.print();
+        holds.print(now);
         return Ok(Exit::Well);
     }
     print_table(&rows);
     print_line("");
-    holds.print();
+    holds.print(now);
     let going_on = planned.iter().filter(|item| item.on_sink_down == OnSinkDown::Proceed);
     let going_on: BTreeSet<&str> = going_on.map(|item| item.target.as_str()).collect();
     let names: Vec<&str> = going_on.iter().copied().take(NAMED).collect();
@@ -106,8 +106,9 @@ pub async fn plan(scene: &Scene, args: &args::Plan) -> Result<Exit, Fault> {
 /// # Errors
 /// When the ledger cannot be read.
 pub(super) async fn document(scene: &Scene, span: Duration) -> Result<String, Fault> {
-    let (planned, holds) = planned(scene, &[], span, scene.now()).await?;
-    super::sight::document(&report(scene, &planned, &holds))
+    let now = scene.now();
+    let (planned, holds) = planned(scene, &[], span, now).await?;
+    super::sight::document(&report(scene, &planned, &holds, now))
 }
 
 async fn planned(
@@ -125,7 +126,7 @@ async fn planned(
         let slots = counting.slots(settings.timetable.upcoming(now, until), until);
         holds.freeze(&settings.timetable, scene.zone(&target), now, until);
         holds.pause(&target, counting.paused_until);
-        let wave = holds.wave(scene, &target).await?;
+        let wave = holds.wave(scene, &target, now).await?;
         let provider = scene.provider(&target)?;
         planned.extend(slots.into_iter().map(|slot| Planned {
             target: target.clone(),
@@ -181,7 +182,7 @@ struct Report<'a> {
     holds: holds::Report<'a>,
 }
 
-fn report<'a>(scene: &Scene, planned: &'a [Planned], holds: &'a Holds) -> Report<'a> {
+fn report<'a>(scene: &Scene, planned: &'a [Planned], holds: &'a Holds, now: Moment) -> Report<'a> {
     let slots = planned.iter().map(|item| Line {
         target: &item.target,
         provider: &item.provider,
@@ -197,5 +198,5 @@ fn report<'a>(scene: &Scene, planned: &'a [Planned], holds: &'a Holds) -> Report
         busiest_hour: load.busiest,
         requests_per_second: load.quota,
     });
-    Report { slots: slots.collect(), quota: quota.collect(), holds: holds.report() }
+    Report { slots: slots.collect(), quota: quota.collect(), holds: holds.report(now) }
 }

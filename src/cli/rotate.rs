@@ -136,8 +136,7 @@ pub(super) async fn wait(scene: &Scene, targets: &[TargetName], began: Moment) -
     let mut exit = Exit::Well;
     while !open.is_empty() {
         let mut still_open = Vec::new();
-        for target in open {
-            let snapshot = scene.snapshot(&target).await?;
+        for (snapshot, target) in scene.snapshots_of(&open).await?.into_iter().zip(open) {
             match ending(&snapshot, began) {
                 None => {
                     bar.set_message(format!("{target}: {}", snapshot.why));

@@ -292,6 +292,14 @@ impl Scene {
         self.snapshot_among(target, members.as_ref()).await
     }
 
+    /// The target as of now, from its own record alone: nothing is said of those before it in its wave, and no other record can stand in the way.
+    ///
+    /// # Errors
+    /// When there is no such target or its record cannot be read.
+    pub async fn snapshot_alone(&self, target: &TargetName) -> Result<Snapshot, Fault> {
+        self.snapshot_among(target, None).await
+    }
+
     async fn snapshot_among(&self, target: &TargetName, members: Option<&Members>) -> Result<Snapshot, Fault> {
         let settings = self.settings(target)?;
         let snapshot = snapshot(target, settings, &self.recent(target).await?, members, self.now())?;
@@ -306,7 +314,8 @@ impl Scene {
     /// # Errors
     /// As for [`Scene::snapshot`].
     pub async fn is_paused(&self, target: &TargetName) -> Result<bool, Fault> {
-        Ok(self.snapshot(target).await?.paused_until.is_some())
+        self.settings(target)?;
+        Ok(self.state(target).await?.standing.paused.is_some())
     }
 
     /// Exactly these targets as of now.

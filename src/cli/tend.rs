@@ -55,7 +55,7 @@ pub async fn recover(scene: &Scene, args: &args::Recover) -> Result<Exit, Fault>
         return resume_all(scene, args.reason.as_deref()).await;
     };
     if args.show {
-        let snapshot = scene.snapshot(target).await?;
+        let snapshot = scene.snapshot_alone(target).await?;
         print_line(&format!("{target}: {}", addressed(&snapshot.why.to_string(), target)));
         return show(scene, target, true, args.reason.as_deref()).await;
     }
@@ -122,7 +122,7 @@ pub async fn reveal(scene: &Scene, args: &args::Reveal) -> Result<Exit, Fault> {
 
 /// Prints the current password, or every one that may be live.
 async fn show(scene: &Scene, target: &TargetName, all: bool, reason: Option<&str>) -> Result<Exit, Fault> {
-    let doubtful = !scene.snapshot(target).await?.in_question().is_empty();
+    let doubtful = !scene.snapshot_alone(target).await?.in_question().is_empty();
     let said = match scene.control().await? {
         Some(control) => control.reveal(target, all, reason).await?,
         None => {

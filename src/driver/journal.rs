@@ -158,7 +158,7 @@ impl<'a> Journal<'a> {
         self.claim.append(&self.pending, &projection).await?;
         self.ours_at = ours_at;
         self.happenings.tell(&self.target.name, &self.pending);
-        self.boards.note(self.target, &self.state);
+        self.boards.note(self.target, &self.state, ours_at);
         self.pending.clear();
         self.uncounted.drain(..).flatten().for_each(|count| self.tally.add(count));
         self.written = Some(projection);

@@ -333,10 +333,11 @@ impl Driver {
         let places = self.turns_at_once + self.lent.load(Ordering::Relaxed).min(LENT_LIMIT);
         let free = places.saturating_sub(turns.len());
         for name in self.boards.woken() {
-            match lock(&self.busy).get(&name) {
-                Some(turn) => turn.notify_one(),
-                None => _ = lock(&self.unseen).insert(name),
+            if let Some(turn) = lock(&self.busy).get(&name) {
+                turn.notify_one();
             }
+            // A turn that is about to end with its wait listens no more: there is another one after it.
+            lock(&self.unseen).insert(name);
         }
         let unseen: Vec<TargetName> = lock(&self.unseen).iter().take(free + passed_over).cloned().collect();
         let by_time = due.into_iter().chain(unseen).filter(|name| !kept_off(name));
@@ -349,6 +350,7 @@ impl Driver {
                 for command in self.take_commands(&name) {
                     let _unheard = command.answer.send(Err(no_target(&name)));
                 }
+                lock(&self.unseen).remove(&name);
                 continue;
             };
             if lock(&self.busy).contains_key(&name) {

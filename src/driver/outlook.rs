@@ -39,7 +39,7 @@ impl Counting {
         if let Some(paused_until) = self.paused_until {
             slots.retain_mut(|slot| {
                 slot.due = slot.due.max(paused_until);
-                slot.due < slot.closes
+                slot.due < slot.closes && slot.due <= until
             });
         }
         slots
@@ -117,5 +117,11 @@ mod tests {
         assert_eq!(while_paused, [late(20, 45), late(40, 45)], "what is open at the end of the pause starts then");
         assert_eq!(Counting { after, slot: None, paused_until: paused(50) }.slots(upcoming, until), [late(40, 50)]);
         assert_eq!(Counting { after, slot: None, paused_until: Some(Moment::NEVER) }.slots(upcoming, until), []);
+        let by_then = Moment::from_seconds(42 * 60);
+        assert_eq!(
+            Counting { after, slot: None, paused_until: paused(45) }.slots(upcoming, by_then),
+            [],
+            "later than that"
+        );
     }
 }

@@ -93,7 +93,7 @@ impl PlanSettings {
     pub fn plan_among(&self, name: &TargetName, members: Option<&Members>, standing: &Standing, now: Moment) -> Plan {
         let mut plan = self.plan(standing, now);
         if let (Some(members), Some(slot), true, None) = (members, plan.slot, plan.may_start, &plan.hold) {
-            plan.hold = members.held(name, slot.nominal).map(Hold::Wave);
+            plan.hold = members.held(name, slot.nominal, now).map(Hold::Wave);
         }
         plan
     }

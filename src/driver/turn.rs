@@ -70,7 +70,8 @@ async fn turn(driver: &Driver, target: &Target, poke: &Notify) -> Result<(), Fau
         }
         let now = tools.clock.now();
         let mut plan = target.settings.plan(&journal.state().standing, now);
-        if journal.state().open.is_none() && !driver.hold_back(target, &mut plan).await? {
+        // Where only sinks are left of a rotation, the next one may begin beside it.
+        if journal.state().is_proven() && !driver.hold_back(target, &mut plan, now).await? {
             continue;
         }
         let action = next(journal.state(), &plan, now);

@@ -8,7 +8,7 @@ use crate::name::TargetName;
 use crate::rotation::fold;
 use crate::rotation::plan::{Hold, Plan};
 use crate::rotation::state::State;
-use crate::rotation::waves::{Front, Members, Stand, Stop, Waves};
+use crate::rotation::waves::{Members, Stand, Stop, Waves};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,9 +29,9 @@ struct Board {
     members: Arc<Members>,
     /// Whose record was noted already, until all of them are.
     unread: BTreeSet<TargetName>,
-    /// Who waits for the others, in which slot, and how far that was when the first of them began to wait.
-    waiting: BTreeSet<TargetName>,
-    seen: Option<(Moment, Front)>,
+    /// By slot who waits for the others, and why nothing more began when somebody looked last.
+    waiting: BTreeMap<Moment, BTreeSet<TargetName>>,
+    stop: Option<Stop>,
 }
 
 /// Which of these targets follow each other: by selection, and in their order. Who goes first is who is due first; of those that are due together the
@@ -64,14 +64,14 @@ impl Boards {
         let mut boards = BTreeMap::new();
         for (selection, members) in followers(targets) {
             let unread = members.names().cloned().collect();
-            let board = Board { members: Arc::new(members), unread, waiting: BTreeSet::new(), seen: None };
+            let board = Board { members: Arc::new(members), unread, waiting: BTreeMap::new(), stop: None };
             boards.insert(selection, board);
         }
         *lock(&self.boards) = boards;
     }
 
     /// What stands in the target's record from now on. Those that waited for it look again.
-    pub(super) fn note(&self, target: &Target, state: &State) {
+    pub(super) fn note(&self, target: &Target, state: &State, now: Moment) {
         let Some((selection, _)) = &target.settings.wave else { return };
         let mut boards = lock(&self.boards);
         let Some(board) = boards.get_mut(selection) else { return };
@@ -79,9 +79,20 @@ impl Boards {
         if !Arc::make_mut(&mut board.members).note(&target.name, Stand::of(state)) {
             return;
         }
-        if board.seen.as_ref().is_some_and(|(slot, front)| board.members.front(*slot) != *front) {
-            board.seen = None;
-            lock(&self.woken).append(&mut board.waiting);
+        let Board { members, waiting, stop, .. } = board;
+        let before = std::mem::replace(stop, members.stop(now));
+        let mut woken = BTreeSet::new();
+        waiting.retain(|slot, names| {
+            match (before == *stop, &stop) {
+                (false, _) => woken.append(names),
+                (true, Some(_)) => {}
+                // A place may be another one, too: somebody before it was paused.
+                (true, None) => woken.extend(members.beginning(*slot, now).filter_map(|name| names.take(name))),
+            }
+            !names.is_empty()
+        });
+        if !woken.is_empty() {
+            lock(&self.woken).append(&mut woken);
             self.bell.notify_one();
         }
     }
@@ -98,7 +109,7 @@ impl Driver {
     ///
     /// # Errors
     /// When a record cannot be read: then nobody knows whether it may begin.
-    pub(super) async fn hold_back(&self, target: &Target, plan: &mut Plan) -> Result<bool, Fault> {
+    pub(super) async fn hold_back(&self, target: &Target, plan: &mut Plan, now: Moment) -> Result<bool, Fault> {
         let (Some((selection, _)), Some(slot), true, None) =
             (&target.settings.wave, plan.slot, plan.may_start, &plan.hold)
         else {
@@ -109,10 +120,16 @@ impl Driver {
         }
         let mut boards = lock(&self.boards.boards);
         let Some(board) = boards.get_mut(selection) else { return Ok(true) };
-        plan.hold = board.members.held(&target.name, slot.nominal).map(Hold::Wave);
+        plan.hold = board.members.held(&target.name, slot.nominal, now).map(Hold::Wave);
+        board.waiting.retain(|_, names| {
+            names.remove(&target.name);
+            !names.is_empty()
+        });
         if plan.hold.is_some() {
-            board.waiting.insert(target.name.clone());
-            board.seen = Some((slot.nominal, board.members.front(slot.nominal)));
+            if board.waiting.is_empty() {
+                board.stop = board.members.stop(now);
+            }
+            board.waiting.entry(slot.nominal).or_default().insert(target.name.clone());
         }
         Ok(true)
     }
@@ -133,8 +150,8 @@ impl Driver {
         for selection in &selections {
             self.read_records(selection).await?;
         }
-        let boards = lock(&self.boards.boards);
-        Ok(boards.iter().filter_map(|(selection, board)| Some((selection.clone(), board.members.stop()?))).collect())
+        let (boards, now) = (lock(&self.boards.boards), self.tools.clock.now());
+        Ok(boards.iter().filter_map(|(selection, board)| Some((selection.clone(), board.members.stop(now)?))).collect())
     }
 
     /// Whether there was anything to read.

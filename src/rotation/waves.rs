@@ -2,10 +2,13 @@
 
 use super::state::State;
 use crate::moment::Moment;
-use crate::name::TargetName;
+use crate::name::{Generation, TargetName};
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Pauses of a whole selection end one after the other, as they were asked for: one that ends within this time is as good as over.
+const PAUSES_APART: Duration = Duration::from_secs(60);
 
 /// `waves` of a selection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +54,14 @@ pub struct Stand {
     halted: Option<Moment>,
     /// A rotation is open.
     under_way: bool,
-    /// It has a password and nobody paused it.
-    takes_part: bool,
+    /// It has a password, or needs none of before.
+    has_password: bool,
+    /// Until when nothing begins because a person said so.
+    paused_until: Option<Moment>,
     rotated_at: Option<Moment>,
     slots_after: Moment,
+    /// It has the password that it was found with, and nobody gave another one.
+    as_found: bool,
 }
 
 impl Stand {
@@ -64,14 +71,22 @@ impl Stand {
         Self {
             halted: state.halt.as_ref().map(|halt| halt.since),
             under_way: state.open.is_some(),
-            takes_part: standing.paused.is_none() && (standing.current.is_some() || standing.taken_over),
+            has_password: standing.current.is_some() || standing.taken_over,
+            paused_until: standing.paused.as_ref().map(|pause| pause.until),
             rotated_at: standing.rotated_at,
             slots_after: standing.slots_after,
+            as_found: standing.rotated_at.is_none() && standing.newest <= Generation(1),
         }
     }
 
-    fn counts(&self) -> bool {
-        self.takes_part || self.halted.is_some()
+    fn counts(&self, now: Moment) -> bool {
+        let rests = self.paused_until.is_some_and(|until| until.since(now) > PAUSES_APART);
+        self.has_password && !rests || self.halted.is_some()
+    }
+
+    /// Whether it was found after the slot came: then it has no part in it, and is no canary that the others wait for.
+    fn came_after(&self, slot: Moment) -> bool {
+        self.as_found && self.slots_after > slot
     }
 
     /// Whether nothing of this slot is to be expected of it any more, and whether it went well.
@@ -118,15 +133,6 @@ pub struct Stop {
     pub since: Moment,
 }
 
-/// How far the targets of a selection are in a slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Front {
-    /// How many may have begun.
-    begins: usize,
-    /// Why nothing more begins.
-    stop: Option<Stop>,
-}
-
 /// The targets of a selection in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members {
@@ -154,14 +160,14 @@ impl Members {
     }
 
     /// Those that take part, in their order.
-    pub fn taking_part(&self) -> impl Iterator<Item = &TargetName> {
-        self.counting().map(|(name, _)| name)
+    pub fn taking_part(&self, now: Moment) -> impl Iterator<Item = &TargetName> {
+        self.counting(now).map(|(name, _)| name)
     }
 
     /// In which wave this one is, from 1 on, and how many there are; `None` where it takes no part.
-    pub fn wave(&self, target: &TargetName) -> Option<(usize, usize)> {
-        let mine = self.counting().position(|(name, _)| name == target)?;
-        let sizes = self.waves.sizes(self.counting().count());
+    pub fn wave(&self, target: &TargetName, now: Moment) -> Option<(usize, usize)> {
+        let mine = self.counting(now).position(|(name, _)| name == target)?;
+        let sizes = self.waves.sizes(self.counting(now).count());
         let mut end = 0;
         let wave = sizes.iter().position(|size| {
             end += size;
@@ -177,10 +183,10 @@ impl Members {
     }
 
     /// Why nothing more begins, if that is so. It holds for this slot and the next, until whoever is halted goes on.
-    pub fn stop(&self) -> Option<Stop> {
+    pub fn stop(&self, now: Moment) -> Option<Stop> {
         let halted: Vec<(&TargetName, Moment)> =
             self.order.iter().filter_map(|(name, stand)| Some((name, stand.halted?))).collect();
-        let canaries = self.counting().take(self.waves.canary);
+        let canaries = self.counting(now).take(self.waves.canary);
         let canary = canaries.filter_map(|(name, stand)| Some((name, stand.halted?))).next();
         let (name, since) = match canary {
             Some(canary) => canary,
@@ -191,43 +197,50 @@ impl Members {
     }
 
     /// What keeps this one from beginning in this slot.
-    pub fn held(&self, target: &TargetName, slot: Moment) -> Option<Held> {
-        let mine = self.counting().position(|(name, _)| name == target)?;
-        match self.front(slot) {
-            Front { stop: Some(stop), .. } => Some(Held::Stopped(stop)),
-            Front { begins, .. } if mine < begins => None,
-            Front { begins, .. } => {
-                let waited_for = self.waited_for(0..begins, slot);
-                let after = waited_for.first().copied()?.clone();
-                let (wave, waves) = self.wave(target)?;
-                Some(Held::Earlier { wave, waves, after, others: waited_for.len() - 1 })
-            }
+    pub fn held(&self, target: &TargetName, slot: Moment, now: Moment) -> Option<Held> {
+        let mine = self.of_slot(slot, now).position(|(name, _)| name == target)?;
+        if let Some(stop) = self.stop(now) {
+            return Some(Held::Stopped(stop));
         }
+        let begins = self.front(slot, now);
+        if mine < begins {
+            return None;
+        }
+        let begun = self.of_slot(slot, now).take(begins).enumerate();
+        let mut waited_for = begun.filter(|(place, (_, stand))| self.is_waited_for(*place, stand, slot));
+        let (_, (after, _)) = waited_for.next()?;
+        let (wave, waves) = self.wave(target, now)?;
+        Some(Held::Earlier { wave, waves, after: after.clone(), others: waited_for.count() })
     }
 
-    /// How far it is in this slot.
-    pub fn front(&self, slot: Moment) -> Front {
-        let counting = self.counting().count();
+    /// How many may have begun in this slot.
+    fn front(&self, slot: Moment, now: Moment) -> usize {
+        let mut members = self.of_slot(slot, now).enumerate();
         let mut begins = 0;
-        for size in self.waves.sizes(counting) {
-            let wave = begins..begins + size;
-            begins = wave.end;
-            if !self.waited_for(wave, slot).is_empty() {
+        for size in self.waves.sizes(self.of_slot(slot, now).count()) {
+            begins += size;
+            if members.by_ref().take(size).any(|(place, (_, stand))| self.is_waited_for(place, stand, slot)) {
                 break;
             }
         }
-        Front { begins, stop: self.stop() }
+        begins
     }
 
-    /// Who of these places has not settled. One that goes first and did not go well says nothing for the others.
-    fn waited_for(&self, wave: Range<usize>, slot: Moment) -> Vec<&TargetName> {
-        let is_open =
-            |place: usize, stand: &Stand| stand.ended(slot).is_none_or(|well| !well && place < self.waves.canary);
-        let members = self.counting().enumerate().skip(wave.start).take(wave.len());
-        members.filter(|(place, (_, stand))| is_open(*place, stand)).map(|(_, (name, _))| name).collect()
+    /// Those that may have begun in this slot, in their order, unless nothing more begins.
+    pub fn beginning(&self, slot: Moment, now: Moment) -> impl Iterator<Item = &TargetName> {
+        self.of_slot(slot, now).take(self.front(slot, now)).map(|(name, _)| name)
     }
 
-    fn counting(&self) -> impl Iterator<Item = &(TargetName, Stand)> {
-        self.order.iter().filter(|(_, stand)| stand.counts())
+    /// Whether the wave after this place's has to wait for it. One that goes first and did not go well says nothing for the others.
+    fn is_waited_for(&self, place: usize, stand: &Stand, slot: Moment) -> bool {
+        stand.ended(slot).is_none_or(|well| !well && place < self.waves.canary)
+    }
+
+    fn of_slot(&self, slot: Moment, now: Moment) -> impl Iterator<Item = &(TargetName, Stand)> {
+        self.counting(now).filter(move |(_, stand)| !stand.came_after(slot))
+    }
+
+    fn counting(&self, now: Moment) -> impl Iterator<Item = &(TargetName, Stand)> {
+        self.order.iter().filter(move |(_, stand)| stand.counts(now))
     }
 }

@@ -9,6 +9,9 @@ use chrono_tz::Tz;
 /// Years around a moment in which a yearly freeze is looked for: it may begin in one and end in the next, and a zone's clock may show another one.
 const YEARS_AROUND: std::ops::RangeInclusive<i32> = -2..=9;
 
+/// A year with every day that a yearly freeze may name.
+const LEAP_YEAR: i32 = 2_024;
+
 /// One freeze, once or every year.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freeze {
@@ -66,8 +69,14 @@ impl Freeze {
         match (from.year, to.year) {
             (Some(from), Some(_)) if freeze.stretch(from).is_none() => Err((FreezeProblem::Backwards, true)),
             (Some(_), None) | (None, Some(_)) => Err((FreezeProblem::HalfYearly, true)),
+            (None, None) if freeze.lasts_for_ever() => Err((FreezeProblem::Backwards, true)),
             (Some(_), Some(_)) | (None, None) => Ok(freeze),
         }
+    }
+
+    /// Whether a yearly one would end when it begins, and so never.
+    fn lasts_for_ever(&self) -> bool {
+        self.from == self.to && self.from.time.is_some()
     }
 
     /// The first stretch that is not over at `at`.
@@ -83,16 +92,18 @@ impl Freeze {
         stretch.filter(|stretch| stretch.until < Moment::NEVER)
     }
 
-    /// The stretch that begins in this year; `None` where the year has no such day, or it would end before it begins.
+    /// The stretch that begins in this year; `None` where it would end before it begins: one of the 29th of February alone, in a year without.
     fn stretch(&self, year: i32) -> Option<Frozen> {
         let begins = self.from.begins(year)?;
-        let ends = match self.to.year {
-            Some(year) => self.to.ends(year)?,
-            // Over the turn of the year.
-            None => self.to.ends(year).filter(|&ends| begins < ends).or_else(|| self.to.ends(year + 1))?,
-        };
+        let over_the_turn = i32::from(self.is_over_the_turn()?);
+        let ends = self.to.ends(self.to.year.unwrap_or(year + over_the_turn))?;
         let [from, until] = [begins, ends].map(|wall| Moment::from(first_shown(wall, self.zone)));
         (from < until).then(|| Frozen { name: self.name.clone(), from, until })
+    }
+
+    /// Whether a yearly one ends in the year after that in which it begins. Every year has the same answer, whether it has a 29th of February or not.
+    fn is_over_the_turn(&self) -> Option<bool> {
+        Some(self.to.ends(LEAP_YEAR)? <= self.from.begins(LEAP_YEAR)?)
     }
 }
 
@@ -118,7 +129,7 @@ impl Edge {
         };
         let edge = Self { year, month: number(month, 2)?, day: number(day, 2)?, time };
         // The 29th of February is a day of every year that has one.
-        edge.date(year.unwrap_or(2_024)).map(|_| edge)
+        edge.date(year.unwrap_or(LEAP_YEAR)).map(|_| edge)
     }
 
     fn date(&self, year: i32) -> Option<NaiveDate> {
@@ -126,13 +137,17 @@ impl Edge {
     }
 
     fn begins(&self, year: i32) -> Option<NaiveDateTime> {
-        Some(self.date(year)?.and_time(self.time.unwrap_or(NaiveTime::MIN)))
+        match self.date(year) {
+            Some(date) => Some(date.and_time(self.time.unwrap_or(NaiveTime::MIN))),
+            // The 29th of February of a year without: between the day before and the day after.
+            None => Some(NaiveDate::from_ymd_opt(year, 3, 1)?.and_time(NaiveTime::MIN)),
+        }
     }
 
     fn ends(&self, year: i32) -> Option<NaiveDateTime> {
-        match self.time {
-            Some(_) => self.begins(year),
-            None => Some((self.date(year)? + Days::new(1)).and_time(NaiveTime::MIN)),
+        match (self.time, self.date(year)) {
+            (None, Some(date)) => Some((date + Days::new(1)).and_time(NaiveTime::MIN)),
+            (None, None) | (Some(_), _) => self.begins(year),
         }
     }
 }

@@ -10,6 +10,7 @@ use keywheel::secret::Secret;
 use keywheel::simulator::{Change, InstanceChange, InstanceSettings, Quota};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -126,6 +127,38 @@ fn nothing_follows_a_halted_canary_and_the_alert_says_why() {
     };
     for (before, after) in [("crs-1", "crs-2"), ("crs-1", "crs-3"), ("crs-2", "crs-4"), ("crs-3", "crs-5")] {
         assert!(first(before, "settled") <= first(after, "began"), "{after} began before {before} had settled");
+    }
+}
+
+/// One that left the selection is told of, and the record of one does not stand between a person and the password of another.
+#[test]
+fn those_of_a_selection_with_waves_are_told_of_one_by_one() {
+    let pager = Receiver::start();
+    let stage = Stage::set_with(FLEET.map(|id| InstanceSettings::new(id, INITIAL).with_tag("rotate", "yes")).to_vec());
+    stage.write("alerts-key", &STANDARD.encode("0123456789abcdef0123456789abcdef"));
+    in_waves(&stage, &pager, "0 0 1 1 *");
+    let daemon = stage.start(&[]);
+    FLEET.iter().for_each(|id| stage.until(&format!("caches-{id}"), "settled", 1));
+    let change = InstanceChange { tags: Some(BTreeMap::new()), ..InstanceChange::default() };
+    stage.change_instance("crs-5", change);
+    until("one to be retired", || {
+        let status = stage.status_of("caches-crs-5");
+        status["why"].as_str().is_some_and(|why| why.starts_with("retired since"))
+    });
+    let explained = stage.keywheel(&["explain", "caches-crs-5"]);
+    assert!(explained.status == 0 && explained.out.contains("is retired"), "{}{}", explained.out, explained.err);
+    daemon.stop();
+
+    let ledger = rusqlite::Connection::open(stage.path("state/ledger.db")).unwrap();
+    let spoil = "UPDATE events SET body = '{}' WHERE target = 'caches-crs-2'";
+    assert!(ledger.execute(spoil, []).unwrap() > 0);
+    drop(ledger);
+    assert_ne!(stage.keywheel(&["explain", "caches-crs-1"]).status, 0, "nobody knows its place in the wave");
+    for (verb, said) in
+        [(["reveal", "caches-crs-1"].as_slice(), INITIAL), (&["recover", "caches-crs-1", "--show"], "generation 1: ")]
+    {
+        let told = stage.keywheel(verb);
+        assert!(told.status == 0 && told.out.contains(said) && told.out.contains(INITIAL), "{}{}", told.out, told.err);
     }
 }
 

@@ -273,3 +273,102 @@ fn one_that_is_paused_is_no_canary() {
         good(&story);
     });
 }
+
+/// A pause of all of them ends within the slot: the first is first all the same. Each pause ends a little after the one before, as they were asked for.
+#[test]
+fn a_pause_of_all_ends_in_waves() {
+    runtime().block_on(async {
+        let story = settled(40).await;
+        let slot = story.blueprints[0].timetable.slot_after(now(&story)).unwrap().nominal;
+        for at in (0..40).rev() {
+            let span = Some(slot.since(now(&story)) + HOUR * 2);
+            story.ask(at, Wish::Pause { by: OPERATOR, reason: None, span });
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::time::sleep(slot.since(now(&story)) + HOUR * 5).await;
+        let course = course(&story, slot);
+        let mut before = slot + HOUR * 2;
+        for (first, end) in bounds(40) {
+            let began = course[first..end].iter().map(|(began, _)| began.unwrap()).min().unwrap();
+            assert!(began >= before, "the wave from {first} on began at {began}, the one before settled at {before}");
+            before = course[first..end].iter().map(|(_, settled)| settled.unwrap()).max().unwrap();
+        }
+        good(&story);
+    });
+}
+
+/// With few turns at once a wave settles while targets of the next one are still writing down for whom they wait.
+#[test]
+fn a_wave_that_may_begin_while_it_is_written_that_it_waits_is_not_forgotten() {
+    runtime().block_on(async {
+        let mut story = settled(60).await;
+        let one = story.running.pop().unwrap();
+        story.end(one).await;
+        story.turns = Some(4);
+        story.start();
+        for _ in 0..4 {
+            let slot = next_slot(&story).await;
+            until(&story, "all have rotated", |state| {
+                state.open.is_none() && state.standing.rotated_at.is_some_and(|at| at >= slot)
+            })
+            .await;
+            assert!(now(&story) < slot + HOUR, "they waited for the end of the window: {}", now(&story));
+        }
+        good(&story);
+    });
+}
+
+/// Who goes first is paused while the others wait for it: then the next one goes first, and nobody waits for the end of the window.
+#[test]
+fn the_next_one_goes_first_when_the_first_is_paused_meanwhile() {
+    runtime().block_on(async {
+        let story = settled(10).await;
+        let slot = story.blueprints[0].timetable.slot_after(now(&story)).unwrap().nominal;
+        tokio::time::sleep(slot.since(now(&story))).await;
+        while story.standing(0).0.open.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        story.ask(0, Wish::Pause { by: OPERATOR, reason: None, span: None });
+        until(&story, "all have rotated", |state| {
+            state.open.is_none() && state.standing.rotated_at.is_some_and(|at| at >= slot)
+        })
+        .await;
+        assert!(now(&story) < slot + HOUR, "they waited for the end of the window: {}", now(&story));
+        good(&story);
+    });
+}
+
+/// Rotations that go on while a sink is down follow each other like any others: the first alone begins, and its delivery is waited for.
+#[test]
+fn a_sink_that_is_down_lets_nobody_begin_before_its_wave() {
+    runtime().block_on(async {
+        let mut story = settled(10).await;
+        let one = story.running.pop().unwrap();
+        story.end(one).await;
+        let slot = story.blueprints[0].timetable.slot_after(now(&story)).unwrap().nominal;
+        for blueprint in &mut story.blueprints {
+            blueprint.plan.on_sink_down = OnSinkDown::Proceed;
+            let mut inner = story.sim.lock();
+            let truth = inner.truths.get_mut(&blueprint.name).unwrap();
+            truth.proceeds = true;
+            truth.sinks.entry("sink".parse().unwrap()).or_default().down_until = (slot + HOUR * 2).millis();
+        }
+        story.start();
+        for at in 0..10 {
+            story.ask(at, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
+        }
+        until(&story, "all have a password that no sink has", |state| {
+            state.open.is_some() && state.is_proven() && state.standing.rotated_at.is_some()
+        })
+        .await;
+        tokio::time::sleep(slot.since(now(&story)) + HOUR).await;
+        let began: Vec<bool> = course(&story, slot).iter().map(|(began, _)| began.is_some()).collect();
+        assert_eq!(began, [[true].as_slice(), &[false; 9]].concat());
+        until(&story, "all have rotated", |state| {
+            state.open.is_none() && state.standing.rotated_at.is_some_and(|at| at >= slot)
+        })
+        .await;
+        assert!(now(&story) < slot + HOUR * 6, "as soon as the sink is back: {}", now(&story));
+        good(&story);
+    });
+}

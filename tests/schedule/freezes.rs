@@ -49,6 +49,19 @@ fn without_years_it_comes_every_year_also_over_the_turn_of_one() {
     }
     let leap = freeze("02-29", "02-29");
     assert_eq!(stretch(&leap, "2026-11-01T00:00:00Z"), span("2028-02-29T00:00:00Z", "2028-03-01T00:00:00Z"));
+    // All of February, whether it has that day or not: it never lasts for a year.
+    let february = freeze("02-01", "02-29");
+    for (now, from, until) in [
+        ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+        ("2027-02-10T00:00:00Z", "2027-02-01T00:00:00Z", "2027-03-01T00:00:00Z"),
+        ("2027-03-01T00:00:00Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"),
+    ] {
+        assert_eq!(stretch(&february, now), span(from, until), "{now}");
+    }
+    let from_the_day = freeze("02-29 12:00", "03-10");
+    assert_eq!(stretch(&from_the_day, "2026-01-01T00:00:00Z"), span("2026-03-01T00:00:00Z", "2026-03-11T00:00:00Z"));
+    let until_the_day = freeze("12-20", "02-29 12:00");
+    assert_eq!(stretch(&until_the_day, "2027-01-01T00:00:00Z"), span("2026-12-20T00:00:00Z", "2027-03-01T00:00:00Z"));
 }
 
 #[test]
@@ -63,6 +76,7 @@ fn what_is_no_freeze_is_refused_with_a_sentence() {
         ("12-24", "2027-01-01", (FreezeProblem::HalfYearly, true)),
         ("2026-12-24", "2026-12-23", (FreezeProblem::Backwards, true)),
         ("2026-12-24 10:00", "2026-12-24 10:00", (FreezeProblem::Backwards, true)),
+        ("12-24 10:00", "12-24 10:00", (FreezeProblem::Backwards, true)),
     ] {
         assert_eq!(refused(from, to), problem, "{from} {to}");
     }
