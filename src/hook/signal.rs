@@ -228,7 +228,10 @@ mod tests {
             }
             let script =
                 "trap 'echo HUP; exit' HUP; trap 'echo USR1; exit' USR1; echo ready; while :; do read -r line; done";
-            let mut child = Command::new(&program)
+            // A shell traps no signal that it was started without: tests may run under nohup.
+            let mut child = Command::new("env")
+                .arg("--default-signal")
+                .arg(&program)
                 .args(["-c", script])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
