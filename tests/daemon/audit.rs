@@ -116,6 +116,14 @@ fn who_asked_why_and_the_result_are_exported_in_both_forms_without_a_password() 
     }
     // One target's record is one target's.
     assert!(!stage.keywheel(&["history", TARGET, "--json"]).out.contains("\"started\""));
+
+    // Whoever takes a target out of the configuration does not take what was done with it out of the record.
+    stage.configure("");
+    let now = stage.keywheel(&["audit", "export"]);
+    assert_eq!((now.status, now.out), (0, json.out), "{}", now.err);
+    let of_it = stage.keywheel(&["history", TARGET, "--json"]);
+    assert!(of_it.status == 0 && of_it.out.contains("\"revealed\""), "{}{}", of_it.out, of_it.err);
+    assert_eq!(stage.keywheel(&["history", "nobody"]).status, 2);
 }
 
 #[test]
