@@ -147,6 +147,11 @@ fn a_record_that_was_cut_says_so() {
     let (status, report, _) = cut("DELETE FROM meta WHERE name = 'deeds'");
     assert_eq!(status, 1, "{report}");
     assert!(report["keywheel"]["broken"].as_str().unwrap().contains("the mark of the record's end"), "{report}");
+    // With everything that tells of it, as if there had never been such a record.
+    fs::write(&ledger, &whole).unwrap();
+    raw(&stage).execute_batch("DELETE FROM meta WHERE name = 'deeds'; PRAGMA user_version = 2").unwrap();
+    let (status, _, err) = verify_after(&stage, "DELETE FROM events WHERE target = '@keywheel'");
+    assert!(status == 2 && err.contains("list of targets") && err.contains("an older one"), "{status} {err}");
     let (status, _, err) = cut("DELETE FROM targets");
     assert_eq!(status, 2, "{err}");
     assert!(err.contains("list of targets"), "{err}");
