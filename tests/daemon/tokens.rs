@@ -64,6 +64,8 @@ fn who_holds_a_token_does_a_few_things_and_is_named_in_the_record() {
     assert_eq!(stage.passwords(INSTANCE).len(), 1);
     assert_eq!(post(console, "pause", Some(TOKEN), r#"{"seconds":60,"reason":"a freeze"}"#).0, 200);
     assert_eq!(post(console, "unpause", Some(TOKEN), "").0, 200);
+    let (status, said) = post(console, "pause", Some(TOKEN), &json!({ "reason": "x".repeat(501) }).to_string());
+    assert!(status == 409 && said.contains("at most 500 characters"), "{said}");
     let (status, said) = post(console, "rotate", Some(TOKEN), r#"{"reason":"a deploy"}"#);
     assert_eq!((status, said.as_str()), (200, r#"{"done":"it rotates now"}"#));
     stage.until(TARGET, "settled", 2);
