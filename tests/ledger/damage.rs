@@ -224,6 +224,24 @@ async fn a_newer_ledger_is_refused_and_left_alone() {
     }
 }
 
+#[tokio::test]
+async fn the_last_events_are_read_and_checked_without_those_before() {
+    let store = closed_ledger().await;
+    let reader = Reader::open(&store.path(), Some(&store.key)).unwrap();
+    let lately = async |most| {
+        let rows = reader.lately(&name("a"), most).await.map_err(|fault| fault.what)?;
+        Ok(rows.iter().map(|row| row.seq).collect::<Vec<_>>())
+    };
+    let whole: Result<_, String> = Ok(vec![1, 2, 3, 4, 5]);
+    assert_eq!((lately(5).await, lately(1_000).await), (whole.clone(), whole));
+    assert_eq!((lately(2).await, lately(0).await), (Ok(vec![4, 5]), Ok(vec![])));
+    raw(&store).execute("UPDATE events SET body = replace(body, 'because', 'Because') WHERE seq = 2", []).unwrap();
+    assert_eq!(lately(2).await, Ok(vec![4, 5]));
+    assert!(lately(4).await.unwrap_err().contains("event 2"));
+    raw(&store).execute("DELETE FROM events WHERE seq = 3", []).unwrap();
+    assert!(lately(2).await.unwrap_err().contains("event 4"), "what it begins behind is gone");
+}
+
 /// Version 1 had no lists, version 2 no record of keywheel itself. Its record is read as it is, beside its owner and by it, and only the owner brings it up to date.
 #[tokio::test]
 async fn an_older_ledger_is_brought_up_to_date_and_keeps_its_record() {
