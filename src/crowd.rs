@@ -17,7 +17,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -57,6 +56,10 @@ pub enum Lasting {
     For(Duration),
 }
 
+/// An answer with this among its extensions keeps this until it was read, or its connection ended: so large answers that nobody reads are few.
+#[derive(Debug, Clone)]
+pub struct Held(pub Arc<OwnedSemaphorePermit>);
+
 /// A request that has arrived whole. No `Debug`: it may hold a password.
 pub struct Asked {
     /// Its head.
@@ -81,16 +84,23 @@ pub type Gate = Arc<dyn Fn(IpAddr, Result<Asked, Unfit>) -> BoxFuture<'static, A
 pub struct Crowd {
     bounds: Bounds,
     places: Arc<Semaphore>,
-    numbers: AtomicU64,
-    /// Who has not sent a whole request yet, the first to come first.
-    silent: Mutex<VecDeque<(u64, AbortHandle)>>,
+    silent: Mutex<Silent>,
+}
+
+/// Who has not sent a whole request yet.
+#[derive(Default)]
+struct Silent {
+    /// By their numbers, the first to come first.
+    queue: VecDeque<(u64, AbortHandle)>,
+    /// The number of the next one. It is given where the place in the queue is, for several may be let in at the same time.
+    next: u64,
 }
 
 impl Crowd {
     /// Nobody yet.
     pub fn within(bounds: Bounds) -> Arc<Self> {
         let places = Arc::new(Semaphore::new(bounds.places));
-        Arc::new(Self { bounds, places, numbers: AtomicU64::new(0), silent: Mutex::default() })
+        Arc::new(Self { bounds, places, silent: Mutex::default() })
     }
 
     /// Lets somebody in and answers what they ask. `stream` may be a handshake that is still to be had; it counts as a part of the head.
@@ -104,10 +114,11 @@ impl Crowd {
         F: Future<Output = Answer> + Send + 'static,
     {
         let Some(place) = self.place().await else { return };
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let crowd = Arc::clone(self);
         // Known before it can speak.
         let mut silent = self.silent();
+        let number = silent.next;
+        silent.next += 1;
         let conversation = tokio::spawn(async move {
             let _place = place;
             if let Ok(Ok(stream)) = tokio::time::timeout(crowd.bounds.head, stream).await {
@@ -115,12 +126,12 @@ impl Crowd {
             }
             crowd.spoke(number);
         });
-        silent.push_back((number, conversation.abort_handle()));
+        silent.queue.push_back((number, conversation.abort_handle()));
     }
 
     /// Sends away who is silent, and returns when everybody else has their answer.
     pub async fn leave(&self) {
-        self.silent().drain(..).for_each(|(_, silent)| silent.abort());
+        self.silent().queue.drain(..).for_each(|(_, silent)| silent.abort());
         let all = u32::try_from(self.bounds.places).unwrap_or(u32::MAX);
         let _everybody = self.places.acquire_many(all).await;
     }
@@ -132,13 +143,16 @@ impl Crowd {
         F: Future<Output = Answer> + Send + 'static,
     {
         let Bounds { head, request: whole, connection, head_size, headers, body, .. } = self.bounds;
-        let lasting: OnceLock<Lasting> = OnceLock::new();
+        let (lasting, held): (OnceLock<Lasting>, OnceLock<Held>) = Default::default();
         let service = service_fn(|request: Request<Incoming>| async {
             let asked = arrived(request, body).await;
             self.spoke(number);
             let mut answer = answer(asked).await;
             if let Some(lasts) = answer.extensions_mut().remove::<Lasting>() {
                 let _only = lasting.set(lasts);
+            }
+            if let Some(holds) = answer.extensions_mut().remove::<Held>() {
+                let _only = held.set(holds);
             }
             Ok::<_, Infallible>(answer)
         });
@@ -168,7 +182,7 @@ impl Crowd {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(place);
         }
-        let (_, oldest) = self.silent().pop_front()?;
+        let (_, oldest) = self.silent().queue.pop_front()?;
         oldest.abort();
         // The place comes back when the task is gone, which waits for nothing.
         Arc::clone(&self.places).acquire_owned().await.ok()
@@ -177,17 +191,24 @@ impl Crowd {
     /// A connection that is silent no more.
     fn spoke(&self, number: u64) {
         let mut silent = self.silent();
-        if let Ok(at) = silent.binary_search_by_key(&number, |(number, _)| *number) {
-            silent.remove(at);
+        if let Some(at) = silent.at(number) {
+            silent.queue.remove(at);
         }
     }
 
     fn is_silent(&self, number: u64) -> bool {
-        self.silent().binary_search_by_key(&number, |(number, _)| *number).is_ok()
+        self.silent().at(number).is_some()
     }
 
-    fn silent(&self) -> MutexGuard<'_, VecDeque<(u64, AbortHandle)>> {
+    fn silent(&self) -> MutexGuard<'_, Silent> {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Silent {
+    /// Where this one stands in the queue.
+    fn at(&self, number: u64) -> Option<usize> {
+        self.queue.binary_search_by_key(&number, |(number, _)| *number).ok()
     }
 }
 
@@ -204,5 +225,87 @@ async fn arrived(request: Request<Incoming>, limit: usize) -> Result<Asked, Unfi
         Ok(whole) => Ok(Asked { head, body: Zeroizing::new(whole.to_bytes().to_vec()) }),
         Err(error) if error.is::<LengthLimitError>() => Err(Unfit::TooLong),
         Err(_) => Err(Unfit::Broken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::Full;
+    use std::future::ready;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    const BOUNDS: Bounds = Bounds {
+        places: 64,
+        head: Duration::from_secs(5),
+        request: Duration::from_secs(10),
+        connection: Duration::from_secs(60),
+        head_size: 16 * 1_024,
+        headers: 64,
+        body: 0,
+    };
+
+    fn said(length: usize) -> Answer {
+        Response::new(Full::new(Bytes::from(vec![b'x'; length])).boxed_unsync())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_answer_holds_is_given_back_when_it_was_read_or_its_time_is_over() {
+        let crowd = Crowd::within(BOUNDS);
+        let places = Arc::new(Semaphore::new(1));
+        for is_read in [true, false] {
+            let (mut client, server) = duplex(1_024);
+            let place = Arc::clone(&places).try_acquire_owned().unwrap();
+            let held = Held(Arc::new(place));
+            let answer = move |_| {
+                let mut answer = said(1 << 20);
+                answer.extensions_mut().insert(held.clone());
+                ready(answer)
+            };
+            crowd.admit(ready(Ok(server)), answer).await;
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            client.read_exact(&mut [0; 2_048]).await.unwrap();
+            tokio::time::sleep(BOUNDS.request * 2).await;
+            assert_eq!(places.available_permits(), 0, "the rest of it waits to be read");
+            if is_read {
+                client.read_to_end(&mut Vec::new()).await.unwrap();
+                assert_eq!(places.acquire().await.unwrap().num_permits(), 1);
+            } else {
+                tokio::time::sleep(BOUNDS.connection).await;
+                assert_eq!(places.available_permits(), 1);
+            }
+        }
+    }
+
+    /// Those who are let in at the same time stand in the queue by their numbers: otherwise one of them is not found there, and never leaves it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+    async fn whoever_comes_stands_among_the_silent_by_number_however_many_come_at_once() {
+        let crowd = Crowd::within(BOUNDS);
+        for _ in 0..200 {
+            let (comes, coming) = std::sync::mpsc::channel();
+            let come: Vec<_> = {
+                // All of them come to it while the queue cannot be had, and have it in any order.
+                let _queue = crowd.silent();
+                let come = (0..8).map(|_| {
+                    let (crowd, comes) = (Arc::clone(&crowd), comes.clone());
+                    tokio::spawn(async move {
+                        let (client, server) = duplex(64);
+                        comes.send(()).unwrap();
+                        crowd.admit(ready(Ok(server)), |_| ready(said(1))).await;
+                        client
+                    })
+                });
+                let come = come.collect();
+                (0..8).for_each(|_| coming.recv().unwrap());
+                come
+            };
+            let mut clients = Vec::new();
+            for comes in come {
+                clients.push(comes.await.unwrap());
+            }
+            assert!(crowd.silent().queue.iter().is_sorted_by_key(|(number, _)| *number));
+            assert_eq!(crowd.silent().queue.len(), clients.len());
+            crowd.leave().await;
+        }
     }
 }

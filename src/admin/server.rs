@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,9 @@ const STRANGERS: Bounds = Bounds { places: 8, connection: Duration::from_secs(15
 
 /// How many are looked up in the user database at the same time.
 const LOOKUPS: usize = 8;
+
+/// How many may wait to be let in.
+const BACKLOG: u32 = 1_024;
 
 /// How long the socket takes nobody where the system has no more file descriptors to give.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -132,11 +135,37 @@ async fn listen(path: &Path) -> Result<UnixListener, Fault> {
             refuse(format!("the dead control socket {} cannot be removed: {error}", path.display()))
         })?;
     }
-    let listener = UnixListener::bind(path).map_err(|error| {
+    let unusable = |error: std::io::Error| {
         refuse(format!("the control socket {} cannot be made: {error}", path.display()))
             .advise("check that its folder exists and keywheel may write there (systemd: RuntimeDirectory=)")
-    })?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))
-        .map_err(|error| refuse(format!("the mode of {} cannot be set: {error}", path.display())))?;
-    Ok(listener)
+    };
+    bound(path).and_then(|socket| socket.listen(BACKLOG)).map_err(unusable)
+}
+
+/// The socket in its place, and nobody can connect yet: whoever could before its mode is set, where the umask is wide, would pass for somebody whom
+/// the mode let in.
+fn bound(path: &Path) -> std::io::Result<UnixSocket> {
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+    use std::os::unix::fs::MetadataExt;
+
+    #[tokio::test]
+    async fn nobody_connects_before_the_mode_of_the_socket_is_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let socket = bound(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, SOCKET_MODE);
+        let refused = UnixStream::connect(&path).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        let _listener = socket.listen(BACKLOG).unwrap();
+        assert!(UnixStream::connect(&path).await.is_ok());
+    }
 }

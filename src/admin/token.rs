@@ -39,7 +39,7 @@ pub struct Holders {
     wrong: Mutex<BTreeMap<IpAddr, Wrong>>,
 }
 
-/// Wrong tokens from one address.
+/// Wrong tokens from one address, `times` of them since then.
 #[derive(Debug, Clone, Copy)]
 struct Wrong {
     times: u32,
@@ -110,21 +110,20 @@ impl Holders {
     }
 
     fn is_shut_out(&self, from: IpAddr, now: Moment) -> bool {
-        let counts = |wrong: &Wrong| wrong.times >= WRONG && now.since(wrong.since) < PENALTY;
-        lock(&self.wrong).get(&from).is_some_and(counts)
+        lock(&self.wrong).get(&from).is_some_and(|wrong| wrong.times >= WRONG && wrong.counts(now))
     }
 
     fn note_wrong(&self, from: IpAddr, now: Moment) {
         let mut wrong = lock(&self.wrong);
         if wrong.len() >= ADDRESSES {
-            wrong.retain(|_, wrong| now.since(wrong.since) < PENALTY);
+            wrong.retain(|_, wrong| wrong.counts(now));
         }
         // So many at the same time are no one who guesses; a token is too long for that anyway.
         if wrong.len() >= ADDRESSES && !wrong.contains_key(&from) {
             return;
         }
         let of = wrong.entry(from).or_insert(Wrong { times: 0, since: now });
-        if now.since(of.since) >= PENALTY {
+        if !of.counts(now) {
             *of = Wrong { times: 0, since: now };
         }
         of.times += 1;
@@ -134,6 +133,13 @@ impl Holders {
         if of.times == WRONG {
             of.since = now;
         }
+    }
+}
+
+impl Wrong {
+    /// Whether they still do. Those of a time that is yet to come are of before the clock was set back: nobody is shut out until it is there again.
+    fn counts(self, now: Moment) -> bool {
+        self.since <= now && now.since(self.since) < PENALTY
     }
 }
 
@@ -148,4 +154,18 @@ fn print(token: &str) -> Print {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_tokens_count_for_a_minute_and_a_clock_that_is_set_back_ends_it() {
+        let since = Moment::from_seconds(1_764_000_000);
+        let wrong = Wrong { times: WRONG, since };
+        assert!(wrong.counts(since) && wrong.counts(since + PENALTY - Duration::from_millis(1)));
+        assert!(!wrong.counts(since + PENALTY));
+        assert!(!wrong.counts(since - Duration::from_secs(86_400)));
+    }
 }

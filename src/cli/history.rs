@@ -12,6 +12,7 @@ use crate::name::TargetName;
 use crate::rotation::answer::{Answer, Login, TaskStatus};
 use crate::rotation::event::{By, Proof, Queue, What};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// How much of a rotation's id a table shows: the end, which differs even between rotations of one minute.
 const ID_TAIL: usize = 6;
@@ -80,12 +81,30 @@ pub(super) async fn entries_of(scene: &Scene, only: &[TargetName]) -> Result<Vec
     if only.is_empty() {
         entries.extend(scene.deeds().await?.into_iter().map(Entry::Own));
     }
-    for target in scene.shown(only)? {
+    for target in recorded(scene, only).await? {
         let history = scene.history(&target).await?;
         entries.extend(history.into_iter().map(|row| Entry::Of(target.clone(), row)));
     }
     entries.sort_by_key(Entry::at);
     Ok(entries)
+}
+
+/// These targets, or every one that has a record. One that the configuration names no more has it all the same: whoever takes a target out of the
+/// configuration does not take it out of what can be asked for.
+async fn recorded(scene: &Scene, only: &[TargetName]) -> Result<BTreeSet<TargetName>, Fault> {
+    let all = scene.recorded().await?;
+    if only.is_empty() {
+        return Ok(all);
+    }
+    let mut wanted = BTreeSet::new();
+    for name in only {
+        match scene.shown(std::slice::from_ref(name)) {
+            Ok(shown) => wanted.extend(shown),
+            Err(_) if all.contains(name) => wanted.extend([name.clone()]),
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(wanted)
 }
 
 /// One of them as a line of JSON.

@@ -21,11 +21,14 @@ use crate::ledger::Ledger;
 use crate::ledger::deed::Deed;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::moment::Moment;
+use crate::name::TokenName;
 use crate::process::end_with_parent;
 use crate::rotation::event::By;
+use crate::secret::Secret;
 use crate::systemd;
 use crate::watch::bulletin::Bulletin;
 use chrono_tz::Tz;
+use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -83,7 +86,8 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
     view.follow(muster.shared());
     let api = admin::Api::new(Arc::clone(&driver), health(&signs), Arc::clone(&view) as Arc<dyn Sight>, stop.clone());
     let holders = Holders::new(Arc::clone(&api), scene.clock());
-    console.guard(entrance(scene, &holders, listening)?);
+    let keeper = Keeper { console: Arc::clone(&console), holders, listening };
+    keeper.guard(keeper.read(scene)?);
     let serving = admin::serve(socket, api, stop.clone()).await?;
     let mut alarm = Alarm::start(scene.clock(), scene.schedules(), wake(&driver)).await?;
     let bulletin = Bulletin::new(Arc::clone(&driver), ledger, scene.clock(), scene.config().daemon.time_zone);
@@ -132,11 +136,7 @@ pub async fn run(config: &Path, args: &args::Run) -> Result<Exit, Fault> {
             _ = hang_up.recv(), if is_ready => {
                 systemd::reloading();
                 let by = if systemd::listens() { By::Systemd } else { By::Signal };
-                let outcome = reload(config, &mut muster, &driver, &mut alarm, &|scene| {
-                    console.guard(entrance(scene, &holders, listening)?);
-                    Ok(())
-                })
-                .await;
+                let outcome = reload(config, &mut muster, &driver, &mut alarm, &keeper).await;
                 let targets = driver.fleet().len() as u64;
                 let deed = match &outcome {
                     Ok(_) => Deed::Reloaded { by, targets },
@@ -211,14 +211,36 @@ async fn open(listen: Option<SocketAddr>, console: &Arc<Console>) -> Result<Opti
     Ok(Some(address))
 }
 
-/// Who may act over TCP, and what certificate is shown. `listening` is where the door is open, whatever the configuration says since.
-fn entrance(scene: &Scene, holders: &Arc<Holders>, listening: Option<SocketAddr>) -> Result<Entrance, Fault> {
-    let (tls, tokens) = (assemble::entrance::tls(scene.config())?, assemble::entrance::tokens(scene.config())?);
-    if !tokens.is_empty() && tls.is_none() && listening.is_some_and(|address| !address.ip().is_loopback()) {
-        let what = "daemon.tokens would travel over plain HTTP: the door still stands open where it did at the start";
-        return Err(Fault::new(Kind::ConfigInvalid, what).advise("start keywheel again, so that it listens elsewhere"));
+/// Who stands at the door.
+struct Keeper {
+    console: Arc<Console>,
+    holders: Arc<Holders>,
+    /// Where the door is open, whatever the configuration says since.
+    listening: Option<SocketAddr>,
+}
+
+/// Who may act over TCP, and what certificate is shown: read, and not in force yet.
+struct Guests {
+    tokens: Vec<(TokenName, Secret)>,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Keeper {
+    fn read(&self, scene: &Scene) -> Result<Guests, Fault> {
+        let (tls, tokens) = (assemble::entrance::tls(scene.config())?, assemble::entrance::tokens(scene.config())?);
+        if !tokens.is_empty() && tls.is_none() && self.listening.is_some_and(|address| !address.ip().is_loopback()) {
+            let what =
+                "daemon.tokens would travel over plain HTTP: the door still stands open where it did at the start";
+            return Err(
+                Fault::new(Kind::ConfigInvalid, what).advise("start keywheel again, so that it listens elsewhere")
+            );
+        }
+        Ok(Guests { tokens, tls })
     }
-    Ok(Entrance { gate: holders.follow(&tokens), tls })
+
+    fn guard(&self, Guests { tokens, tls }: Guests) {
+        self.console.guard(Entrance { gate: self.holders.follow(&tokens), tls });
+    }
 }
 
 /// Whether the daemon turns, for who asks by the control socket.
@@ -245,7 +267,7 @@ async fn reload(
     muster: &mut Muster,
     driver: &Arc<Driver>,
     alarm: &mut Alarm,
-    guard: &(dyn Fn(&Scene) -> Result<(), Fault> + Sync),
+    keeper: &Keeper,
 ) -> Result<Tz, Fault> {
     let scene = Scene::read(config)?;
     for warning in scene.timely_warnings().await {
@@ -254,15 +276,10 @@ async fn reload(
     if scene.config().daemon.entrance.listen != muster.scene().config().daemon.entrance.listen {
         tracing::warn!("daemon.listen has changed: it is taken up at the next start");
     }
-    guard(&scene)?;
-    let targets = match muster.reload(scene, driver, alarm).await {
-        Ok(targets) => targets,
-        Err(fault) => {
-            // What was in force stays so, at the door too.
-            guard(muster.scene())?;
-            return Err(fault);
-        }
-    };
+    // In force together with the rest, or not at all: what was in force cannot be read again where its files are others by now.
+    let guests = keeper.read(&scene)?;
+    let targets = muster.reload(scene, driver, alarm).await?;
+    keeper.guard(guests);
     tracing::info!(targets, "the configuration was read again");
     Ok(muster.scene().config().daemon.time_zone)
 }

@@ -377,6 +377,17 @@ impl Scene {
         }
     }
 
+    /// Every target that has a record, whether or not the configuration still names it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn recorded(&self) -> Result<BTreeSet<TargetName>, Fault> {
+        match self.reader()? {
+            Some(reader) => Ok(reader.listing().await?.into_iter().map(|row| row.target).collect()),
+            None => Ok(BTreeSet::new()),
+        }
+    }
+
     /// What happened to keywheel itself.
     ///
     /// # Errors

@@ -50,7 +50,11 @@ async fn look(console: &Arc<Console>, method: &Method, address: &Uri) -> Answer 
         "/healthz" => told(&console.signs.alive()),
         "/readyz" => told(&console.signs.ready()),
         "/metrics" => match console.metrics().await {
-            Some(text) => made(StatusCode::OK, metrics::CONTENT_TYPE, text),
+            Some((text, held)) => {
+                let mut answer = made(StatusCode::OK, metrics::CONTENT_TYPE, text);
+                answer.extensions_mut().insert(held);
+                answer
+            }
             None => made(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many ask for the metrics at the same time\n"),
         },
         "/" => shown(console.fleet(address.query().unwrap_or_default()).await),

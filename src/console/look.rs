@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// How many times somebody who waits for a new look asks for it.
 const WAITING_LOOKS: usize = 120;
 
+/// The most events of one target that its page is made of: whoever asks for it again and again takes no more time than that, however long the record is.
+const EVENTS: u64 = 5_000;
+
 /// Whoever looks.
 pub struct Look {
     reader: Reader,
@@ -136,7 +139,7 @@ impl Look {
     pub(super) async fn story(&self, name: &TargetName) -> Result<Option<Story>, Fault> {
         let fleet = self.driver.fleet();
         let Some(target) = fleet.get(name) else { return Ok(None) };
-        let rows = self.reader.history(name).await?;
+        let rows = self.reader.lately(name, EVENTS).await?;
         let (recent, members) = (self.reader.recent(name).await?, self.driver.members(target));
         let snapshot = snapshot(name, &target.settings, &recent, members.as_deref(), self.clock.now())?;
         Ok(Some(Story { snapshot, settings: target.settings.clone(), rows }))

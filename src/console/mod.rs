@@ -21,6 +21,7 @@ pub mod target_days;
 
 use crate::alert;
 use crate::clock::Clock;
+use crate::crowd::Held;
 use crate::driver::Driver;
 use crate::fault::Fault;
 use crate::ledger::sqlite::Commits;
@@ -38,7 +39,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::Semaphore;
 
-/// Scrapes at the same time. Each of a large fleet takes some megabytes until it is read.
+/// Scrapes at the same time. Each of a large fleet takes some megabytes until it is read, and counts until then.
 const SCRAPES: usize = 4;
 
 /// Pages at the same time.
@@ -52,7 +53,7 @@ pub struct Console {
     works: OnceLock<Works>,
     settings: Mutex<Settings>,
     entrance: Mutex<Entrance>,
-    scrapes: Semaphore,
+    scrapes: Arc<Semaphore>,
     pages: Semaphore,
     live: Arc<Live>,
 }
@@ -115,7 +116,7 @@ impl Console {
             works,
             settings,
             entrance,
-            scrapes: Semaphore::new(SCRAPES),
+            scrapes: Arc::new(Semaphore::new(SCRAPES)),
             pages: Semaphore::new(PAGES),
             live: Arc::default(),
         })
@@ -139,9 +140,9 @@ impl Console {
         self.live.ring();
     }
 
-    /// The numbers; `None` where too many ask at the same time.
-    async fn metrics(self: &Arc<Self>) -> Option<String> {
-        let _place = self.scrapes.try_acquire().ok()?;
+    /// The numbers, and a place to be kept until they are read; `None` where too many ask at the same time.
+    async fn metrics(self: &Arc<Self>) -> Option<(String, Held)> {
+        let place = Arc::clone(&self.scrapes).try_acquire_owned().ok()?;
         let view = match self.works.get() {
             Some(works) => works
                 .look
@@ -153,7 +154,10 @@ impl Console {
         };
         let console = Arc::clone(self);
         // The text of a large fleet is some megabytes: no work for a thread that others wait for.
-        tokio::task::spawn_blocking(move || console.shown(view.as_deref()).text()).await.ok()
+        tokio::task::spawn_blocking(move || console.shown(view.as_deref()).text())
+            .await
+            .ok()
+            .map(|text| (text, Held(Arc::new(place))))
     }
 
     /// The fleet on a page.

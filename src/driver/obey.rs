@@ -17,6 +17,9 @@ use crate::rotation::{Action, apply, fold, next};
 use crate::secret::Secret;
 use std::time::Duration;
 
+/// The longest reason, in characters: it is kept for as long as the ledger is.
+const REASON_LIMIT: usize = 500;
+
 /// Who asks, and why.
 type Asker = (By, Option<String>);
 
@@ -45,6 +48,11 @@ pub(super) async fn obey(
     if let Some(reason) = wish.reason() {
         // It is shown on terminals for years: on one line and without escapes.
         *reason = scrub(reason, &[]);
+        if reason.chars().count() > REASON_LIMIT {
+            let fault = Fault::new(Kind::Usage, format!("a reason has at most {REASON_LIMIT} characters"));
+            let _unheard = answer.send(Err(fault.advise("say it in fewer words, and name where the rest stands")));
+            return Ok(());
+        }
     }
     let now = tools.clock.now();
     let verdict = match decide(tools, target, journal.state(), wish, now).await {

@@ -5,7 +5,7 @@
 //!   sealed bytes here as well means that a password that is missing, or was put back from an older copy, is noticed when the record is read and
 //!   not only when the password is needed.
 //! - The head's MAC covers the number and MAC of the last event and the place where reading begins. So rows cut off the end are noticed.
-//! - The roster's MAC covers the names of all targets. So a whole record that is gone is noticed.
+//! - The roster's MAC covers the names of all targets, and of keywheel's own record. So a whole record that is gone is noticed.
 //! - One MAC covers the lists of what selections found. So nobody but keywheel adds an instance to rotate, or takes one away.
 //! - A note's MAC covers its name and text.
 //! - What happened to keywheel itself is a record like a target's, with a head of its own.
@@ -106,7 +106,7 @@ impl Stored {
     }
 }
 
-/// The MAC over the names of all targets, in the order given (by name).
+/// The MAC over the names of all records, in the order given (keywheel's own first, then the targets' by name).
 pub fn mac_roster<'a>(seal: &dyn Seal, names: impl Iterator<Item = &'a str>) -> [u8; MAC_BYTES] {
     let mut text = Encoding::of("roster");
     for name in names {

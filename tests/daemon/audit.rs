@@ -116,6 +116,14 @@ fn who_asked_why_and_the_result_are_exported_in_both_forms_without_a_password() 
     }
     // One target's record is one target's.
     assert!(!stage.keywheel(&["history", TARGET, "--json"]).out.contains("\"started\""));
+
+    // Whoever takes a target out of the configuration does not take what was done with it out of the record.
+    stage.configure("");
+    let now = stage.keywheel(&["audit", "export"]);
+    assert_eq!((now.status, now.out), (0, json.out), "{}", now.err);
+    let of_it = stage.keywheel(&["history", TARGET, "--json"]);
+    assert!(of_it.status == 0 && of_it.out.contains("\"revealed\""), "{}{}", of_it.out, of_it.err);
+    assert_eq!(stage.keywheel(&["history", "nobody"]).status, 2);
 }
 
 #[test]
@@ -139,6 +147,11 @@ fn a_record_that_was_cut_says_so() {
     let (status, report, _) = cut("DELETE FROM meta WHERE name = 'deeds'");
     assert_eq!(status, 1, "{report}");
     assert!(report["keywheel"]["broken"].as_str().unwrap().contains("the mark of the record's end"), "{report}");
+    // With everything that tells of it, as if there had never been such a record.
+    fs::write(&ledger, &whole).unwrap();
+    raw(&stage).execute_batch("DELETE FROM meta WHERE name = 'deeds'; PRAGMA user_version = 2").unwrap();
+    let (status, _, err) = verify_after(&stage, "DELETE FROM events WHERE target = '@keywheel'");
+    assert!(status == 2 && err.contains("list of targets") && err.contains("an older one"), "{status} {err}");
     let (status, _, err) = cut("DELETE FROM targets");
     assert_eq!(status, 2, "{err}");
     assert!(err.contains("list of targets"), "{err}");

@@ -64,6 +64,8 @@ fn who_holds_a_token_does_a_few_things_and_is_named_in_the_record() {
     assert_eq!(stage.passwords(INSTANCE).len(), 1);
     assert_eq!(post(console, "pause", Some(TOKEN), r#"{"seconds":60,"reason":"a freeze"}"#).0, 200);
     assert_eq!(post(console, "unpause", Some(TOKEN), "").0, 200);
+    let (status, said) = post(console, "pause", Some(TOKEN), &json!({ "reason": "x".repeat(501) }).to_string());
+    assert!(status == 409 && said.contains("at most 500 characters"), "{said}");
     let (status, said) = post(console, "rotate", Some(TOKEN), r#"{"reason":"a deploy"}"#);
     assert_eq!((status, said.as_str()), (200, r#"{"done":"it rotates now"}"#));
     stage.until(TARGET, "settled", 2);
@@ -114,7 +116,9 @@ fn who_holds_a_token_does_a_few_things_and_is_named_in_the_record() {
     assert_eq!(post(console, "pause", Some(TOKEN), "").0, 200);
     stage.write("token", OTHER_TOKEN);
     daemon.signal(Signal::HUP);
-    until("the other token", || post(console, "pause", Some(OTHER_TOKEN), "").0 == 200);
+    // Not by trying it: what is still wrong then counts.
+    until("the good one", || daemon.log().contains("the configuration was read again"));
+    assert_eq!(post(console, "pause", Some(OTHER_TOKEN), "").0, 200);
     assert_eq!(post(console, "pause", Some(TOKEN), "").0, 401);
 
     // Enough wrong ones, and the address is not listened to any more; the control socket is.
@@ -157,6 +161,31 @@ fn what_would_give_a_token_away_is_refused_before_it_counts() {
         assert!(refused.status > 0 && said.contains(words), "{daemon} {verbs:?}, {words}: {said}");
         assert!(!said.contains(TOKEN), "{said}");
     }
+}
+
+/// What was in force cannot be read again where its file is gone by now: a configuration that is refused must not have counted in the first place.
+#[test]
+fn a_configuration_that_is_refused_changes_nothing_at_the_door() {
+    let stage = Stage::set();
+    stage.write("token", TOKEN);
+    configure(&stage, &format!("listen = \"127.0.0.1:0\"\n{TOKENS}"));
+    let (daemon, console) = start(&stage);
+    std::fs::remove_file(stage.path("token")).unwrap();
+    stage.write("other", OTHER_TOKEN);
+    let others = "listen = \"127.0.0.1:0\"\ntokens = { others = { file = \"{folder}/other\" } }";
+    let target = stage.target(TARGET, INSTANCE, "adopt = { file = \"{folder}/initial\" }");
+    stage.configure_with(others, &(stage.sink("orders", "group = \"no-such-group\"") + &target));
+    daemon.signal(Signal::HUP);
+    until("the refusal", || daemon.log().contains("the new configuration is refused"));
+    assert!(daemon.log().contains("no-such-group"), "{}", daemon.log());
+    assert_eq!(post(console, "pause", Some(OTHER_TOKEN), "").0, 401);
+    assert_eq!(post(console, "pause", Some(TOKEN), "").0, 200);
+    stage.configure_with(others, &target);
+    daemon.signal(Signal::HUP);
+    until("the good one", || daemon.log().contains("the configuration was read again"));
+    assert_eq!(post(console, "pause", Some(OTHER_TOKEN), "").0, 200);
+    assert_eq!(post(console, "pause", Some(TOKEN), "").0, 401);
+    daemon.stop();
 }
 
 /// A certificate for `localhost`, written where the configuration looks.

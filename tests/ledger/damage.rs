@@ -214,7 +214,7 @@ async fn a_beginning_that_was_interrupted_is_made_again() {
 
 #[tokio::test]
 async fn a_newer_ledger_is_refused_and_left_alone() {
-    for newer in ["PRAGMA user_version = 4", "UPDATE meta SET value = 4 WHERE name = 'event-version'"] {
+    for newer in ["PRAGMA user_version = 5", "UPDATE meta SET value = 4 WHERE name = 'event-version'"] {
         let store = closed_ledger().await;
         raw(&store).execute_batch(newer).unwrap();
         let before = fs::read(store.path()).unwrap();
@@ -224,12 +224,38 @@ async fn a_newer_ledger_is_refused_and_left_alone() {
     }
 }
 
+#[tokio::test]
+async fn the_last_events_are_read_and_checked_without_those_before() {
+    let store = closed_ledger().await;
+    let reader = Reader::open(&store.path(), Some(&store.key)).unwrap();
+    let lately = async |most| {
+        let rows = reader.lately(&name("a"), most).await.map_err(|fault| fault.what)?;
+        Ok(rows.iter().map(|row| row.seq).collect::<Vec<_>>())
+    };
+    let whole: Result<_, String> = Ok(vec![1, 2, 3, 4, 5]);
+    assert_eq!((lately(5).await, lately(1_000).await), (whole.clone(), whole));
+    assert_eq!((lately(2).await, lately(0).await), (Ok(vec![4, 5]), Ok(vec![])));
+    raw(&store).execute("UPDATE events SET body = replace(body, 'because', 'Because') WHERE seq = 2", []).unwrap();
+    assert_eq!(lately(2).await, Ok(vec![4, 5]));
+    assert!(lately(4).await.unwrap_err().contains("event 2"));
+    raw(&store).execute("DELETE FROM events WHERE seq = 3", []).unwrap();
+    assert!(lately(2).await.unwrap_err().contains("event 4"), "what it begins behind is gone");
+}
+
 /// Version 1 had no lists, version 2 no record of keywheel itself. Its record is read as it is, beside its owner and by it, and only the owner brings it up to date.
 #[tokio::test]
 async fn an_older_ledger_is_brought_up_to_date_and_keeps_its_record() {
     let store = closed_ledger().await;
     let older = "DROP TABLE found; DELETE FROM meta WHERE name IN ('found', 'deeds'); PRAGMA user_version = 1";
-    raw(&store).execute_batch(older).unwrap();
+    let connection = raw(&store);
+    connection.execute_batch(older).unwrap();
+    // Nor did its roster name that record.
+    let wrapped: Vec<u8> =
+        connection.query_row("SELECT value FROM meta WHERE name = 'wrapped-key'", [], |row| row.get(0)).unwrap();
+    let seal = store.key.keys(&store.key.unwrap(&wrapped).unwrap());
+    let roster = mac_roster(seal.as_ref(), ["a", "b"].into_iter());
+    connection.execute("UPDATE meta SET value = ?1 WHERE name = 'roster'", [roster]).unwrap();
+    drop(connection);
     let beside = Reader::open(&store.path(), Some(&store.key)).unwrap();
     assert!(beside.lists_now().unwrap().is_empty());
     assert!(beside.deeds().await.unwrap().is_empty());
@@ -241,7 +267,7 @@ async fn an_older_ledger_is_brought_up_to_date_and_keeps_its_record() {
         ledger.keep_list(&name("weekly"), &[]).await.unwrap();
     }
     let version: i64 = raw(&store).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
     assert!(store.try_open().unwrap().lists().await.unwrap().contains_key(&name("weekly")));
 }
 

@@ -97,6 +97,7 @@ struct Page<'a> {
     foot: Foot,
     total: usize,
     trouble: usize,
+    unreadable: usize,
     reasons: &'a [String],
     states: Vec<Tile>,
     q: &'a str,
@@ -174,6 +175,7 @@ pub fn fleet(seen: &Seen<'_>, question: &Question, now: Moment) -> String {
             foot: Foot::at(view.at),
             total: view.targets.len(),
             trouble: count(State::Trouble),
+            unreadable: view.unreadable,
             reasons,
             states: all_states().map(tile).collect(),
             q: &question.search,
@@ -293,6 +295,15 @@ mod tests {
             assert!(page.contains("{{ 7 * 7 }}"), "{page}");
             assert!(!page.contains("style=") && !page.contains("onclick"), "the policy would refuse it");
         }
+    }
+
+    #[test]
+    fn targets_that_cannot_be_shown_are_not_left_out_without_a_word() {
+        let notice = |unreadable| {
+            let page = page_of(&View { unreadable, ..view(3) }, &[], &Question::default(), NOW);
+            page.contains("cannot be read").then(|| page.contains("<strong>2 more targets:</strong>"))
+        };
+        assert_eq!((notice(0), notice(2)), (None, Some(true)));
     }
 
     #[test]

@@ -5,9 +5,10 @@ use super::lists;
 use super::schema::{self, APPLICATION_ID, EVENT_VERSION, ROSTER, SCHEMA_VERSION, Trouble, WRAPPED_KEY};
 use crate::fault::{Fault, Kind};
 use crate::ledger::chain::{Head, mac_roster, same};
+use crate::ledger::deed::RECORD;
 use crate::moment::Moment;
 use crate::rotation::event::VERSION;
-use crate::seal::{DataKey, Envelope, Seal};
+use crate::seal::{DataKey, Envelope, MAC_BYTES, Seal};
 use rusqlite::{Connection, params};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -110,7 +111,7 @@ pub(super) fn settle(path: &Path) -> Result<(), Fault> {
 fn fill(draft: &Path, envelope: &dyn Envelope) -> Result<(), Trouble> {
     let data_key = DataKey::draw(&mut rand::rng());
     let seal = envelope.keys(&data_key);
-    let roster = mac_roster(seal.as_ref(), std::iter::empty());
+    let roster = mac_roster(seal.as_ref(), std::iter::once(RECORD));
     let connection = schema::writer(draft)?;
     let all = connection.unchecked_transaction()?;
     all.execute_batch(schema::TABLES)?;
@@ -177,6 +178,12 @@ pub(super) fn upgrade(connection: &Connection, seal: &dyn Seal) -> Result<(), Tr
         deeds::begin_anew(&all, seal)?;
     }
     all.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    let names: Vec<String> = all
+        .prepare("SELECT target FROM targets ORDER BY target")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let signed = roster(&all, seal, names.iter().map(String::as_str))?;
+    all.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![ROSTER, signed])?;
     all.commit()?;
     Ok(())
 }
@@ -256,15 +263,26 @@ pub(super) fn check_roster<'a>(
     seal: &dyn Seal,
     names: impl Iterator<Item = &'a str>,
 ) -> Result<(), Trouble> {
-    let roster: Vec<u8> = schema::meta(connection, ROSTER)?;
-    if same(&mac_roster(seal, names), &roster) {
+    let signed: Vec<u8> = schema::meta(connection, ROSTER)?;
+    if same(&roster(connection, seal, names)?, &signed) {
         return Ok(());
     }
     Err(Fault::new(
         Kind::LedgerCorrupt,
-        "the ledger's list of targets was changed: the record of a target is gone or was put there",
+        "the ledger's list of targets was changed: the record of a target is gone or was put there, or the ledger passes for an older one",
     )
     .into())
+}
+
+/// The MAC over the names of all records: of the targets given (by name), and of keywheel itself, so that a ledger that has that record cannot pass for
+/// one of before there was any.
+pub(super) fn roster<'a>(
+    connection: &Connection,
+    seal: &dyn Seal,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<[u8; MAC_BYTES], Trouble> {
+    let own = schema::has_deeds_in_roster(connection)?.then_some(RECORD);
+    Ok(mac_roster(seal, own.into_iter().chain(names)))
 }
 
 /// `path` with `ending` behind it.

@@ -109,6 +109,16 @@ impl Reader {
         self.read(move |connection| record(connection, seal.as_deref(), &target, |_| 1)).await
     }
 
+    /// The last events of a target, so many at the most. What lies before them is neither read nor checked.
+    ///
+    /// # Errors
+    /// As for [`Reader::recent`].
+    pub async fn lately(&self, target: &TargetName, most: u64) -> Result<Vec<Row>, Fault> {
+        let (target, seal) = (target.clone(), self.shared.seal.clone());
+        let from = move |head: &Head| (head.seq + 1).saturating_sub(most).max(1);
+        self.read(move |connection| record(connection, seal.as_deref(), &target, from)).await
+    }
+
     /// As [`crate::ledger::Ledger::listing`].
     ///
     /// # Errors

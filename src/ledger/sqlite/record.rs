@@ -1,9 +1,9 @@
 //! What the writing thread does in its transactions.
 
-use super::place::check_roster;
+use super::place::{check_roster, roster};
 use super::schema::{ROSTER, Trouble, WRAPPED_KEY};
 use crate::fault::{Fault, Kind};
-use crate::ledger::chain::{Head, Stored, mac_roster};
+use crate::ledger::chain::{Head, Stored};
 use crate::ledger::{Entry, Projection};
 use crate::moment::Moment;
 use crate::name::{Fence, Generation, TargetName};
@@ -102,10 +102,8 @@ pub(super) fn enlist(
         }
     }
     if all.len() > before {
-        connection.execute(
-            "UPDATE meta SET value = ?2 WHERE name = ?1",
-            params![ROSTER, mac_roster(seal, all.into_iter())],
-        )?;
+        let signed = roster(connection, seal, all.into_iter())?;
+        connection.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![ROSTER, signed])?;
     }
     Ok(())
 }

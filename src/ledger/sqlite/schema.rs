@@ -8,14 +8,18 @@ use std::time::Duration;
 /// Marks a database as ours: "kwhl".
 pub(super) const APPLICATION_ID: i64 = 0x6b77_686c;
 
-/// The version of the tables below. Version 1 had no lists of what selections found, version 2 no record of keywheel itself.
-pub(super) const SCHEMA_VERSION: i64 = 3;
+/// The version of the tables below. Version 1 had no lists of what selections found, version 2 no record of keywheel itself, and in version 3 that record
+/// did not stand in the roster.
+pub(super) const SCHEMA_VERSION: i64 = 4;
 
 /// The first version with lists.
 const WITH_LISTS: i64 = 2;
 
 /// The first version with a record of keywheel itself.
 const WITH_DEEDS: i64 = 3;
+
+/// The first version whose roster names that record.
+const WITH_DEEDS_IN_ROSTER: i64 = 4;
 
 /// How long a statement waits for a lock of another connection.
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
@@ -99,6 +103,11 @@ pub(super) fn has_lists(connection: &Connection) -> Result<bool, Trouble> {
 /// Whether they are new enough to hold the record of keywheel itself.
 pub(super) fn has_deeds(connection: &Connection) -> Result<bool, Trouble> {
     Ok(version(connection)? >= WITH_DEEDS)
+}
+
+/// Whether the roster names that record.
+pub(super) fn has_deeds_in_roster(connection: &Connection) -> Result<bool, Trouble> {
+    Ok(version(connection)? >= WITH_DEEDS_IN_ROSTER)
 }
 
 /// A connection that reads and never writes.
