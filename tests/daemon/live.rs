@@ -99,7 +99,12 @@ fn listeners_are_few_take_no_probes_place_and_do_not_hold_up_the_end() {
         until("an answer", || next.heard("\r\n\r\n"));
         next.1.starts_with("HTTP/1.1 200 OK\r\n")
     });
-    let head = ask(console, "HEAD /events HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    // The one before has left, which is noticed a moment later.
+    until("a head without a body, again and again", || {
+        (0..40).all(|_| {
+            let head = ask(console, "HEAD /events HTTP/1.1\r\nHost: x\r\n\r\n");
+            head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n")
+        })
+    });
     daemon.stop();
 }
