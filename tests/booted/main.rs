@@ -244,7 +244,7 @@ fn credentials(story: &Story) {
     machine.ok("systemctl start keywheel");
     machine
         .ok("printf Rehearsal-Passw0rd | keywheel adopt orders-cache && printf By-Hand-2019 | keywheel adopt sessions");
-    machine.ok("keywheel rotate --all --wait");
+    machine.ok("keywheel rotate --all --yes --wait");
     story.until_settled("orders-cache", 2);
     story.until_settled("sessions", 2);
     assert!(machine.ok("cat /run/keywheel-sinks/orders/redis.env").contains(&story.reveal("orders-cache")));
@@ -458,7 +458,7 @@ fn plain_credentials(story: &Story) {
         install -D -m 0644 /usr/share/doc/keywheel/examples/plain-credentials.conf /etc/systemd/system/keywheel.service.d/credentials.conf
         systemctl daemon-reload
         systemctl restart keywheel
-        keywheel rotate --all --wait",
+        keywheel rotate --all --yes --wait",
     );
     story.until_settled("orders-cache", 9);
 }
