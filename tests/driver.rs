@@ -46,16 +46,21 @@ fn configuration(folder: &Path) -> config::Config {
     config::load(&file, []).unwrap().config
 }
 
+/// A driver of that configuration's one target.
+fn driver(folder: &Path, stop: &CancellationToken) -> (Arc<SqliteLedger>, Arc<Driver>) {
+    let config = configuration(folder);
+    let ledger = Arc::new(assemble::ledger(&config, "a test").unwrap());
+    let fleet = assemble::fleet(&config, SystemClock.now()).unwrap();
+    let kept = Arc::clone(&ledger);
+    let tools = Tools { ledger, clock: Arc::new(SystemClock), chance: Arc::new(SystemChance) };
+    (kept, Driver::new(tools, fleet.fleet, 1, stop.clone()))
+}
+
 #[tokio::test]
 async fn who_asks_something_of_a_target_that_leaves_before_its_turn_is_answered() {
     let folder = tempfile::tempdir().unwrap();
-    let config = configuration(folder.path());
-    let ledger = Arc::new(assemble::ledger(&config, "a test").unwrap());
-    let fleet = assemble::fleet(&config, SystemClock.now()).unwrap();
-    let name: TargetName = "orders".parse().unwrap();
-    let stop = CancellationToken::new();
-    let tools = Tools { ledger, clock: Arc::new(SystemClock), chance: Arc::new(SystemChance) };
-    let driver = Driver::new(tools, fleet.fleet, 1, stop.clone());
+    let (name, stop): (TargetName, _) = ("orders".parse().unwrap(), CancellationToken::new());
+    let (_ledger, driver) = driver(folder.path(), &stop);
 
     let mut asked = Box::pin(driver.command(&name, Wish::Unpause { by: By::Schedule }));
     let waits = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_pending())).await;
@@ -76,17 +81,8 @@ async fn who_asks_something_of_a_target_that_leaves_before_its_turn_is_answered(
 #[tokio::test]
 async fn who_watches_is_told_what_was_recorded_and_who_sleeps_is_told_that_something_was_missed() {
     let folder = tempfile::tempdir().unwrap();
-    let config = configuration(folder.path());
-    let ledger = Arc::new(assemble::ledger(&config, "a test").unwrap());
-    let fleet = assemble::fleet(&config, SystemClock.now()).unwrap();
-    let name: TargetName = "orders".parse().unwrap();
-    let stop = CancellationToken::new();
-    let tools = Tools {
-        ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
-        clock: Arc::new(SystemClock),
-        chance: Arc::new(SystemChance),
-    };
-    let driver = Driver::new(tools, fleet.fleet, 1, stop.clone());
+    let (name, stop): (TargetName, _) = ("orders".parse().unwrap(), CancellationToken::new());
+    let (ledger, driver) = driver(folder.path(), &stop);
     let (mut awake, mut asleep) = (driver.happenings(), driver.happenings());
     let running = tokio::spawn({
         let (driver, all) = (Arc::clone(&driver), [name.clone()]);

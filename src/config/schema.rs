@@ -3,6 +3,7 @@
 mod alerts;
 mod aws;
 mod azure;
+mod fleets;
 mod gcp;
 mod hooks;
 mod kubernetes;
@@ -84,7 +85,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "hooks", named: Some("hook"), shape: Shape::Kinds(&hooks::HOOK) },
     Section { name: "watch", named: None, shape: Shape::Table(alerts::WATCH) },
     Section { name: "alerts", named: Some("channel"), shape: Shape::Kinds(&alerts::ALERT) },
-    Section { name: "freezes", named: Some("freeze"), shape: Shape::Table(FREEZE) },
+    Section { name: "freezes", named: Some("freeze"), shape: Shape::Table(fleets::FREEZE) },
     Section { name: "targets", named: Some("target"), shape: Shape::Table(TARGET) },
     Section { name: "follow", named: Some("followed target"), shape: Shape::Table(FOLLOW) },
     Section { name: "follower", named: None, shape: Shape::Table(FOLLOWER) },
@@ -355,7 +356,7 @@ const TARGET: &[Key] = &[
     may("instance", Shape::Text, "\"crs-5a4py64p\""),
     may("select", Shape::Table(SELECT), "{ provider = \"shop\", tags = { rotate = \"weekly\" } }"),
     may("name", Shape::Text, "\"cache-{{ instance }}\""),
-    may("waves", Shape::Table(WAVES), "{ canary = 1, then = \"10%\", halt-after = 2 }"),
+    may("waves", Shape::Table(fleets::WAVES), "{ canary = 1, then = \"10%\", halt-after = 2 }"),
     may("account", Shape::Text, "\"root\""),
     may("accounts", Shape::List, "[\"orders_a\", \"orders_b\"]"),
     may("mode", Shape::Text, "\"old-password\""),
@@ -379,19 +380,6 @@ const TARGET: &[Key] = &[
     may("on-sink-down", Shape::Text, "\"hold\""),
     may("hooks", Shape::List, "[\"reload-orders\"]"),
     may("recovery", Shape::Text, "\"halt\""),
-];
-
-const WAVES: &[Key] = &[
-    may("canary", Shape::Number, "1"),
-    may("then", Shape::TextOrNumber, "\"10%\""),
-    may("halt-after", Shape::Number, "2"),
-];
-
-const FREEZE: &[Key] = &[
-    must("from", Shape::Text, "\"12-20\""),
-    must("to", Shape::Text, "\"01-03\""),
-    may("time-zone", Shape::Text, "\"Asia/Shanghai\""),
-    may("targets", Shape::List, "[\"orders-cache\"]"),
 ];
 
 const FOLLOW: &[Key] = &[

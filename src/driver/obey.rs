@@ -45,14 +45,9 @@ pub(super) async fn obey(
     command: Command,
 ) -> Result<(), Fault> {
     let Command { mut wish, answer } = command;
-    if let Some(reason) = wish.reason() {
-        // It is shown on terminals for years: on one line and without escapes.
-        *reason = scrub(reason, &[]);
-        if reason.chars().count() > REASON_LIMIT {
-            let fault = Fault::new(Kind::Usage, format!("a reason has at most {REASON_LIMIT} characters"));
-            let _unheard = answer.send(Err(fault.advise("say it in fewer words, and name where the rest stands")));
-            return Ok(());
-        }
+    if let Err(fault) = tidy_reason(&mut wish) {
+        let _unheard = answer.send(Err(fault));
+        return Ok(());
     }
     let now = tools.clock.now();
     let verdict = match decide(tools, target, journal.state(), wish, now).await {
@@ -67,6 +62,17 @@ pub(super) async fn obey(
     };
     // The asker may have gone; what was done is in the record.
     let _unheard = answer.send(verdict);
+    Ok(())
+}
+
+/// A reason is shown on terminals for years: on one line, without escapes, and not longer than people read.
+fn tidy_reason(wish: &mut Wish) -> Result<(), Fault> {
+    let Some(reason) = wish.reason() else { return Ok(()) };
+    *reason = scrub(reason, &[]);
+    if reason.chars().count() > REASON_LIMIT {
+        return Err(Fault::new(Kind::Usage, format!("a reason has at most {REASON_LIMIT} characters"))
+            .advise("say it in fewer words, and name where the rest stands"));
+    }
     Ok(())
 }
 
@@ -286,7 +292,8 @@ fn nothing_yet() -> Fault {
 ///
 /// # Errors
 /// `Usage` where no password was taken in; `ClaimLost` while another process works on the target; what the ledger says.
-pub async fn break_glass(tools: &Tools, target: &TargetName, wish: Wish) -> Result<String, Fault> {
+pub async fn break_glass(tools: &Tools, target: &TargetName, mut wish: Wish) -> Result<String, Fault> {
+    tidy_reason(&mut wish)?;
     let Wish::Reveal { by, reason, all } = wish else {
         return Err(Fault::new(Kind::Bug, "only passwords are behind the glass"));
     };
@@ -294,14 +301,12 @@ pub async fn break_glass(tools: &Tools, target: &TargetName, wish: Wish) -> Resu
     if ledger.recent(target).await?.is_empty() {
         return Err(nothing_yet());
     }
-    let claim = ledger.claim(target, now).await?;
+    let taken = || Fault::new(Kind::ClaimLost, "another process works on this target").advise("ask again in a moment");
+    let mut claim = ledger.claim(target, now).await?.ok_or_else(taken)?;
     let rows = ledger.recent(target).await?;
     let state = fold(rows.iter().map(|row| &row.event))
         .map_err(|illegal| Fault::new(Kind::LedgerCorrupt, format!("target {target}: {illegal}")))?;
-    let reason = reason.map(|reason| scrub(&reason, &[]));
     let Obeyed { events, said, .. } = reveal(ledger, target, &state, (by, reason), all).await?;
-    let taken = || Fault::new(Kind::ClaimLost, "another process works on this target").advise("ask again in a moment");
-    let mut claim = claim.ok_or_else(taken)?;
     let listing = ledger.listing().await?.into_iter().find(|row| row.target == *target);
     let projection = listing.ok_or_else(|| Fault::new(Kind::LedgerCorrupt, format!("target {target} has no row")))?;
     let rotation = state.open.as_ref().map(|open| open.id);

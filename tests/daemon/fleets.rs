@@ -1,7 +1,7 @@
 //! What keeps a fleet from going wrong at once: waves, freezes, pauses, and a question before everything rotates.
 
 use crate::common::receiver::Receiver;
-use crate::common::stage::{INITIAL, INSTANCE, Outcome, Stage, until};
+use crate::common::stage::{Daemon, INITIAL, INSTANCE, Outcome, Stage, until};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -66,14 +66,20 @@ fn heard(pager: &Receiver) -> Vec<(String, String, String)> {
     .collect()
 }
 
+/// Those five, taken in and delivered, long before their slot.
+fn settled(pager: &Receiver) -> (Stage, Daemon) {
+    let stage = Stage::set_with(FLEET.map(|id| InstanceSettings::new(id, INITIAL).with_tag("rotate", "yes")).to_vec());
+    stage.write("alerts-key", &STANDARD.encode("0123456789abcdef0123456789abcdef"));
+    in_waves(&stage, pager, "0 0 1 1 *");
+    let daemon = stage.start(&[]);
+    FLEET.iter().for_each(|id| stage.until(&format!("caches-{id}"), "settled", 1));
+    (stage, daemon)
+}
+
 #[test]
 fn nothing_follows_a_halted_canary_and_the_alert_says_why() {
     let pager = Receiver::start();
-    let stage = Stage::set_with(FLEET.map(|id| InstanceSettings::new(id, INITIAL).with_tag("rotate", "yes")).to_vec());
-    stage.write("alerts-key", &STANDARD.encode("0123456789abcdef0123456789abcdef"));
-    in_waves(&stage, &pager, "0 0 1 1 *");
-    let daemon = stage.start(&[]);
-    FLEET.iter().for_each(|id| stage.until(&format!("caches-{id}"), "settled", 1));
+    let (stage, daemon) = settled(&pager);
 
     let planned = plain(&well(stage.keywheel(&["plan", "--for", "367d"])));
     for words in [
@@ -134,11 +140,7 @@ fn nothing_follows_a_halted_canary_and_the_alert_says_why() {
 #[test]
 fn those_of_a_selection_with_waves_are_told_of_one_by_one() {
     let pager = Receiver::start();
-    let stage = Stage::set_with(FLEET.map(|id| InstanceSettings::new(id, INITIAL).with_tag("rotate", "yes")).to_vec());
-    stage.write("alerts-key", &STANDARD.encode("0123456789abcdef0123456789abcdef"));
-    in_waves(&stage, &pager, "0 0 1 1 *");
-    let daemon = stage.start(&[]);
-    FLEET.iter().for_each(|id| stage.until(&format!("caches-{id}"), "settled", 1));
+    let (stage, daemon) = settled(&pager);
     let change = InstanceChange { tags: Some(BTreeMap::new()), ..InstanceChange::default() };
     stage.change_instance("crs-5", change);
     until("one to be retired", || {

@@ -247,6 +247,8 @@ fn a_password_is_shown_without_a_daemon_whatever_else_is_missing() {
     let live = stage.live(INSTANCE);
     let shown = stage.keywheel(&["reveal", TARGET, "--reason", "the night"]);
     assert_eq!((shown.status, shown.out.as_str()), (0, format!("{live}\n").as_str()), "{}", shown.err);
+    let long = stage.keywheel(&["reveal", TARGET, "--reason", &"x".repeat(501)]);
+    assert!(long.status == 2 && long.out.is_empty() && long.err.contains("at most 500 characters"), "{}", long.err);
     let all = stage.keywheel(&["recover", TARGET, "--show"]);
     assert!(all.status == 0 && all.out.contains(&format!("generation 2: {live}")), "{}{}", all.out, all.err);
     let told = stage.keywheel(&["history", TARGET, "--json"]).out;

@@ -1,18 +1,13 @@
 //! When hooks are told: once for several targets, and never more of them in a minute than the restart budget has.
 
-use super::cloud::Mood;
 use super::dice::Dice;
-use super::fleet::{Blueprint, draw_plan};
 use super::life::{Story, Traits};
-use super::plan::{Kept, Way};
 use super::runtime;
-use super::truth::Truth;
 use keywheel::driver::Wish;
 use keywheel::hook::Terms;
 use keywheel::name::TargetName;
 use keywheel::rotation::event::By;
-use keywheel::rotation::plan::{Limits, Recovery, Strategy};
-use keywheel::schedule::{Missed, Settings, Timetable};
+use keywheel::schedule::{Missed, Settings};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -40,17 +35,8 @@ async fn settled(targets: usize, hook: impl Fn(usize) -> String, terms: Terms) -
 }
 
 fn add(story: &mut Story, number: usize, hook: &str) {
-    let name: TargetName = format!("t{number}").parse().unwrap();
-    let kept =
-        Kept { strategy: Strategy::InPlace, tasks: false, asks_old: true, take_over: false, adopts_resting: false };
-    let mut inner = story.sim.lock();
-    let mut plan = draw_plan(&kept, &mut inner.dice);
-    (plan.login, plan.verify_every, plan.recovery) = (true, None, Recovery::Halt);
-    plan.limits = Limits::default();
-    plan.sinks = vec!["sink".parse().unwrap()];
-    plan.hooks = vec![hook.parse().unwrap()];
-    let timetable = Timetable::parse(Settings {
-        target: name.clone(),
+    let settings = Settings {
+        target: format!("t{number}").parse().unwrap(),
         schedule: None,
         every: Some(Duration::from_secs(30 * 86_400)),
         zone: chrono_tz::UTC,
@@ -58,27 +44,8 @@ fn add(story: &mut Story, number: usize, hook: &str) {
         splay: Duration::ZERO,
         missed: Missed::IfOpen,
         max_age: None,
-    })
-    .unwrap();
-    let first = vec![inner.fresh_password()];
-    let key = format!("i-{name}");
-    let mood = Mood { storm: false, tasks: false, merged_code: false, fault_rate: 0 };
-    let mut truth = Truth::new(Way::InPlace, Strategy::InPlace, key.clone(), mood, first.clone());
-    truth.named = plan.sinks.clone();
-    truth.login = Some(true);
-    inner.truths.insert(name.clone(), truth);
-    drop(inner);
-    story.blueprints.push(Blueprint {
-        name,
-        way: Way::InPlace,
-        kept,
-        plan,
-        timetable,
-        key,
-        first,
-        named: true,
-        wave: None,
-    });
+    };
+    story.add_calm(settings, vec![hook.parse().unwrap()], None);
 }
 
 /// Waits until this is true of every record, at most a day.

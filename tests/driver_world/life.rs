@@ -10,8 +10,9 @@ use super::truth::Truth;
 use keywheel::driver::{Driver, Tools};
 use keywheel::hook::Terms;
 use keywheel::moment::Moment;
-use keywheel::name::TargetName;
-use keywheel::rotation::plan::{OnSinkDown, Plan};
+use keywheel::name::{HookName, TargetName};
+use keywheel::rotation::plan::{Limits, OnSinkDown, Plan, Recovery, Strategy};
+use keywheel::rotation::waves::Waves;
 use keywheel::schedule::{Freeze, Missed, Settings, Timetable};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -168,6 +169,38 @@ impl Story {
         inner.truths.insert(name.clone(), truth);
         drop(inner);
         self.blueprints.push(Blueprint { name, way, kept, plan, timetable, key, first, named: true, wave: None });
+    }
+
+    /// A target on an instance of its own, with one sink, to which nothing happens but what its story says.
+    pub fn add_calm(&mut self, settings: Settings, hooks: Vec<HookName>, wave: Option<(TargetName, Waves)>) {
+        let name = settings.target.clone();
+        let (strategy, key) = (Strategy::InPlace, format!("i-{name}"));
+        let kept =
+            Kept { strategy: strategy.clone(), tasks: false, asks_old: true, take_over: false, adopts_resting: false };
+        let mut inner = self.sim.lock();
+        let mut plan = draw_plan(&kept, &mut inner.dice);
+        (plan.login, plan.verify_every, plan.recovery) = (true, None, Recovery::Halt);
+        (plan.limits, plan.on_sink_down) = (Limits::default(), OnSinkDown::Hold);
+        (plan.sinks, plan.hooks) = (vec!["sink".parse().expect("a name")], hooks);
+        let timetable = Timetable::parse(settings).expect("a timetable");
+        let first = vec![inner.fresh_password()];
+        let mood = Mood { storm: false, tasks: false, merged_code: false, fault_rate: 0 };
+        let mut truth = Truth::new(Way::InPlace, strategy, key.clone(), mood, first.clone());
+        truth.named = plan.sinks.clone();
+        truth.login = Some(true);
+        inner.truths.insert(name.clone(), truth);
+        drop(inner);
+        self.blueprints.push(Blueprint {
+            name,
+            way: Way::InPlace,
+            kept,
+            plan,
+            timetable,
+            key,
+            first,
+            named: true,
+            wave,
+        });
     }
 
     /// Lives through the storm and the calm after it; then a person repairs what halted.

@@ -1,22 +1,17 @@
 //! The targets of a selection follow each other: a canary first, then share by share.
 
-use super::cloud::Mood;
 use super::dice::Dice;
-use super::fleet::{Blueprint, draw_plan};
 use super::life::{Story, Traits};
 use super::others::intrude;
-use super::plan::{Kept, Way};
 use super::runtime;
 use super::sinks_down::{OPERATOR, broken, events_of, good, now};
-use super::truth::Truth;
 use keywheel::driver::Wish;
 use keywheel::moment::Moment;
-use keywheel::name::TargetName;
 use keywheel::rotation::event::{By, What};
-use keywheel::rotation::plan::{Limits, OnSinkDown, Recovery, Strategy};
+use keywheel::rotation::plan::OnSinkDown;
 use keywheel::rotation::state::State;
 use keywheel::rotation::waves::{Share, Waves};
-use keywheel::schedule::{Missed, Settings, Timetable};
+use keywheel::schedule::{Missed, Settings};
 use std::time::Duration;
 
 const WAVES: Waves = Waves { canary: 1, then: Share::Percent(10), halt_after: 2 };
@@ -40,17 +35,8 @@ async fn settled(targets: usize) -> Story {
 }
 
 fn add(story: &mut Story, number: usize) {
-    let name: TargetName = format!("t{number:03}").parse().unwrap();
-    let kept =
-        Kept { strategy: Strategy::InPlace, tasks: false, asks_old: true, take_over: false, adopts_resting: false };
-    let mut inner = story.sim.lock();
-    let mut plan = draw_plan(&kept, &mut inner.dice);
-    (plan.login, plan.verify_every, plan.recovery) = (true, None, Recovery::Halt);
-    (plan.limits, plan.on_sink_down) = (Limits::default(), OnSinkDown::Hold);
-    plan.sinks = vec!["sink".parse().unwrap()];
-    plan.hooks = Vec::new();
-    let timetable = Timetable::parse(Settings {
-        target: name.clone(),
+    let settings = Settings {
+        target: format!("t{number:03}").parse().unwrap(),
         schedule: Some("0 3 * * *".to_owned()),
         every: None,
         zone: chrono_tz::UTC,
@@ -58,18 +44,8 @@ fn add(story: &mut Story, number: usize) {
         splay: Duration::ZERO,
         missed: Missed::IfOpen,
         max_age: None,
-    })
-    .unwrap();
-    let first = vec![inner.fresh_password()];
-    let key = format!("i-{name}");
-    let mood = Mood { storm: false, tasks: false, merged_code: false, fault_rate: 0 };
-    let mut truth = Truth::new(Way::InPlace, Strategy::InPlace, key.clone(), mood, first.clone());
-    truth.named = plan.sinks.clone();
-    truth.login = Some(true);
-    inner.truths.insert(name.clone(), truth);
-    drop(inner);
-    let wave = Some(("caches".parse().unwrap(), WAVES));
-    story.blueprints.push(Blueprint { name, way: Way::InPlace, kept, plan, timetable, key, first, named: true, wave });
+    };
+    story.add_calm(settings, Vec::new(), Some(("caches".parse().unwrap(), WAVES)));
 }
 
 /// Waits until this is true of every record, at most a day.
@@ -81,6 +57,14 @@ async fn until(story: &Story, what: &str, says: impl Fn(&State) -> bool) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     broken(story, what);
+}
+
+/// Waits until each has rotated since then and settled.
+async fn all_rotate(story: &Story, since: Moment) {
+    until(story, "all have rotated", |state| {
+        state.open.is_none() && state.standing.rotated_at.is_some_and(|at| at >= since)
+    })
+    .await;
 }
 
 /// The time of the next slot; sleeps until it has come.
@@ -136,10 +120,7 @@ fn two_hundred_targets_follow_a_healthy_canary_wave_by_wave() {
                 story.end(one).await;
                 story.start();
             }
-            until(&story, "all have rotated", |state| {
-                state.open.is_none() && state.standing.rotated_at.is_some_and(|at| at >= slot)
-            })
-            .await;
+            all_rotate(&story, slot).await;
             let course = course(&story, slot);
             let mut before = slot;
             for (first, end) in bounds(200) {
@@ -198,10 +179,7 @@ fn nothing_follows_a_canary_that_is_halted_until_somebody_helped_it() {
             "it has not rotated yet"
         );
         story.ask(0, Wish::Rotate { by: OPERATOR, reason: None, through_freeze: false });
-        until(&story, "all have rotated", |state| {
-            state.open.is_none() && state.standing.rotated_at.is_some_and(|at| at >= slot)
-        })
-        .await;
+        all_rotate(&story, slot).await;
         assert!(now(&story) < slot + HOUR * 6, "in the same slot");
         assert!(story.running[0].driver.stopped_waves().await.unwrap().is_empty());
         good(&story);
@@ -242,10 +220,7 @@ fn as_soon_as_so_many_are_halted_nothing_more_begins() {
             story.replace(at, None);
         }
         let slot = next_slot(&story).await;
-        until(&story, "all have rotated", |state| {
-            state.open.is_none() && state.standing.rotated_at.is_some_and(|at| at >= slot)
-        })
-        .await;
+        all_rotate(&story, slot).await;
         assert_eq!(
             events_of(&story, 0, slot)
                 .iter()
@@ -308,10 +283,7 @@ fn a_wave_that_may_begin_while_it_is_written_that_it_waits_is_not_forgotten() {
         story.start();
         for _ in 0..4 {
             let slot = next_slot(&story).await;
-            until(&story, "all have rotated", |state| {
-                state.open.is_none() && state.standing.rotated_at.is_some_and(|at| at >= slot)
-            })
-            .await;
+            all_rotate(&story, slot).await;
             assert!(now(&story) < slot + HOUR, "they waited for the end of the window: {}", now(&story));
         }
         good(&story);
@@ -329,10 +301,7 @@ fn the_next_one_goes_first_when_the_first_is_paused_meanwhile() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         story.ask(0, Wish::Pause { by: OPERATOR, reason: None, span: None });
-        until(&story, "all have rotated", |state| {
-            state.open.is_none() && state.standing.rotated_at.is_some_and(|at| at >= slot)
-        })
-        .await;
+        all_rotate(&story, slot).await;
         assert!(now(&story) < slot + HOUR, "they waited for the end of the window: {}", now(&story));
         good(&story);
     });
@@ -364,10 +333,7 @@ fn a_sink_that_is_down_lets_nobody_begin_before_its_wave() {
         tokio::time::sleep(slot.since(now(&story)) + HOUR).await;
         let began: Vec<bool> = course(&story, slot).iter().map(|(began, _)| began.is_some()).collect();
         assert_eq!(began, [[true].as_slice(), &[false; 9]].concat());
-        until(&story, "all have rotated", |state| {
-            state.open.is_none() && state.standing.rotated_at.is_some_and(|at| at >= slot)
-        })
-        .await;
+        all_rotate(&story, slot).await;
         assert!(now(&story) < slot + HOUR * 6, "as soon as the sink is back: {}", now(&story));
         good(&story);
     });
